@@ -1,0 +1,8 @@
+import type { EventParser } from './event.ts';
+import { eventValidator } from './validate.ts';
+
+/** A tenant's configuration changed somewhere else. */
+export function configUpdated(type: string): EventParser {
+  const validate = eventValidator<{ tenant_id: string }>(type);
+  return ({ payload }) => ({ kind: 'config-updated', tenantId: validate(payload).tenant_id });
+}

@@ -1,0 +1,47 @@
+import type { FieldProblem } from '../../src/errors.ts';
+import type { NotificationCommand } from '../../src/intake/command.ts';
+import type { RejectionReason } from '../../src/intake/reject.ts';
+
+/** An input taken out of its envelope, whichever door it came through. */
+export interface RawEvent {
+  /** The event type: a topic's name, or the `type` of a CloudEvent. */
+  type: string;
+  payload: unknown;
+  /** W3C trace context, where the envelope carries one. */
+  traceparent?: string | undefined;
+  /** What names this very message, for events that bring no id: topic, partition and offset, or source and id. */
+  position: readonly (string | number)[];
+}
+
+export type ParsedEvent =
+  | { kind: 'command'; command: NotificationCommand }
+  | { kind: 'config-updated'; tenantId: string };
+
+export type EventParser = (event: RawEvent) => ParsedEvent;
+
+/** This input can't become a notification. Says where it is wrong and never what it contains. */
+export class EventRefused extends Error {
+  readonly reason: RejectionReason;
+  readonly fields: FieldProblem[];
+
+  constructor(reason: RejectionReason, problems: FieldProblem[] | string) {
+    const fields = typeof problems === 'string' ? [] : problems;
+    super(typeof problems === 'string' ? problems : fields.map((field) => `${field.path} ${field.message}`).join('; '));
+    this.name = 'EventRefused';
+    this.reason = reason;
+    this.fields = fields;
+  }
+}
+
+/** Fields that the schema does not name. A producer may be newer than we are. */
+export function unknownFields(payload: object, known: ReadonlySet<string>): Record<string, unknown> | undefined {
+  const extra = Object.entries(payload).filter(([key]) => !known.has(key));
+  return extra.length > 0 ? Object.fromEntries(extra) : undefined;
+}
+
+/** Refuses a body that says it is of another version than its type. Absent, `1`, `"1"`, `"v1"` and `"1.x"` are version 1. */
+export function checkVersion(version: unknown, expected: number): void {
+  if (version === undefined || version === null) return;
+  if (/^v?(\d+)(\.\d+)*$/.exec(String(version))?.[1] === String(expected)) return;
+  throw new EventRefused('unsupported_version', [{ path: 'version', message: `must be ${expected}` }]);
+}

@@ -1,0 +1,32 @@
+import { activityNotification } from './activity-notification.ts';
+import { configUpdated } from './config-updated.ts';
+import { type EventParser, EventRefused, type ParsedEvent, type RawEvent } from './event.ts';
+import { triggeredV1 } from './triggered.v1.ts';
+import { triggeredV2 } from './triggered.v2.ts';
+
+/** THE list: every event type and version that is understood. A new one is a file and a line. */
+const PARSERS: Record<string, (type: string) => EventParser> = {
+  'notification.triggered.v1': (type) => triggeredV1(type, { isTest: false }),
+  'notification.triggered.v2': triggeredV2,
+  'notification.test.v1': (type) => triggeredV1(type, { isTest: true }),
+  'signal.activity-notification': activityNotification,
+  'config.updated': configUpdated,
+};
+
+export const EVENT_TYPES = Object.keys(PARSERS);
+
+const parsers = new Map(Object.entries(PARSERS).map(([type, create]) => [type, create(type)]));
+
+/**
+ * Turns an event of any type and version into one internal command.
+ * @throws {EventRefused} with the reason that is kept in `rejected_event`.
+ */
+export function parseEvent(event: RawEvent): ParsedEvent {
+  const parser = parsers.get(event.type);
+  if (parser) return parser(event);
+  const family = event.type.replace(/\.v\d+$/, '');
+  const isOtherVersion = EVENT_TYPES.some((type) => type.replace(/\.v\d+$/, '') === family);
+  throw isOtherVersion
+    ? new EventRefused('unsupported_version', `${event.type.slice(0, 200)} is a version that is not understood here`)
+    : new EventRefused('unsupported_type', `${event.type.slice(0, 200)} does not belong to this service`);
+}

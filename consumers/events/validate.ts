@@ -1,0 +1,37 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
+import formats from 'ajv-formats';
+
+import type { FieldProblem } from '../../src/errors.ts';
+import { checkStorable } from '../../src/intake/storable.ts';
+import { projectRoot } from '../../src/project-root.ts';
+import { EventRefused } from './event.ts';
+
+const ajv = new Ajv({ allErrors: true, strict: true, strictTypes: false, strictRequired: false, verbose: false });
+formats.default(ajv);
+
+/** Compiles the published JSON Schema of an event type into the check that every such event passes first. */
+export function eventValidator<T>(type: string): (payload: unknown) => T {
+  const file = join(projectRoot, 'schema', 'events', `${type}.schema.json`);
+  const validate = ajv.compile<T>(JSON.parse(readFileSync(file, 'utf8')) as object) as ValidateFunction<T>;
+  return (payload) => {
+    const unstorable = checkStorable(payload);
+    if (unstorable) throw new EventRefused('validation_failed', [unstorable]);
+    if (validate(payload)) return payload;
+    throw new EventRefused('validation_failed', (validate.errors ?? []).filter(isOwnProblem).map(toProblem));
+  };
+}
+
+/** `if` and `anyOf` only repeat what their branches said. */
+const isOwnProblem = (error: ErrorObject): boolean => error.keyword !== 'if';
+
+function toProblem(error: ErrorObject): FieldProblem {
+  const parent = error.instancePath.split('/').slice(1);
+  const missing = (error.params as { missingProperty?: string }).missingProperty;
+  const path = [...parent, ...(missing === undefined ? [] : [missing])].join('.');
+  const allowed = (error.params as { allowedValues?: unknown[] }).allowedValues;
+  const message = missing === undefined ? (error.message ?? 'is not valid') : 'is required';
+  return { path: path || '(event)', message: allowed ? `${message}: ${allowed.join(', ')}` : message };
+}

@@ -1,0 +1,149 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+
+import { AppError } from '../src/errors.ts';
+import type { Actor } from '../src/identity/actor.ts';
+import { requirePermission } from '../src/identity/actor.ts';
+import { type Authenticate, bearerToken } from '../src/identity/verify.ts';
+import { newId } from '../src/ids.ts';
+import type { Intake, Outcome } from '../src/intake/intake.ts';
+import type { Log } from '../src/log.ts';
+import { isBatch, isBinary, isStructured, openBinary, openStructured, parseJson } from './envelope.ts';
+import { EventRefused, type RawEvent } from './events/event.ts';
+import { type DoorInput, toInput } from './inputs.ts';
+
+export interface EventRoutesOptions {
+  authenticate: Authenticate;
+  intake: Intake;
+  onConfigUpdated: (tenantId: string) => void;
+  log: Log;
+}
+
+/** Largest request body, in bytes. A batch that is larger belongs into several requests. */
+const BODY_LIMIT = 4 * 1024 * 1024;
+const BATCH_LIMIT = 1_000;
+
+interface EventResult {
+  status: 'accepted' | 'duplicate' | 'rejected';
+  /** Id of the delivery record. */
+  log_id?: string;
+  /** Id under which a rejected event is kept. */
+  rejected_event_id?: string;
+  error_code?: string;
+  message?: string;
+}
+
+/**
+ * `POST /events`: CloudEvents 1.0 over HTTP, in binary, structured or batch mode. Answers 202 with one result per
+ * event once all of them are durable; posting again is safe.
+ */
+export async function eventRoutes(app: FastifyInstance, options: EventRoutesOptions): Promise<void> {
+  // Bodies are taken as bytes: what cannot be parsed is kept as it came.
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: BODY_LIMIT }, (_request, body, done) =>
+    done(null, body),
+  );
+
+  app.setErrorHandler((error: Error & { statusCode?: number }, request, reply) => {
+    const known = asAppError(error);
+    const traceId = newId();
+    if (known.code === 'internal' || known.code === 'unavailable') {
+      options.log.error({ error, trace_id: traceId, url: request.url }, 'event request failed');
+    }
+    return reply
+      .code(known.status)
+      .send({ error_code: known.code, message: known.message, trace_id: traceId, ...known.details });
+  });
+
+  app.post('/events', { bodyLimit: BODY_LIMIT }, (request, reply) => receive(request, reply, options));
+}
+
+async function receive(request: FastifyRequest, reply: FastifyReply, options: EventRoutesOptions): Promise<unknown> {
+  const tenantHeader = request.headers['x-tenant-id'];
+  const actor = await options.authenticate(
+    bearerToken(request.headers.authorization),
+    Array.isArray(tenantHeader) ? tenantHeader[0] : tenantHeader,
+  );
+  requirePermission(actor, 'notif.ingest');
+
+  const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
+  const inputs = openRequest(eventHeaders(request), body, actor);
+  const stored = inputs.filter((input) => input.kind !== 'config-updated');
+  const outcomes = (await options.intake.take(stored)).values();
+
+  const results = inputs.map((input): EventResult => {
+    if (input.kind !== 'config-updated') return toResult(outcomes.next().value as Outcome);
+    options.onConfigUpdated(input.tenantId);
+    return { status: 'accepted' };
+  });
+  const isRefused = results.length > 0 && results.every((result) => result.status === 'rejected');
+  if (!isRefused) return reply.code(202).send({ results });
+  const [first] = results as [EventResult];
+  return reply.code(400).send({ error_code: 'validation_failed', message: first.message, results });
+}
+
+function openRequest(headers: Record<string, string>, body: Buffer, actor: Actor): DoorInput[] {
+  const authorize = (tenantId: string): void => {
+    if (tenantId !== actor.tenantId) {
+      throw new EventRefused('tenant_mismatch', [{ path: 'tenant_id', message: 'is not the tenant of the token' }]);
+    }
+  };
+  // A broken event belongs to whoever sent it, not to whom it names.
+  const input = (open: () => RawEvent, raw: Buffer): DoorInput => {
+    const result = toInput(open, { raw, headers, source: { kind: 'http' } }, authorize);
+    if (result.kind === 'rejection') result.rejection.tenantId = actor.tenantId;
+    return result;
+  };
+
+  if (isBatch(headers)) {
+    let items: unknown;
+    try {
+      items = parseJson(body);
+    } catch (error) {
+      return [input(() => rethrow(error), body)];
+    }
+    if (!Array.isArray(items)) {
+      return [input(() => rethrow(new EventRefused('malformed_event', 'a batch must be a JSON array')), body)];
+    }
+    if (items.length > BATCH_LIMIT) {
+      throw new AppError('payload_too_large', `A batch may hold ${BATCH_LIMIT} events at most.`);
+    }
+    return items.map((item) => input(() => openStructured(item), Buffer.from(JSON.stringify(item))));
+  }
+  if (isStructured(headers)) return [input(() => openStructured(parseJson(body)), body)];
+  if (isBinary(headers)) return [input(() => openBinary({ headers, body }), body)];
+  throw new AppError(
+    'unsupported_media_type',
+    'Send a CloudEvent: application/cloudevents+json, application/cloudevents-batch+json, or ce- headers.',
+  );
+}
+
+function rethrow(error: unknown): never {
+  throw error;
+}
+
+function toResult(outcome: Outcome): EventResult {
+  if (outcome.kind === 'accepted') {
+    return { status: outcome.isDuplicate ? 'duplicate' : 'accepted', log_id: outcome.logId };
+  }
+  const { rejectionId, reason, message } = outcome;
+  return { status: 'rejected', rejected_event_id: rejectionId, error_code: reason, message };
+}
+
+/** The headers that describe the event; what proves the sender's identity is nobody's business later. */
+function eventHeaders(request: FastifyRequest): Record<string, string> {
+  const headers: Record<string, string> = {};
+  for (const [name, value] of Object.entries(request.headers)) {
+    const isEventHeader = name.startsWith('ce-') || name === 'content-type';
+    if (isEventHeader && typeof value === 'string') headers[name] = value;
+  }
+  return headers;
+}
+
+function asAppError(error: Error & { statusCode?: number }): AppError {
+  if (error instanceof AppError) return error;
+  if (error.statusCode === 413) {
+    return new AppError('payload_too_large', `A request may hold ${BODY_LIMIT} bytes at most.`);
+  }
+  if (error.statusCode !== undefined && error.statusCode < 500) return new AppError('validation_failed', error.message);
+  return new AppError('unavailable', 'The events were not stored. Send them again.', { cause: error });
+}

@@ -1,0 +1,52 @@
+import type { Input } from '../src/intake/intake.ts';
+import type { Rejection } from '../src/intake/reject.ts';
+import { EventRefused, type RawEvent } from './events/event.ts';
+import { parseEvent } from './events/index.ts';
+
+/** What is known of a message whatever its content: kept with it when it is rejected. */
+export type Origin = Pick<Rejection, 'raw' | 'headers' | 'source'> & { eventType?: string };
+
+export type DoorInput = Input | { kind: 'config-updated'; tenantId: string };
+
+/**
+ * Opens and parses one message. What cannot be parsed becomes a rejection; nothing is thrown, so that one message
+ * never decides over the next.
+ *
+ * @param authorize checks that the sender may act for the tenant; throws {@link EventRefused} where it may not.
+ */
+export function toInput(open: () => RawEvent, origin: Origin, authorize?: (tenantId: string) => void): DoorInput {
+  let event: RawEvent | undefined;
+  let tenantId: string | undefined;
+  const rejection = (reason: Rejection['reason'], message: string): Rejection => ({
+    reason,
+    message,
+    raw: origin.raw,
+    headers: origin.headers,
+    source: origin.source,
+    eventType: event?.type ?? origin.eventType,
+    tenantId: tenantId ?? tenantIdIn(event?.payload),
+  });
+  try {
+    event = open();
+    const parsed = parseEvent(event);
+    tenantId = parsed.kind === 'command' ? parsed.command.tenantId : parsed.tenantId;
+    authorize?.(tenantId);
+    if (parsed.kind === 'config-updated') return parsed;
+    return {
+      kind: 'command',
+      command: parsed.command,
+      asRejection: (message) => rejection('validation_failed', message),
+    };
+  } catch (error) {
+    if (!(error instanceof EventRefused)) throw error;
+    return { kind: 'rejection', rejection: rejection(error.reason, error.message) };
+  }
+}
+
+/** The tenant that a broken event claims, so that its admins find it among their rejected events. */
+function tenantIdIn(payload: unknown): string | undefined {
+  if (typeof payload !== 'object' || payload === null) return undefined;
+  const { tenant_id: snake, tenantId: camel } = payload as Record<string, unknown>;
+  const claimed = snake ?? camel;
+  return typeof claimed === 'string' && claimed.length <= 128 ? claimed : undefined;
+}

@@ -1,0 +1,44 @@
+import { ConfigError, readConfig } from '../src/config.ts';
+import { createLog } from '../src/log.ts';
+import { runUntilStopped, startService } from '../src/main.ts';
+import { demoTokens, seedDemoTenant } from './seed.ts';
+
+// npm run dev: the service with its embedded parts, the demo tenant, and tokens to try it with.
+try {
+  const config = readConfig({ LOG_LEVEL: 'warn', ...process.env, ENVIRONMENT: 'dev' });
+  const log = createLog(config.logLevel);
+  const service = await startService(config, { log });
+  const { tenantId } = await seedDemoTenant(service);
+  const { url, devIdentity } = service;
+  const lines = [
+    '',
+    `  GraphQL    ${url}/graphql`,
+    `  GraphiQL   ${url}/graphiql`,
+    `  Mailbox    ${url}/mailbox`,
+    `  Health     ${url}/healthz  ${url}/readyz`,
+    `  Events     POST ${url}/events`,
+    '',
+  ];
+  if (devIdentity) {
+    const tokens = await demoTokens(devIdentity, tenantId);
+    lines.push(
+      `  Tokens of ${tenantId} (30 days)`,
+      `  user ${tokens.userId}: ${tokens.user}`,
+      '',
+      `  admin: ${tokens.admin}`,
+      '',
+      `  producer: ${tokens.producer}`,
+      '',
+      `  GraphiQL, signed in as admin: ${url}/graphiql#token=${tokens.admin}`,
+      '',
+    );
+  }
+  process.stdout.write(`${lines.join('\n')}\n`);
+  await runUntilStopped(service, log);
+  process.exit(0);
+} catch (error) {
+  const text =
+    error instanceof ConfigError ? error.message : `Cannot start: ${(error as Error).stack ?? String(error)}`;
+  process.stderr.write(`${text}\n`);
+  process.exit(1);
+}

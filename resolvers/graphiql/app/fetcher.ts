@@ -1,0 +1,25 @@
+import { createGraphiQLFetcher, type Fetcher } from '@graphiql/toolkit';
+
+// Relative to the page at …/graphiql/, so that a path in front of both does no harm.
+const url = new URL('../graphql', location.href);
+
+/**
+ * Queries, mutations and introspection go over HTTP, subscriptions over graphql-transport-ws, all with the same token.
+ * It travels as a request header; GraphiQL hands those to the socket as connection parameters (`subscriptionUrl` only,
+ * a `wsClient` of our own would not get what is in the headers tab).
+ */
+export function createFetcher(token: string): Fetcher {
+  const send = createGraphiQLFetcher({
+    url: url.href,
+    subscriptionUrl: url.href.replace(/^http/, 'ws'),
+    // The service sends whole answers: no @defer, no @stream.
+    enableIncrementalDelivery: false,
+  });
+  return (parameters, options) => send(parameters, { ...options, headers: withToken(options?.headers, token) });
+}
+
+/** The headers tab has the last word, in whatever case the name is written there. */
+function withToken(headers: Record<string, string> = {}, token: string): Record<string, string> {
+  const given = Object.keys(headers).some((name) => name.toLowerCase() === 'authorization');
+  return given || !token ? headers : { ...headers, Authorization: `Bearer ${token}` };
+}

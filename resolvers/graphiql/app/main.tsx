@@ -1,0 +1,60 @@
+// First, so that the editor finds its workers in our own build.
+import 'graphiql/setup-workers/vite';
+import 'graphiql/style.css';
+import './app.css';
+import { GraphiQL, HISTORY_PLUGIN } from 'graphiql';
+import { useEffect, useMemo, useState } from 'react';
+import { createRoot } from 'react-dom/client';
+import { createFetcher } from './fetcher.ts';
+import { OPERATIONS_PLUGIN } from './operations.tsx';
+import { savedFragments } from './saved.ts';
+import { storage } from './storage.ts';
+import { TokenField } from './token-field.tsx';
+import { loadToken, saveToken, takeTokenFromAddress } from './token.ts';
+
+// Outside of the component: a new array on each render would make GraphiQL set its plugins up again.
+const PLUGINS = [OPERATIONS_PLUGIN, HISTORY_PLUGIN];
+
+const WELCOME = `# Paste a token at the top right.
+# Then open an operation on the left
+# or write your own here:
+# Ctrl-Space completes, Ctrl-Enter runs.
+
+`;
+
+function App({ initialToken }: { initialToken: string }) {
+  const [token, setToken] = useState(initialToken);
+  // A new fetcher makes GraphiQL fetch the schema again, with the new token.
+  const fetcher = useMemo(() => createFetcher(token), [token]);
+
+  useEffect(() => {
+    // A link with a token, opened in a tab that already shows this page, changes nothing but the fragment.
+    const onHashChange = (): void => {
+      const handedOver = takeTokenFromAddress();
+      if (handedOver !== undefined) setToken(handedOver);
+    };
+    addEventListener('hashchange', onHashChange);
+    return () => removeEventListener('hashchange', onHashChange);
+  }, []);
+
+  return (
+    <GraphiQL
+      fetcher={fetcher}
+      storage={storage}
+      shouldPersistHeaders={false}
+      plugins={PLUGINS}
+      visiblePlugin={OPERATIONS_PLUGIN}
+      externalFragments={savedFragments}
+      defaultQuery={WELCOME}
+      defaultEditorToolsVisibility="variables"
+    >
+      <GraphiQL.Logo>
+        <TokenField token={token} onChange={(pasted) => setToken(saveToken(pasted))} />
+      </GraphiQL.Logo>
+    </GraphiQL>
+  );
+}
+
+const root = document.querySelector('#root');
+if (!root) throw new Error('index.html has no #root');
+createRoot(root).render(<App initialToken={takeTokenFromAddress() ?? loadToken()} />);

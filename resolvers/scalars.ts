@@ -1,0 +1,6 @@
+import { GraphQLDateTime, GraphQLJSONObject } from 'graphql-scalars';
+
+/** RFC 3339, always in UTC when we say it. */
+export const DateTime = GraphQLDateTime;
+/** A JSON object, as it is. */
+export const JSONObject = GraphQLJSONObject;

@@ -1,0 +1,89 @@
+import 'reflect-metadata';
+
+import { buildSubgraphSchema, printSubgraphSchema } from '@apollo/subgraph';
+import { printSchemaWithDirectives } from '@graphql-tools/utils';
+import { type GraphQLSchema, parse } from 'graphql';
+import { buildSchema, createResolversMap } from 'type-graphql';
+
+import type { Core } from '../src/core.ts';
+import { requirePermission } from '../src/identity/actor.ts';
+import { type GraphContext, signedIn } from './context.ts';
+import { authChecker } from './guard.ts';
+import { NotificationLogResolver, toLog } from './notification-log.ts';
+import { NotificationResolver, toNotification } from './notification.ts';
+import { NotificationTemplateResolver, toTemplate } from './notification-template.ts';
+import { DateTime } from './scalars.ts';
+import { UserResolver } from './user.ts';
+
+const FEDERATION = `extend schema @link(url: "https://specs.apollo.dev/federation/v2.9",
+  import: ["@key", "@shareable", "@authenticated", "@requiresScopes"])`;
+
+/** THE list of resolver classes. */
+const RESOLVERS = [NotificationResolver, NotificationLogResolver, NotificationTemplateResolver, UserResolver] as const;
+
+interface Reference {
+  id: string;
+}
+
+/** How a gateway's references become entities: through the same look-ups as everything else. */
+const references: Record<string, (reference: Reference, context: GraphContext) => unknown> = {
+  Notification: async ({ id }, { loaders }) => {
+    const row = await loaders.notification.load(id);
+    return row && toNotification(row);
+  },
+  NotificationLog: async ({ id }, context) => {
+    requirePermission(signedIn(context), 'notif.read.log');
+    const row = await context.loaders.notificationLog.load(id);
+    return row && toLog(row);
+  },
+  NotificationTemplate: async ({ id }, context) => {
+    requirePermission(signedIn(context), 'notif.read.template');
+    const row = await context.loaders.notificationTemplate.load(id);
+    return row && toTemplate(row);
+  },
+  User: ({ id }) => ({ id }),
+};
+
+/** Builds the executable Federation 2 subgraph. Without a core it can be printed but not run. */
+export async function buildGraph(core?: Core): Promise<GraphQLSchema> {
+  const instances = new Map<unknown, object>(
+    core === undefined ? [] : RESOLVERS.map((Resolver) => [Resolver, new Resolver(core)]),
+  );
+  const base = await buildSchema({
+    resolvers: [...RESOLVERS],
+    container: { get: (resolver) => instances.get(resolver) },
+    authChecker,
+    validate: false,
+    scalarsMap: [{ type: Date, scalar: DateTime }],
+    // Subscriptions bring their own iterators; type-graphql only insists that something is here.
+    pubSub: {
+      publish: () => {},
+      subscribe: () => {
+        throw new Error('every subscription brings its own iterator');
+      },
+    },
+  });
+  const resolvers = createResolversMap(base) as Record<string, Record<string, unknown>>;
+  for (const [type, resolve] of Object.entries(references)) {
+    resolvers[type] = { ...resolvers[type], __resolveReference: resolve };
+  }
+  const schema = buildSubgraphSchema([
+    { typeDefs: parse(`${FEDERATION}\n${printSchemaWithDirectives(base)}`), resolvers: resolvers as never },
+  ]);
+  keepExtensions(base, schema);
+  return schema;
+}
+
+/** The SDL on its way through text loses what fields say of themselves to our own code. */
+function keepExtensions(from: GraphQLSchema, to: GraphQLSchema): void {
+  for (const operation of ['query', 'mutation', 'subscription'] as const) {
+    const fields = to.getRootType(operation as never)?.getFields() ?? {};
+    for (const [name, field] of Object.entries(from.getRootType(operation as never)?.getFields() ?? {})) {
+      const target = fields[name];
+      if (target) target.extensions = field.extensions;
+    }
+  }
+}
+
+/** The SDL as it is emitted to `schema/subgraph.graphql` and answered to `_service`. */
+export const printGraph = (schema: GraphQLSchema): string => `${printSubgraphSchema(schema).trim()}\n`;

@@ -1,0 +1,25 @@
+import { defineEntity, p } from '@mikro-orm/core';
+
+import { tenantWall } from '../database/tenant-wall.ts';
+
+/** What sandbox mode caught instead of sending. */
+export const SandboxMessageEntity = defineEntity({
+  name: 'SandboxMessageEntity',
+  tableName: 'sandbox_message',
+  properties: {
+    id: p.uuid().primary(),
+    tenantId: p.text(),
+    logId: p.uuid(),
+    channel: p.text(),
+    recipient: p.text(),
+    sender: p.text().nullable(),
+    subject: p.text().nullable(),
+    text: p.text().nullable(),
+    html: p.text().nullable(),
+    headers: p.json<Record<string, string>>(),
+    capturedAt: p.datetime().columnType('timestamptz').defaultRaw('now()'),
+  },
+  // The same message caught twice, after a crash in mid-send, is shown once.
+  uniques: [{ name: 'sandbox_message_once', properties: ['logId', 'channel'] }],
+  ...tenantWall('sandbox_message'),
+});

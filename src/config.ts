@@ -1,0 +1,219 @@
+import { accessSync, constants } from 'node:fs';
+import { resolve } from 'node:path';
+
+export const ROLES = ['api', 'consumer', 'dispatcher'] as const;
+export type Role = (typeof ROLES)[number];
+
+export const DELIVERY_MODES = ['live', 'sandbox', 'hold'] as const;
+export type DeliveryMode = (typeof DELIVERY_MODES)[number];
+
+const ENVIRONMENTS = ['dev', 'staging', 'production'] as const;
+const SASL_MECHANISMS = ['plain', 'scram-sha-256', 'scram-sha-512'] as const;
+const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
+
+export interface KafkaConfig {
+  brokers: string[];
+  groupId: string;
+  ssl: boolean;
+  /** PEM file of the certificate authority, for brokers whose certificate no public authority signed. */
+  sslCaPath?: string;
+  sasl?: { mechanism: (typeof SASL_MECHANISMS)[number]; username: string; password: string };
+}
+
+export interface IdentityConfig {
+  jwksUrl?: URL;
+  publicKeyPath?: string;
+  issuer?: string;
+  audience?: string;
+}
+
+export interface Config {
+  environment: (typeof ENVIRONMENTS)[number];
+  servicePort: number;
+  serviceHost: string;
+  roles: ReadonlySet<Role>;
+  logLevel: (typeof LOG_LEVELS)[number];
+  /** Absent in dev: the embedded server under `dataPath`. */
+  databaseUrl?: string;
+  /** The login that runs migrations, where `databaseUrl` may not. */
+  databaseOwnerUrl?: string;
+  /** Where the embedded parts keep their files. */
+  dataPath: string;
+  /** One URL, or several for a cluster. Empty in dev: the bus stays in this process. */
+  redisUrls: string[];
+  /** Absent in dev: events come in over HTTP only. */
+  kafka?: KafkaConfig;
+  /** Topic that carries `notification.triggered.v1`. */
+  pubsubTopic: string;
+  identity: IdentityConfig;
+  tenantConfigSecretPath?: string;
+  /** Folder that `secret://name` points into. */
+  secretsPath: string;
+  /** Default SMTP relay: `secret://name` or an `smtp://` URL. */
+  smtpProviderSecret?: string;
+  deliveryMode: DeliveryMode;
+}
+
+/** Everything that is wrong with the environment, at once. */
+export class ConfigError extends Error {
+  readonly problems: string[];
+
+  constructor(problems: string[]) {
+    super(`Invalid configuration:\n${problems.map((problem) => `  - ${problem}`).join('\n')}`);
+    this.name = 'ConfigError';
+    this.problems = problems;
+  }
+}
+
+type Env = Record<string, string | undefined>;
+
+/**
+ * Reads and checks the whole environment in one place. No value of a secret is ever part of a message.
+ * @throws {ConfigError} naming every variable that is missing or wrong.
+ */
+export function readConfig(env: Env): Config {
+  const problems: string[] = [];
+  const text = (name: string): string | undefined => env[name]?.trim() || undefined;
+
+  const oneOf = <T extends string>(name: string, allowed: readonly T[], fallback: T): T => {
+    const value = text(name);
+    if (value === undefined) return fallback;
+    if ((allowed as readonly string[]).includes(value)) return value as T;
+    problems.push(`${name} must be one of ${allowed.join(', ')}`);
+    return fallback;
+  };
+  const flag = (name: string): boolean => oneOf(name, ['true', 'false'] as const, 'false') === 'true';
+  const url = (name: string, value: string, protocols: string[]): URL | undefined => {
+    const parsed = URL.parse(value);
+    if (parsed && protocols.includes(parsed.protocol)) return parsed;
+    problems.push(`${name} must be a URL starting with ${protocols.map((p) => `${p}//`).join(' or ')}`);
+    return undefined;
+  };
+  const readable = (name: string): string | undefined => {
+    const value = text(name);
+    if (value === undefined) return undefined;
+    try {
+      accessSync(value, constants.R_OK);
+    } catch {
+      problems.push(`${name} points to ${value}, which cannot be read`);
+    }
+    return resolve(value);
+  };
+
+  const environment = oneOf('ENVIRONMENT', ENVIRONMENTS, 'production');
+  const isDev = environment === 'dev';
+  const required = (name: string, what: string): void => {
+    if (!isDev && text(name) === undefined) problems.push(`${name} is required outside dev: ${what}`);
+  };
+
+  const portText = text('SERVICE_PORT') ?? '8080';
+  const servicePort = /^\d{1,5}$/.test(portText) ? Number(portText) : Number.NaN;
+  if (!(servicePort <= 65_535)) problems.push('SERVICE_PORT must be a number from 0 to 65535');
+
+  const roles = readRoles(text('ROLES'), problems);
+
+  required('DATABASE_URL', 'the PostgreSQL to use');
+  for (const name of ['DATABASE_URL', 'DATABASE_OWNER_URL']) {
+    const value = text(name);
+    if (value !== undefined) url(name, value, ['postgres:', 'postgresql:']);
+  }
+
+  required('REDIS_URL', 'instances wake each other through it');
+  const redisUrls = (text('REDIS_URL') ?? '').split(',').filter(Boolean);
+  for (const value of redisUrls) url('REDIS_URL', value, ['redis:', 'rediss:']);
+
+  if (roles.has('consumer')) required('KAFKA_BROKERS', 'host:port, comma separated');
+  const kafka = readKafka(text, flag, oneOf, readable, problems);
+
+  const jwksUrlText = text('JWKS_URL');
+  const jwksUrl = jwksUrlText === undefined ? undefined : url('JWKS_URL', jwksUrlText, ['http:', 'https:']);
+  const publicKeyPath = readable('JWT_PUBLIC_KEY_PATH');
+  if (jwksUrlText !== undefined && publicKeyPath !== undefined) {
+    problems.push('JWKS_URL and JWT_PUBLIC_KEY_PATH exclude each other: set one');
+  }
+  if (!isDev && jwksUrlText === undefined && text('JWT_PUBLIC_KEY_PATH') === undefined) {
+    problems.push('JWKS_URL or JWT_PUBLIC_KEY_PATH is required outside dev: tokens are checked with it');
+  }
+
+  const smtpProviderSecret = text('SMTP_PROVIDER_SECRET');
+  if (smtpProviderSecret !== undefined) url('SMTP_PROVIDER_SECRET', smtpProviderSecret, ['secret:', 'smtp:', 'smtps:']);
+
+  const config: Config = {
+    environment,
+    servicePort,
+    // The development mailbox asks for no token, so in dev nobody but this machine is let in.
+    serviceHost: text('SERVICE_HOST') ?? (isDev ? '127.0.0.1' : '0.0.0.0'),
+    roles,
+    logLevel: oneOf('LOG_LEVEL', LOG_LEVELS, 'info'),
+    dataPath: resolve(text('DATA_PATH') ?? '.data'),
+    redisUrls,
+    pubsubTopic: text('PUBSUB_TOPIC') ?? 'notification.triggered.v1',
+    identity: definedOnly({
+      jwksUrl,
+      publicKeyPath,
+      issuer: text('JWT_ISSUER'),
+      audience: text('JWT_AUDIENCE'),
+    }),
+    secretsPath: resolve(text('SECRETS_PATH') ?? '/run/secrets'),
+    deliveryMode: oneOf('DELIVERY_MODE', DELIVERY_MODES, isDev ? 'sandbox' : 'live'),
+    ...definedOnly({
+      databaseUrl: text('DATABASE_URL'),
+      databaseOwnerUrl: text('DATABASE_OWNER_URL'),
+      kafka,
+      tenantConfigSecretPath: readable('TENANT_CONFIG_SECRET_PATH'),
+      smtpProviderSecret,
+    }),
+  };
+  if (problems.length > 0) throw new ConfigError(problems);
+  return config;
+}
+
+function readRoles(value: string | undefined, problems: string[]): ReadonlySet<Role> {
+  const names = (value ?? ROLES.join(',')).split(',').map((name) => name.trim());
+  const unknown = names.filter((name) => !(ROLES as readonly string[]).includes(name));
+  if (unknown.length > 0) problems.push(`ROLES may name ${ROLES.join(', ')}, comma separated`);
+  return new Set(names as Role[]);
+}
+
+function readKafka(
+  text: (name: string) => string | undefined,
+  flag: (name: string) => boolean,
+  oneOf: <T extends string>(name: string, allowed: readonly T[], fallback: T) => T,
+  readable: (name: string) => string | undefined,
+  problems: string[],
+): KafkaConfig | undefined {
+  const brokers = (text('KAFKA_BROKERS') ?? '')
+    .split(',')
+    .map((broker) => broker.trim())
+    .filter(Boolean);
+  if (brokers.some((broker) => !/^[^\s:]+:\d{1,5}$|^\[[0-9a-f:]+\]:\d{1,5}$/i.test(broker))) {
+    problems.push('KAFKA_BROKERS must be host:port, comma separated');
+  }
+  const hasMechanism = text('KAFKA_SASL_MECHANISM') !== undefined;
+  const mechanism = oneOf('KAFKA_SASL_MECHANISM', SASL_MECHANISMS, 'plain');
+  const username = text('KAFKA_USERNAME');
+  const password = text('KAFKA_PASSWORD');
+  if (hasMechanism && (username === undefined || password === undefined)) {
+    problems.push('KAFKA_USERNAME and KAFKA_PASSWORD are required with KAFKA_SASL_MECHANISM');
+  }
+  if (!hasMechanism && (username !== undefined || password !== undefined)) {
+    problems.push(`KAFKA_SASL_MECHANISM (${SASL_MECHANISMS.join(', ')}) is required with KAFKA_USERNAME`);
+  }
+  const ssl = flag('KAFKA_SSL');
+  const sslCaPath = readable('KAFKA_SSL_CA_PATH');
+  if (brokers.length === 0) return undefined;
+  return {
+    brokers,
+    groupId: text('KAFKA_GROUP_ID') ?? 'notification-subgraph',
+    ssl,
+    ...definedOnly({ sslCaPath }),
+    ...(hasMechanism && username && password ? { sasl: { mechanism, username, password } } : {}),
+  };
+}
+
+type Defined<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
+
+/** Drops keys that are undefined, so that "absent" has one spelling. */
+function definedOnly<T extends object>(value: T): Defined<T> {
+  return Object.fromEntries(Object.entries(value).filter(([, entry]) => entry !== undefined)) as Defined<T>;
+}

@@ -1,0 +1,25 @@
+import { AuditEventEntity } from '../audit/audit-event.entity.ts';
+import { SandboxMessageEntity } from '../channels/sandbox-message.entity.ts';
+import { DeliveryAttemptEntity, NotificationLogEntity } from '../delivery/notification-log.entity.ts';
+import { InboxEntity, NotificationEntity } from '../inbox/notification.entity.ts';
+import { PolicyDefinitionEntity } from '../inbox/policy-definition.entity.ts';
+import { RejectedEventEntity } from '../intake/rejected-event.entity.ts';
+import { NotificationTemplateEntity, NotificationTemplateVersionEntity } from '../templates/template.entity.ts';
+import { ChannelConfigEntity } from '../tenants/channel-config.entity.ts';
+import { TenantSettingsEntity } from '../tenants/tenant-settings.entity.ts';
+
+/** Every table. The migrations are checked against this list. */
+export const entities = [
+  AuditEventEntity,
+  ChannelConfigEntity,
+  DeliveryAttemptEntity,
+  InboxEntity,
+  NotificationEntity,
+  NotificationLogEntity,
+  NotificationTemplateEntity,
+  NotificationTemplateVersionEntity,
+  PolicyDefinitionEntity,
+  RejectedEventEntity,
+  SandboxMessageEntity,
+  TenantSettingsEntity,
+];

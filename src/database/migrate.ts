@@ -1,0 +1,96 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import { Migrator } from '@mikro-orm/migrations';
+import { MikroORM, type Options } from '@mikro-orm/postgresql';
+import pg from 'pg';
+
+import { migrations } from '../../migrations/index.ts';
+import { projectRoot } from '../project-root.ts';
+import { entities } from './entities.ts';
+import { OWNER_ROLE } from './tenant-wall.ts';
+
+/** Serialises instances that start at the same time; any constant of ours does. */
+const MIGRATION_LOCK = 7_253_001;
+
+const INSUFFICIENT_PRIVILEGE = '42501';
+
+/** MikroORM as migrations see the database: connected by `url`, acting as the owner of every table. */
+export function ormOptions(url: string): Options {
+  return {
+    clientUrl: url,
+    entities,
+    extensions: [Migrator],
+    pool: { min: 0, max: 2 },
+    driverOptions: { options: `-c role=${OWNER_ROLE}` },
+    migrations: { migrationsList: migrations, snapshot: false, silent: true, path: join(projectRoot, 'migrations') },
+  };
+}
+
+/**
+ * Brings the database up to date: roles where the login may make them, then every migration that is missing.
+ * Safe to call from many instances at once. A login that may do neither is content with a database that is up to date.
+ *
+ * @returns the names of the migrations that ran.
+ * @throws when something is missing that the login may not make, saying what a DBA has to do.
+ */
+export async function migrate(url: string): Promise<string[]> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  try {
+    await client.query('select pg_advisory_lock($1)', [MIGRATION_LOCK]);
+    if (!(await mayActAsOwner(client)) && !(await createRoles(client))) {
+      if (await isUpToDate(client)) return [];
+      throw new Error(
+        'The database is not migrated, and its login may not do it. Set DATABASE_OWNER_URL, or have a DBA run ' +
+          'migrations/roles.sql for this login.',
+      );
+    }
+    const orm = await MikroORM.init(ormOptions(url));
+    try {
+      const done = await orm.migrator.up();
+      return done.map((migration) => migration.name);
+    } finally {
+      await orm.close();
+    }
+  } finally {
+    await client.end();
+  }
+}
+
+async function mayActAsOwner(client: pg.Client): Promise<boolean> {
+  const { rows } = await client.query<{ memberships: number }>(
+    `select count(*)::int as memberships from pg_roles
+     where rolname in ('notif_owner', 'notif_api', 'notif_worker') and pg_has_role(current_user, oid, 'member')`,
+  );
+  if (rows[0]?.memberships !== 3) return false;
+  const privilege = await client.query<{ may: boolean }>(
+    `select has_schema_privilege('notif_owner', 'public', 'create') as may`,
+  );
+  return privilege.rows[0]?.may === true;
+}
+
+/** @returns false when the login may not make roles. */
+async function createRoles(client: pg.Client): Promise<boolean> {
+  const script = await readFile(join(projectRoot, 'migrations', 'roles.sql'), 'utf8');
+  try {
+    await client.query(script.replaceAll(/:(login|migrator)\b/g, 'current_user'));
+    return true;
+  } catch (error) {
+    if ((error as { code?: string }).code === INSUFFICIENT_PRIVILEGE) return false;
+    throw error;
+  }
+}
+
+async function isUpToDate(client: pg.Client): Promise<boolean> {
+  try {
+    await client.query('begin; set local role notif_api');
+    const { rows } = await client.query<{ name: string }>('select name from mikro_orm_migrations');
+    const done = new Set(rows.map((row) => row.name));
+    return migrations.every((migration) => done.has(migration.name));
+  } catch {
+    return false;
+  } finally {
+    await client.query('rollback');
+  }
+}

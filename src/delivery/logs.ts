@@ -1,0 +1,146 @@
+import type { Database, Transaction } from '../database/database.ts';
+import { validationFailed } from '../errors.ts';
+import { isUuid } from '../ids.ts';
+import type { Channel } from '../intake/channel.ts';
+import type { Recipient } from '../intake/command.ts';
+import { addressFor } from '../intake/recipient.ts';
+import { idCursor, keysetQuery, type Page, type PageArgs, toPage } from '../paging/page.ts';
+import { maskAddress } from './mask.ts';
+import type { LogStatus } from './status.ts';
+
+/** A try to hand a notification to a provider. */
+export interface DeliveryAttempt {
+  number: number;
+  channel: Channel;
+  provider: string;
+  startedAt: Date;
+  durationMs: number | null;
+  outcome: 'ok' | 'transient' | 'permanent' | 'unknown' | null;
+  providerMessageId: string | null;
+  errorCode: string | null;
+  errorMessage: string | null;
+}
+
+/** One accepted event and what became of it, as admins see it. */
+export interface NotificationLog {
+  id: string;
+  tenantId: string;
+  eventId: string;
+  eventType: string;
+  eventCode: string;
+  channel: Channel | null;
+  status: LogStatus;
+  isTest: boolean;
+  /** Masked; null where the notification is for an audience. */
+  recipient: string | null;
+  templateId: string | null;
+  templateVersion: number | null;
+  locale: string | null;
+  errorCode: string | null;
+  errorMessage: string | null;
+  attemptCount: number;
+  attempts: DeliveryAttempt[];
+  traceId: string;
+  params: Record<string, unknown>;
+  createdAt: Date;
+  updatedAt: Date;
+  sentAt: Date | null;
+}
+
+export interface LogFilter {
+  statuses?: LogStatus[] | null | undefined;
+  channels?: Channel[] | null | undefined;
+  eventCode?: string | null | undefined;
+  eventId?: string | null | undefined;
+  traceId?: string | null | undefined;
+  isTest?: boolean | null | undefined;
+  createdAfter?: Date | null | undefined;
+  createdBefore?: Date | null | undefined;
+}
+
+export interface DeliveryLogs {
+  list(tenantId: string, args: PageArgs, filter?: LogFilter | null): Promise<Page<NotificationLog>>;
+  /** In the order of `ids`; null for what does not exist in this tenant. */
+  findMany(tenantId: string, ids: readonly string[], filter?: LogFilter | null): Promise<(NotificationLog | null)[]>;
+}
+
+type LogRow = Omit<NotificationLog, 'recipient' | 'attempts'> & {
+  recipient: Recipient;
+  channels: Channel[];
+  attempts: DeliveryAttempt[] | null;
+};
+
+const COLUMNS = `log.id, log.tenant_id as "tenantId", log.event_id as "eventId", log.event_type as "eventType",
+  log.event_code as "eventCode", log.channel, log.channels, log.status, log.is_test as "isTest", log.recipient,
+  log.template_id as "templateId", log.template_version as "templateVersion", log.locale,
+  log.error_code as "errorCode", log.error_message as "errorMessage", log.attempts as "attemptCount",
+  log.trace_id as "traceId", log.params, log.created_at as "createdAt", log.updated_at as "updatedAt",
+  log.sent_at as "sentAt",
+  (select jsonb_agg(jsonb_build_object('number', a.number, 'channel', a.channel, 'provider', a.provider,
+     'startedAt', a.started_at, 'durationMs', a.duration_ms, 'outcome', a.outcome,
+     'providerMessageId', a.provider_message_id, 'errorCode', a.error_code, 'errorMessage', a.error_message)
+     order by a.number)
+   from delivery_attempt a where a.log_id = log.id) as attempts`;
+
+const FILTER = `($2::text[] is null or log.status = any($2)) and ($3::text[] is null or log.channel = any($3))
+  and ($4::text is null or log.event_code = $4) and ($5::uuid is null or log.event_id = $5)
+  and ($6::text is null or log.trace_id = $6) and ($7::boolean is null or log.is_test = $7)
+  and ($8::timestamptz is null or log.created_at >= $8) and ($9::timestamptz is null or log.created_at < $9)`;
+
+export function createDeliveryLogs(database: Database): DeliveryLogs {
+  return {
+    list: (tenantId, args, filter) => {
+      const query = keysetQuery(args, idCursor);
+      return database.asTenant(tenantId, async (tx) => {
+        const rows = await tx.query<LogRow>(
+          `select ${COLUMNS} from notification_log log
+           where log.tenant_id = $1 and ${FILTER}
+             and ($10::uuid is null or log.id < $10) and ($11::uuid is null or log.id > $11)
+           order by log.id ${query.isBackward ? 'asc' : 'desc'} limit $12`,
+          [tenantId, ...filterValues(filter), query.after ?? null, query.before ?? null, query.limit],
+        );
+        return toPage(rows.map(toLog), query);
+      });
+    },
+    findMany: async (tenantId, ids, filter) => {
+      const valid = ids.filter((id) => isUuid(id));
+      if (valid.length === 0) return ids.map(() => null);
+      const rows = await database.asTenant(tenantId, (tx) => findLogs(tx, tenantId, valid, filter));
+      const byId = new Map(rows.map((row) => [row.id, toLog(row)]));
+      return ids.map((id) => byId.get(id.toLowerCase()) ?? null);
+    },
+  };
+}
+
+const findLogs = (tx: Transaction, tenantId: string, ids: string[], filter?: LogFilter | null): Promise<LogRow[]> =>
+  tx.query<LogRow>(
+    `select ${COLUMNS} from notification_log log
+     where log.tenant_id = $1 and ${FILTER} and log.id = any($10::uuid[])`,
+    [tenantId, ...filterValues(filter), ids],
+  );
+
+function filterValues(filter: LogFilter | null | undefined): unknown[] {
+  if (filter?.eventId && !isUuid(filter.eventId)) {
+    throw validationFailed([{ path: 'filter.eventId', message: 'must be a UUID' }]);
+  }
+  return [
+    filter?.statuses ?? null,
+    filter?.channels ?? null,
+    filter?.eventCode ?? null,
+    filter?.eventId ?? null,
+    filter?.traceId ?? null,
+    filter?.isTest ?? null,
+    filter?.createdAfter ?? null,
+    filter?.createdBefore ?? null,
+  ];
+}
+
+function toLog({ recipient, channels, attempts, ...row }: LogRow): NotificationLog {
+  const channel = row.channel ?? channels[0];
+  const address = channel && addressFor(channel, recipient);
+  return {
+    ...row,
+    recipient: address === undefined ? null : maskAddress(address),
+    attempts: (attempts ?? []).map((attempt) => ({ ...attempt, startedAt: new Date(attempt.startedAt) })),
+  };
+}

@@ -1,0 +1,126 @@
+import type { Database } from '../database/database.ts';
+import { newId } from '../ids.ts';
+import { type InboxEntry, writeToInboxes, type WrittenNotification } from '../inbox/write.ts';
+import { addressFor } from '../intake/recipient.ts';
+import type { Channel } from '../intake/channel.ts';
+import type { ClaimedLog } from './claim.ts';
+import { maskAddress } from './mask.ts';
+import type { UsedTemplate } from './plan.ts';
+import { isTerminal, type LogStatus } from './status.ts';
+
+/** How one delivery went. */
+export interface Settlement {
+  log: ClaimedLog;
+  status: LogStatus;
+  channel?: Channel | undefined;
+  template?: UsedTemplate | undefined;
+  /** For `retrying`: when it is due again, from now. */
+  retryInMs?: number;
+  errorCode?: string;
+  errorMessage?: string;
+  attempt?: { outcome: 'ok' | 'transient' | 'permanent'; durationMs: number; providerMessageId?: string };
+  /** For the inbox: written in the same transaction, so that it happens exactly once. */
+  inbox?: InboxEntry;
+}
+
+export interface Settled {
+  logs: { id: string; tenantId: string; status: LogStatus }[];
+  notifications: WrittenNotification[];
+}
+
+const SETTLE = `
+  with input as (
+    select * from jsonb_to_recordset($1::jsonb) as settlement (
+      id uuid, lease_token uuid, status text, channel text, retry_in_ms bigint, template_id uuid,
+      template_version int, locale text, error_code text, error_message text, outcome text, duration_ms int,
+      provider_message_id text, audit_id uuid, audit_action text, audit_details jsonb)
+  ), settled as (
+    update notification_log log
+    set status = input.status, channel = coalesce(input.channel, log.channel), lease_token = null,
+        template_id = coalesce(input.template_id, log.template_id),
+        template_version = coalesce(input.template_version, log.template_version),
+        locale = coalesce(input.locale, log.locale),
+        error_code = input.error_code, error_message = input.error_message,
+        due_at = now() + coalesce(input.retry_in_ms, 0) * interval '1 millisecond', updated_at = now(),
+        sent_at = case when input.status in ('sent', 'sent_fallback') then now() end
+    from input
+    where log.id = input.id and log.lease_token = input.lease_token and log.status = 'sending'
+    returning log.id, log.tenant_id, log.attempts, log.trace_id, log.trigger_by, log.status, input.error_code,
+      input.error_message, input.outcome, input.duration_ms, input.provider_message_id, input.audit_id,
+      input.audit_action, input.audit_details
+  ), attempted as (
+    update delivery_attempt attempt
+    set outcome = settled.outcome, duration_ms = settled.duration_ms,
+        provider_message_id = settled.provider_message_id, error_code = settled.error_code,
+        error_message = settled.error_message
+    from settled
+    where attempt.log_id = settled.id and attempt.number = settled.attempts and settled.outcome is not null
+  ), audited as (
+    insert into audit_event (id, tenant_id, action, actor_id, trace_id, details)
+    select audit_id, tenant_id, audit_action, trigger_by, trace_id, audit_details
+    from settled where audit_id is not null
+  )
+  select id, tenant_id as "tenantId", status from settled`;
+
+/**
+ * Records how a batch of deliveries went: states, attempts, audit events and inbox rows in one transaction, two
+ * statements. A row whose lease was lost meanwhile is somebody else's now and is left alone.
+ */
+export function settleBatch(database: Database, settlements: Settlement[]): Promise<Settled> {
+  return database.asWorker(async (tx) => {
+    const entries = settlements.flatMap((settlement) => settlement.inbox ?? []);
+    const notifications = await writeToInboxes(tx, entries);
+    const reached = new Set(notifications.map((notification) => notification.logId));
+    const rows = settlements.map((settlement) =>
+      toRow(settlement.inbox && !reached.has(settlement.log.id) ? withoutAudience(settlement) : settlement),
+    );
+    const logs = await tx.query<Settled['logs'][number]>(SETTLE, [JSON.stringify(rows)]);
+    return { logs, notifications };
+  });
+}
+
+function withoutAudience(settlement: Settlement): Settlement {
+  return {
+    ...settlement,
+    status: 'suppressed',
+    errorCode: 'audience_empty',
+    errorMessage: 'Nobody is the audience of this notification.',
+  };
+}
+
+function toRow(settlement: Settlement) {
+  const { log, status, template, attempt } = settlement;
+  const isAudited = isTerminal(status);
+  return {
+    id: log.id,
+    lease_token: log.leaseToken,
+    status,
+    channel: settlement.channel ?? null,
+    retry_in_ms: settlement.retryInMs ?? null,
+    template_id: template?.templateId ?? null,
+    template_version: template?.version ?? null,
+    locale: template?.locale ?? null,
+    error_code: settlement.errorCode ?? null,
+    error_message: settlement.errorMessage ?? null,
+    outcome: attempt?.outcome ?? null,
+    duration_ms: attempt?.durationMs ?? null,
+    provider_message_id: attempt?.providerMessageId ?? null,
+    audit_id: isAudited ? newId() : null,
+    audit_action: log.isTest ? 'notification.test_sent' : 'notification.sent',
+    audit_details: isAudited ? auditDetails(settlement) : null,
+  };
+}
+
+function auditDetails({ log, status, channel, template, errorCode }: Settlement): Record<string, unknown> {
+  const address = channel && addressFor(channel, log.recipient);
+  return {
+    log_id: log.id,
+    event_id: log.eventId,
+    event_code: log.eventCode,
+    status,
+    channel: channel ?? null,
+    template_id: template?.templateId ?? null,
+    recipient: address === undefined ? null : maskAddress(address),
+    error_code: errorCode ?? null,
+  };
+}

@@ -1,0 +1,24 @@
+import { AppError } from '../errors.ts';
+import type { Permission } from './permissions.ts';
+
+/** Who is asking, in which tenant, and what they may do there. */
+export interface Actor {
+  tenantId: string;
+  userId: string;
+  permissions: ReadonlySet<string>;
+  isSuperadmin: boolean;
+  /** When the token that proved it runs out. */
+  expiresAt: Date;
+}
+
+/** A superadmin holds every permission, in every tenant. */
+export const mayDo = (actor: Actor, permission: Permission): boolean =>
+  actor.isSuperadmin || actor.permissions.has(permission);
+
+/** @throws `permission_denied`, naming what was required. */
+export function requirePermission(actor: Actor, permission: Permission): void {
+  if (mayDo(actor, permission)) return;
+  throw new AppError('permission_denied', `This needs the permission ${permission}.`, {
+    details: { required: permission },
+  });
+}

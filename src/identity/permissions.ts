@@ -1,0 +1,17 @@
+/** Every permission of the contract. */
+export const PERMISSIONS = [
+  'notif.ingest',
+  'notif.read.audit',
+  'notif.read.client',
+  'notif.read.log',
+  'notif.read.recipient',
+  'notif.read.schema',
+  'notif.read.template',
+  'notif.replay',
+  'notif.send.test',
+  'notif.write.config',
+  'notif.write.template',
+  'notif.erase',
+] as const;
+
+export type Permission = (typeof PERMISSIONS)[number];

@@ -1,0 +1,108 @@
+import { decodeProtectedHeader, errors, jwtVerify, type JWTPayload, type JWTVerifyGetKey } from 'jose';
+
+import { AppError } from '../errors.ts';
+import type { Actor } from './actor.ts';
+import { KeysUnavailable } from './keys.ts';
+
+/** Only these: a symmetric algorithm would turn the public key into a secret that everybody knows. */
+const ALGORITHMS = [
+  'RS256',
+  'RS384',
+  'RS512',
+  'PS256',
+  'PS384',
+  'PS512',
+  'ES256',
+  'ES384',
+  'ES512',
+  'EdDSA',
+  'Ed25519',
+];
+
+export interface TokenRules {
+  keys: JWTVerifyGetKey;
+  issuer?: string;
+  audience?: string;
+}
+
+/**
+ * Turns a token into an actor. `tenantHeader` is the request's `X-Tenant-ID`.
+ *
+ * @throws {AppError} `unauthenticated`, `token_expired`, `invalid_token`, `tenant_mismatch`, `identity_unavailable`
+ */
+export type Authenticate = (token: string | undefined, tenantHeader?: string) => Promise<Actor>;
+
+export function createAuthenticator({ keys, issuer, audience }: TokenRules): Authenticate {
+  const options = {
+    algorithms: ALGORITHMS,
+    requiredClaims: ['exp', 'sub'],
+    clockTolerance: 5,
+    ...(issuer === undefined ? {} : { issuer }),
+    ...(audience === undefined ? {} : { audience }),
+  };
+  return async (token, tenantHeader) => {
+    if (!token) throw new AppError('unauthenticated', 'A bearer token is required.');
+    assertLooksLikeJwt(token);
+    let payload: JWTPayload;
+    try {
+      ({ payload } = await jwtVerify(token, keys, options));
+    } catch (error) {
+      throw asAppError(error);
+    }
+    return toActor(payload, tenantHeader);
+  };
+}
+
+/** The token of an `Authorization: Bearer …` header, or undefined when the header says something else. */
+export const bearerToken = (header: string | undefined): string | undefined =>
+  /^Bearer +(\S+)$/i.exec(header ?? '')?.[1];
+
+function assertLooksLikeJwt(token: string): void {
+  try {
+    if (token.split('.').length !== 3) throw new Error('three parts expected');
+    decodeProtectedHeader(token);
+  } catch (error) {
+    throw new AppError('invalid_token', 'The token is not a JWT.', { status: 400, cause: error });
+  }
+}
+
+function asAppError(error: unknown): AppError {
+  if (error instanceof errors.JWTExpired) return new AppError('token_expired', 'The token has expired.');
+  const isOutage =
+    error instanceof KeysUnavailable ||
+    error instanceof errors.JWKSTimeout ||
+    (error instanceof Error && error.cause instanceof KeysUnavailable);
+  if (isOutage) {
+    return new AppError('identity_unavailable', 'The keys to check tokens with cannot be had now.', { cause: error });
+  }
+  return new AppError('invalid_token', 'The token was not accepted.', { cause: error });
+}
+
+function toActor(payload: JWTPayload, tenantHeader: string | undefined): Actor {
+  const isSuperadmin = payload['role'] === 'superadmin';
+  const claimed = payload['tenant_id'];
+  if (claimed !== undefined && (typeof claimed !== 'string' || claimed === '')) {
+    throw new AppError('invalid_token', 'The claim tenant_id must be a non-empty string.');
+  }
+  const permissions = payload['permissions'] ?? [];
+  if (!Array.isArray(permissions) || permissions.some((name) => typeof name !== 'string')) {
+    throw new AppError('invalid_token', 'The claim permissions must be a list of strings.');
+  }
+  if (claimed === undefined && !isSuperadmin) {
+    throw new AppError('invalid_token', 'The claim tenant_id is missing.');
+  }
+  const wanted = tenantHeader?.trim() || claimed;
+  if (wanted !== claimed && !isSuperadmin) {
+    throw new AppError('tenant_mismatch', 'X-Tenant-ID names another tenant than the token.');
+  }
+  if (wanted === undefined) {
+    throw new AppError('tenant_mismatch', 'A superadmin names the tenant in X-Tenant-ID.');
+  }
+  return {
+    tenantId: wanted,
+    userId: payload.sub as string,
+    permissions: new Set(permissions as string[]),
+    isSuperadmin,
+    expiresAt: new Date((payload.exp as number) * 1000),
+  };
+}

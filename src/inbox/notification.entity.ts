@@ -1,0 +1,53 @@
+import { defineEntity, p } from '@mikro-orm/core';
+
+import { tenantWall } from '../database/tenant-wall.ts';
+
+/**
+ * The head of one person's inbox. Whoever changes the inbox locks this row first and takes the next `seq` from it, so
+ * commit order is `seq` order. The unread count lives here, so that reading it costs the same for any inbox.
+ */
+export const InboxEntity = defineEntity({
+  name: 'InboxEntity',
+  tableName: 'inbox',
+  properties: {
+    tenantId: p.text().primary(),
+    userId: p.text().primary(),
+    lastSeq: p.bigint('number').default(0),
+    unreadCount: p.integer().default(0),
+  },
+  ...tenantWall('inbox'),
+});
+
+/** One notification in one person's inbox. */
+export const NotificationEntity = defineEntity({
+  name: 'NotificationEntity',
+  tableName: 'notification',
+  properties: {
+    id: p.uuid().primary(),
+    tenantId: p.text(),
+    userId: p.text(),
+    /** Position in the inbox, given once. */
+    createdSeq: p.bigint('number'),
+    /** Position of its latest change; equal to `createdSeq` until it is changed. */
+    seq: p.bigint('number'),
+    logId: p.uuid(),
+    type: p.text(),
+    category: p.text().nullable(),
+    title: p.text().nullable(),
+    body: p.text(),
+    data: p.json<Record<string, unknown>>().nullable(),
+    actionUrl: p.text().nullable(),
+    recipientScope: p.text(),
+    actorId: p.text().nullable(),
+    createdAt: p.datetime().columnType('timestamptz').defaultRaw('now()'),
+    readAt: p.datetime().columnType('timestamptz').nullable(),
+    archivedAt: p.datetime().columnType('timestamptz').nullable(),
+  },
+  uniques: [
+    { name: 'notification_position', properties: ['tenantId', 'userId', 'createdSeq'] },
+    { name: 'notification_change', properties: ['tenantId', 'userId', 'seq'] },
+    // One event gives one person one notification, however often it is delivered.
+    { name: 'notification_once', properties: ['logId', 'userId'] },
+  ],
+  ...tenantWall('notification'),
+});

@@ -1,0 +1,88 @@
+import type { Transaction } from '../database/database.ts';
+import { newId } from '../ids.ts';
+import { type NotificationCommand, PRIORITIES } from './command.ts';
+
+/** What became of one command. */
+export interface Accepted {
+  /** The delivery record: a new one, or the one that the event already had. */
+  logId: string;
+  isDuplicate: boolean;
+}
+
+const INSERT = `
+  with input as (
+    select * from jsonb_to_recordset($1::jsonb) as command (
+      position int, id uuid, tenant_id text, event_id uuid, event_type text, event_code text, is_test boolean,
+      channels text[], recipient jsonb, audience jsonb, content jsonb, params jsonb, extra jsonb, category text,
+      priority smallint, collapse_key text, expires_at timestamptz, due_at timestamptz, trace_id text,
+      traceparent text, trigger_by text, event_created_at timestamptz)
+  ), inserted as (
+    insert into notification_log (id, tenant_id, event_id, event_type, event_code, is_test, channels, recipient,
+      audience, content, params, extra, category, priority, collapse_key, expires_at, due_at, trace_id, traceparent,
+      trigger_by, event_created_at, status)
+    select id, tenant_id, event_id, event_type, event_code, is_test, channels, recipient, audience, content, params,
+      extra, category, priority, collapse_key, expires_at, coalesce(due_at, now()), trace_id, traceparent, trigger_by,
+      event_created_at, 'queued'
+    from input order by tenant_id, event_id, position
+    on conflict (tenant_id, event_id) do nothing
+    returning id
+  )
+  select id from inserted`;
+
+const FIND = `
+  select log.id, log.tenant_id, log.event_id
+  from jsonb_to_recordset($1::jsonb) as wanted (tenant_id text, event_id uuid)
+  join notification_log log using (tenant_id, event_id)`;
+
+/**
+ * Makes commands durable: one delivery record per `(tenantId, eventId)`, however often it comes. The caller may
+ * acknowledge once its transaction is committed.
+ *
+ * @returns one result per command, in the same order. Two statements at most, for any number of commands.
+ */
+export async function acceptCommands(tx: Transaction, commands: NotificationCommand[]): Promise<Accepted[]> {
+  if (commands.length === 0) return [];
+  const rows = commands.map(toRow);
+  const inserted = new Set((await tx.query<{ id: string }>(INSERT, [JSON.stringify(rows)])).map((row) => row.id));
+
+  const duplicates = rows.filter((row) => !inserted.has(row.id));
+  const known = new Map<string, string>();
+  if (duplicates.length > 0) {
+    const keys = duplicates.map(({ tenant_id, event_id }) => ({ tenant_id, event_id }));
+    const found = await tx.query<{ id: string; tenant_id: string; event_id: string }>(FIND, [JSON.stringify(keys)]);
+    for (const row of found) known.set(eventKey(row.tenant_id, row.event_id), row.id);
+  }
+  return rows.map((row) => {
+    if (inserted.has(row.id)) return { logId: row.id, isDuplicate: false };
+    return { logId: known.get(eventKey(row.tenant_id, row.event_id)) as string, isDuplicate: true };
+  });
+}
+
+const eventKey = (tenantId: string, eventId: string): string => JSON.stringify([tenantId, eventId.toLowerCase()]);
+
+function toRow(command: NotificationCommand, position: number) {
+  return {
+    position,
+    id: newId(),
+    tenant_id: command.tenantId,
+    event_id: command.eventId,
+    event_type: command.eventType,
+    event_code: command.eventCode,
+    is_test: command.isTest,
+    channels: command.channels,
+    recipient: command.recipient,
+    audience: command.audience ?? null,
+    content: command.content ?? null,
+    params: command.params,
+    extra: command.extra ?? null,
+    category: command.category ?? null,
+    priority: PRIORITIES.indexOf(command.priority),
+    collapse_key: command.collapseKey ?? null,
+    expires_at: command.expiresAt ?? null,
+    due_at: command.sendAt ?? null,
+    trace_id: command.traceId,
+    traceparent: command.traceparent ?? null,
+    trigger_by: command.triggerBy ?? null,
+    event_created_at: command.createdAt,
+  };
+}

@@ -1,0 +1,103 @@
+import type { Database } from '../database/database.ts';
+import { isRefusedData } from '../database/errors.ts';
+import { type Bus, topics } from '../live/bus.ts';
+import type { Log } from '../log.ts';
+import { acceptCommands, type Accepted } from './accept.ts';
+import type { NotificationCommand } from './command.ts';
+import { recordRejections, type Rejection } from './reject.ts';
+
+/** What a door made out of one input. */
+export type Input =
+  | { kind: 'command'; command: NotificationCommand; asRejection: (message: string) => Rejection }
+  | { kind: 'rejection'; rejection: Rejection };
+
+export type Outcome =
+  | ({ kind: 'accepted' } & Accepted)
+  | { kind: 'rejected'; rejectionId: string; reason: Rejection['reason']; message: string };
+
+export interface Intake {
+  /**
+   * Makes a batch durable in one transaction and only then answers. What the database itself refuses is set apart and
+   * kept as rejected, so that one poisonous input never holds up the rest.
+   *
+   * @returns one outcome per input, in the same order.
+   * @throws when nothing could be made durable, e.g. because the database is away; nothing is acknowledged then.
+   */
+  take(inputs: Input[]): Promise<Outcome[]>;
+}
+
+export interface IntakeOptions {
+  database: Database;
+  bus: Bus;
+  log: Log;
+}
+
+export function createIntake({ database, bus, log }: IntakeOptions): Intake {
+  const store = (inputs: Input[]): Promise<Outcome[]> =>
+    database.asWorker(async (tx) => {
+      const commands = inputs.flatMap((input) => (input.kind === 'command' ? [input.command] : []));
+      const rejections = inputs.flatMap((input) => (input.kind === 'rejection' ? [input.rejection] : []));
+      const accepted = (await acceptCommands(tx, commands)).values();
+      const rejectionIds = (await recordRejections(tx, rejections)).values();
+      return inputs.map((input): Outcome => {
+        if (input.kind === 'command') return { kind: 'accepted', ...(accepted.next().value as Accepted) };
+        const { reason, message } = input.rejection;
+        return { kind: 'rejected', rejectionId: rejectionIds.next().value as string, reason, message };
+      });
+    });
+
+  /** Halves a batch that the database refuses until the input that it refuses stands alone. */
+  const storeAround = async (inputs: Input[]): Promise<Outcome[]> => {
+    try {
+      return await store(inputs);
+    } catch (error) {
+      if (!isRefusedData(error)) throw error;
+      const [only] = inputs;
+      if (inputs.length > 1) {
+        const middle = Math.ceil(inputs.length / 2);
+        return [...(await storeAround(inputs.slice(0, middle))), ...(await storeAround(inputs.slice(middle)))];
+      }
+      if (only?.kind !== 'command') throw error;
+      log.warn({ error, tenant_id: only.command.tenantId, event_id: only.command.eventId }, 'event refused as data');
+      return store([{ kind: 'rejection', rejection: only.asRejection('the event cannot be stored') }]);
+    }
+  };
+
+  return {
+    take: async (inputs) => {
+      if (inputs.length === 0) return [];
+      const outcomes = await storeAround(inputs);
+      for (const [index, outcome] of outcomes.entries()) logOutcome(log, inputs[index] as Input, outcome);
+      if (outcomes.some((outcome) => outcome.kind === 'accepted' && !outcome.isDuplicate)) {
+        bus.publish(topics.due, null);
+        for (const tenantId of changedTenants(inputs, outcomes)) bus.publish(topics.logs(tenantId.id), tenantId.logIds);
+      }
+      return outcomes;
+    },
+  };
+}
+
+function changedTenants(inputs: Input[], outcomes: Outcome[]): { id: string; logIds: string[] }[] {
+  const logIds = new Map<string, string[]>();
+  for (const [index, outcome] of outcomes.entries()) {
+    const input = inputs[index];
+    if (outcome.kind !== 'accepted' || outcome.isDuplicate || input?.kind !== 'command') continue;
+    const ids = logIds.get(input.command.tenantId);
+    if (ids) ids.push(outcome.logId);
+    else logIds.set(input.command.tenantId, [outcome.logId]);
+  }
+  return [...logIds].map(([id, ids]) => ({ id, logIds: ids }));
+}
+
+function logOutcome(log: Log, input: Input, outcome: Outcome): void {
+  if (input.kind === 'command') {
+    const { tenantId, traceId, eventId, eventType } = input.command;
+    const fields = { tenant_id: tenantId, trace_id: traceId, event_id: eventId, event_type: eventType };
+    if (outcome.kind === 'accepted') {
+      log.info({ ...fields, log_id: outcome.logId }, outcome.isDuplicate ? 'event known already' : 'event accepted');
+    }
+  } else if (outcome.kind === 'rejected') {
+    const { tenantId, eventType, reason, source } = input.rejection;
+    log.warn({ tenant_id: tenantId, event_type: eventType, reason, source }, 'event rejected');
+  }
+}

@@ -1,0 +1,25 @@
+/**
+ * Carries wake-ups between parts of one process, and between processes. It may lose messages and it may repeat them:
+ * whoever is woken reads the truth from the database.
+ */
+export interface Bus {
+  /** Never rejects and never waits for a receiver: a lost hint does no harm. */
+  publish(topic: string, message: unknown): void;
+  /** Resolves once messages arrive. The function it gives back unsubscribes. */
+  subscribe(topic: string, listener: (message: unknown) => void): Promise<() => void>;
+  /** Called when messages may have been missed, so that open feeds look into the database. */
+  onGap(listener: () => void): void;
+  /** @throws when the bus cannot carry messages now. */
+  ping(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Topics. Each ends in who is concerned, so that an instance hears only what its own clients watch. */
+export const topics = {
+  inbox: (tenantId: string, userId: string): string => `notif:inbox:${JSON.stringify([tenantId, userId])}`,
+  logs: (tenantId: string): string => `notif:logs:${tenantId}`,
+  /** New work in the queue. */
+  due: 'notif:due',
+  /** A tenant's configuration changed. */
+  config: 'notif:config',
+};

