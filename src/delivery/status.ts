@@ -22,6 +22,6 @@ export const LOG_STATUSES = [
 
 export type LogStatus = (typeof LOG_STATUSES)[number];
 
-const OPEN: readonly LogStatus[] = ['queued', 'sending', 'retrying'];
+const OPEN: ReadonlySet<LogStatus> = new Set(['queued', 'sending', 'retrying']);
 
-export const isTerminal = (status: LogStatus): boolean => !OPEN.includes(status);
+export const isTerminal = (status: LogStatus): boolean => !OPEN.has(status);

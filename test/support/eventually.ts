@@ -1,0 +1,17 @@
+/**
+ * Asks until the answer is not undefined, null or false. The limit is far beyond what a loaded machine needs: it ends
+ * a test that would never end, and says nothing about speed.
+ */
+export async function eventually<T>(
+  ask: () => Promise<T | undefined | null | false> | T | undefined | null | false,
+  what = 'the condition',
+  limitMs = 20_000,
+): Promise<T> {
+  const deadline = performance.now() + limitMs;
+  for (;;) {
+    const answer = await ask();
+    if (answer !== undefined && answer !== null && answer !== false) return answer;
+    if (performance.now() > deadline) throw new Error(`${what} did not come about in ${limitMs} ms`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}

@@ -1,0 +1,76 @@
+import type { AddressInfo } from 'node:net';
+
+import { type ParsedMail, simpleParser } from 'mailparser';
+import { SMTPServer, type SMTPServerSession } from 'smtp-server';
+
+export interface ReceivedMail {
+  envelope: { from: string; to: string[] };
+  mail: ParsedMail;
+  raw: string;
+}
+
+export interface SmtpSink {
+  port: number;
+  mails: ReceivedMail[];
+  /** Decides the answer to each mail, after its content came in; rejecting refuses it. Replace it in a test. */
+  onMail: (mail: ReceivedMail) => Promise<void> | void;
+  /** Decides on each recipient; throwing refuses it. */
+  onRecipient: (address: string) => Promise<void> | void;
+  /** How many connections were opened. */
+  connections: number;
+  close(): Promise<void>;
+}
+
+/** An SMTP reply that refuses, with its code. */
+export const smtpError = (responseCode: number, message: string): Error =>
+  Object.assign(new Error(message), { responseCode });
+
+/** A real SMTP server that keeps what it is given. */
+export async function startSmtpSink(): Promise<SmtpSink> {
+  const sink: SmtpSink = {
+    port: 0,
+    mails: [],
+    onMail: () => {},
+    onRecipient: () => {},
+    connections: 0,
+    close: () => new Promise((resolve) => server.close(() => resolve())),
+  };
+  const server = new SMTPServer({
+    authOptional: true,
+    disabledCommands: ['STARTTLS'],
+    disableReverseLookup: true,
+    onConnect: (_session, done) => {
+      sink.connections += 1;
+      done();
+    },
+    onRcptTo: ({ address }, _session, done) => {
+      Promise.resolve()
+        .then(() => sink.onRecipient(address))
+        .then(() => done(), done);
+    },
+    onData: (stream, session, done) => {
+      const chunks: Buffer[] = [];
+      stream.on('data', (chunk: Buffer) => chunks.push(chunk));
+      stream.on('end', () => {
+        const raw = Buffer.concat(chunks);
+        void simpleParser(raw)
+          .then(async (mail) => {
+            const received = { envelope: envelopeOf(session), mail, raw: raw.toString() };
+            await sink.onMail(received);
+            sink.mails.push(received);
+          })
+          .then(() => done(), done);
+      });
+    },
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  sink.port = (server.server.address() as AddressInfo).port;
+  return sink;
+}
+
+function envelopeOf({ envelope }: SMTPServerSession): ReceivedMail['envelope'] {
+  return {
+    from: envelope.mailFrom === false ? '' : envelope.mailFrom.address,
+    to: envelope.rcptTo.map(({ address }) => address),
+  };
+}
