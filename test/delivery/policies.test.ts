@@ -1,0 +1,79 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+
+import { classifySmtpError } from '../../src/channels/smtp-errors.ts';
+import { maskAddress } from '../../src/delivery/mask.ts';
+import { nextRetryDelay } from '../../src/delivery/retry.ts';
+import { isTerminal, LOG_STATUSES } from '../../src/delivery/status.ts';
+
+describe('the retry policy', () => {
+  const policy = { maxAttempts: 5, baseDelayMs: 1_000, maxDelayMs: 6_000 };
+
+  it('waits a random time below a limit that doubles up to its maximum', () => {
+    expect([1, 2, 3, 4].map((attempts) => nextRetryDelay(policy, attempts, 0.999_999))).toEqual([
+      1_000, 2_000, 4_000, 6_000,
+    ]);
+    expect(nextRetryDelay(policy, 3, 0)).toBe(0);
+  });
+
+  it('never waits longer than the maximum, and never gives more attempts than there are', () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 50 }),
+        fc.double({ min: 0, max: 0.999, noNaN: true }),
+        (attempts, random) => {
+          const delay = nextRetryDelay(policy, attempts, random);
+          if (attempts >= policy.maxAttempts) return delay === undefined;
+          return delay !== undefined && delay >= 0 && delay <= policy.maxDelayMs;
+        },
+      ),
+    );
+  });
+
+  it('asks a provider that named a time not earlier than that', () => {
+    expect(nextRetryDelay(policy, 1, 0.5, 30_000)).toBe(30_000);
+    expect(nextRetryDelay(policy, 4, 0.9, 10)).toBe(5_400);
+  });
+});
+
+describe('SMTP failures', () => {
+  it.each([
+    [{ responseCode: 421, response: '421 4.3.2 shutting down' }, 'transient', 'smtp_421'],
+    [{ responseCode: 451, response: '451 try later' }, 'transient', 'smtp_451'],
+    [{ responseCode: 550, response: '550 5.1.1 no such user' }, 'permanent', 'smtp_550'],
+    [{ code: 'EAUTH', responseCode: 535, response: '535 5.7.8 bad credentials' }, 'permanent', 'smtp_535'],
+    [{ code: 'EAUTH' }, 'permanent', 'smtp_eauth'],
+    [{ code: 'EENVELOPE' }, 'permanent', 'smtp_eenvelope'],
+    [{ code: 'ECONNECTION' }, 'transient', 'smtp_econnection'],
+    [{ code: 'ECONNREFUSED' }, 'transient', 'smtp_econnrefused'],
+    [{ code: 'EDNS' }, 'transient', 'smtp_edns'],
+    [{ code: 'ETIMEDOUT' }, 'transient', 'smtp_etimedout'],
+    [{ code: 'ETLS' }, 'transient', 'smtp_etls'],
+    [{}, 'transient', 'smtp_unknown'],
+  ])('%j is %s', (error, outcome, errorCode) => {
+    expect(classifySmtpError(Object.assign(new Error('x'), error))).toMatchObject({ outcome, errorCode });
+  });
+
+  it('pass on the codes and not the words, which may repeat the recipient', () => {
+    const { errorMessage } = classifySmtpError({ responseCode: 550, response: '550 5.1.1 <anna@example.com> unknown' });
+    expect(errorMessage).toBe('The SMTP relay answered 550 5.1.1.');
+  });
+});
+
+describe('masking', () => {
+  it.each([
+    ['student@example.edu.vn', 's***@example.edu.vn'],
+    ['+84912345678', '+84***78'],
+    ['https://hooks.example.com/in?key=secret', 'https://hooks.example.com/***'],
+    ['fcm-token-1234567890', 'fcm-***'],
+    ['user-1', '***'],
+  ])('shows %s as %s', (address, masked) => {
+    expect(maskAddress(address)).toBe(masked);
+  });
+});
+
+describe('the states', () => {
+  it('are open or terminal', () => {
+    expect(LOG_STATUSES.filter((status) => !isTerminal(status))).toEqual(['queued', 'sending', 'retrying']);
+  });
+});

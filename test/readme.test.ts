@@ -1,0 +1,100 @@
+import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+import { demoTokens, seedDemoTenant } from '../demo/seed.ts';
+import { projectRoot } from '../src/project-root.ts';
+import { outputOf, spawnScript } from './support/child.ts';
+import { startTestService, type TestService } from './support/service.ts';
+
+const text = readFileSync(join(projectRoot, 'README.md'), 'utf8');
+const blocks = (language: string): string[] =>
+  [...text.matchAll(new RegExp(`^\`\`\`${language}\n(.*?)^\`\`\``, 'gms'))].map((match) => match[1] as string);
+const scripts = (JSON.parse(readFileSync(join(projectRoot, 'package.json'), 'utf8')) as { scripts: object }).scripts;
+
+describe('the README', () => {
+  let service: TestService;
+  let env: Record<string, string>;
+
+  beforeAll(async () => {
+    service = await startTestService();
+    const { tenantId } = await seedDemoTenant(service);
+    if (!service.devIdentity) throw new Error('dev keys expected');
+    const tokens = await demoTokens(service.devIdentity, tenantId);
+    env = {
+      PATH: process.env['PATH'] ?? '',
+      PRODUCER: tokens.producer,
+      ADMIN: tokens.admin,
+      USER_TOKEN: tokens.user,
+    };
+  });
+  afterAll(() => service.close());
+
+  const here = (code: string): string => code.replaceAll('127.0.0.1:8080', new URL(service.url).host);
+
+  const shell = async (code: string): Promise<unknown> => {
+    const { stdout } = await promisify(execFile)('bash', ['-c', here(code)], { env });
+    return JSON.parse(stdout) as unknown;
+  };
+
+  it('shows only npm scripts that exist', () => {
+    const named = [...text.matchAll(/npm (?:run )?([a-z][a-z:-]*)/g)].map((match) => match[1] as string);
+    const known = new Set([...Object.keys(scripts), 'ci', 'run']);
+    expect(named.filter((name) => !known.has(name))).toEqual([]);
+  });
+
+  it('shows requests that work as they stand, and a subscription that sees what they send', async () => {
+    const [welcome, logs, activity, ...others] = blocks('sh').filter((block) => block.startsWith('curl'));
+    expect(others).toEqual([]);
+    expect(await shell(welcome as string)).toMatchObject({ results: [{ status: 'accepted' }] });
+    expect(await shell(welcome as string)).toMatchObject({ results: [{ status: 'duplicate' }] });
+    expect(await shell(logs as string)).toMatchObject({
+      data: { notificationLogs: { edges: [{ node: { eventCode: 'user.welcome' } }] } },
+    });
+
+    const [subscription] = blocks('js');
+    const watching = promisify(execFile)(
+      process.execPath,
+      ['--input-type=module', '-e', here(subscription as string)],
+      {
+        cwd: projectRoot,
+        env,
+      },
+    );
+    // The snippet starts from now on, so notifications are sent until it has seen one.
+    let isSeen = false;
+    void watching.finally(() => (isSeen = true)).catch(() => {});
+    let sent = 0;
+    while (!isSeen && sent < 1_000) {
+      await shell((activity as string).replace('"id": "2"', `"id": "activity-${sent}"`));
+      sent += 1;
+    }
+    expect((await watching).stdout).toContain('Thanh toán thành công');
+  });
+
+  it('says the truth about the demo: exit code 0 and every step seen', async () => {
+    const { code, stdout, stderr } = await outputOf(spawnScript('demo/demo.js', {}));
+    expect(stderr).toBe('');
+    for (const step of [
+      'notification.triggered.v1 accepted',
+      'Chào mừng Nguyễn Văn A',
+      'delivery log says sent',
+      'live message arrived',
+      'everything was seen',
+    ]) {
+      expect(stdout).toContain(step);
+    }
+    expect(code).toBe(0);
+  });
+
+  it('names every environment variable that the configuration reads, and no other', () => {
+    const source = readFileSync(join(projectRoot, 'src', 'config.ts'), 'utf8');
+    const read = new Set([...source.matchAll(/'([A-Z][A-Z_]{3,})'/g)].map((match) => match[1] as string));
+    const table = text.slice(text.indexOf('## Configure'), text.indexOf('## Test'));
+    const documented = new Set([...table.matchAll(/`([A-Z][A-Z_]{3,})`/g)].map((match) => match[1] as string));
+    expect([...documented].toSorted()).toEqual([...read].toSorted());
+  });
+});

@@ -1,0 +1,113 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+
+import { newId } from '../../src/ids.ts';
+import type { Channel } from '../../src/intake/channel.ts';
+import { chooseLocale } from '../../src/templates/locale.ts';
+import { renderTemplate, TemplateInvalid, TemplateVariableMissing } from '../../src/templates/render.ts';
+import type { PublishedTemplate } from '../../src/templates/template.ts';
+
+const template = (body: string, changes: Partial<PublishedTemplate> = {}): PublishedTemplate => ({
+  templateId: newId(),
+  version: 1,
+  tenantId: 't',
+  eventCode: 'e',
+  channel: 'email',
+  locale: 'vi',
+  subject: null,
+  body,
+  defaultParams: {},
+  ...changes,
+});
+
+const missingIn = (body: string, params: Record<string, unknown>): string => {
+  try {
+    renderTemplate(template(body), params);
+  } catch (error) {
+    if (error instanceof TemplateVariableMissing) return error.variable;
+    throw error;
+  }
+  throw new Error('it was rendered');
+};
+
+describe('rendering', () => {
+  it('escapes what an event brings into HTML, and nothing anywhere else', () => {
+    const params = { name: '<b>"A" & Đ</b>' };
+    expect(renderTemplate(template('<p>{{name}}</p>', { subject: '{{name}}' }), params)).toEqual({
+      subject: '<b>"A" & Đ</b>',
+      html: '<p>&lt;b&gt;&quot;A&quot; &amp; Đ&lt;/b&gt;</p>',
+      text: '<b>"A" & Đ</b>',
+    });
+    expect(renderTemplate(template('<p>{{name}}', { channel: 'sms' }), params)).toEqual({
+      subject: null,
+      html: null,
+      text: '<p><b>"A" & Đ</b>',
+    });
+    expect(renderTemplate(template('Hello {{name}}'), params)).toMatchObject({
+      html: null,
+      text: `Hello ${params.name}`,
+    });
+  });
+
+  it('takes what is missing from the defaults, and lets the event win', () => {
+    const withDefaults = template('{{a}} {{b}}', { defaultParams: { a: 'default', b: 'default' } });
+    expect(renderTemplate(withDefaults, { b: 'event' }).text).toBe('default event');
+  });
+
+  it('names the missing variable by its whole path, wherever it stands', () => {
+    expect(missingIn('Dear {{full_name}}', {})).toBe('full_name');
+    expect(missingIn('{{order.customer.name}}', { order: { customer: {} } })).toBe('order.customer.name');
+    expect(missingIn('{{order.name}}', {})).toBe('order.name');
+    expect(missingIn('one\n  {{#each items}}{{price}}{{/each}}', { items: [{}] })).toBe('price');
+    expect(missingIn('{{#if order.paid}}x{{/if}}', {})).toBe('paid');
+  });
+
+  it('keeps a subject on one line, so that no header can be added to it', () => {
+    const rendered = renderTemplate(template('x', { subject: 'Hi {{name}}' }), { name: 'A\r\nBcc: evil@example.com' });
+    expect(rendered.subject).toBe('Hi A Bcc: evil@example.com');
+  });
+
+  it('says of a template that does not compile that it is invalid', () => {
+    expect(() => renderTemplate(template('{{#if a}}'), { a: 1 })).toThrow(TemplateInvalid);
+    expect(() => renderTemplate(template('{{a'), { a: 1 })).toThrow(TemplateInvalid);
+  });
+
+  it('reaches nothing but its own data', () => {
+    for (const body of ['{{constructor}}', '{{__proto__}}', '{{a.constructor.name}}', '{{toString}}']) {
+      const outcome = fcOutcome(() => renderTemplate(template(body), { a: 'x' }).text);
+      expect(outcome, body).not.toMatch(/function|Object|\[native/);
+    }
+  });
+
+  it('gives the same bytes for the same version and params', () => {
+    fc.assert(
+      fc.property(fc.string(), fc.constantFrom<Channel>('email', 'sms', 'in_app'), (name, channel) => {
+        const fixed = template('<i>{{name}}</i>', { channel });
+        expect(renderTemplate(fixed, { name })).toEqual(renderTemplate({ ...fixed }, { name }));
+      }),
+      { numRuns: 50 },
+    );
+  });
+});
+
+function fcOutcome(render: () => string): string {
+  try {
+    return render();
+  } catch {
+    return '';
+  }
+}
+
+describe('the choice of a language', () => {
+  it.each([
+    [['vi', 'en'], 'vi-VN', 'en', 'vi'],
+    [['vi-VN', 'vi'], 'vi-VN', 'en', 'vi-VN'],
+    [['vi', 'en'], 'fr', 'en-GB', 'en'],
+    [['vi', 'en'], undefined, 'vi', 'vi'],
+    [['zh-Hant', 'zh'], 'zh-hant-tw', 'en', 'zh-Hant'],
+    [['ja', 'de'], 'fr', 'en', 'de'],
+    [[], 'vi', 'en', undefined],
+  ])('of %j for %s, default %s, is %s', (available, wanted, fallback, chosen) => {
+    expect(chooseLocale(available, wanted, fallback)).toBe(chosen);
+  });
+});

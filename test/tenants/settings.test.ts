@@ -1,0 +1,145 @@
+import { randomUUID } from 'node:crypto';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+import { DeliveryLogDocument } from '../generated/operations.ts';
+import { query } from '../support/client.ts';
+import { eventually } from '../support/eventually.ts';
+import { postEvent, startTestService, type TestService, WELCOME_TEMPLATE, welcomeEvent } from '../support/service.ts';
+import { type SmtpSink, startSmtpSink } from '../support/smtp-sink.ts';
+import { sql } from '../support/sql.ts';
+
+/** Each relay is a real SMTP server: which of them got the mail tells whose settings were in force. */
+describe('the settings of a tenant', () => {
+  const sinks: Record<'environment' | 'file' | 'database', SmtpSink> = {} as never;
+  let folder: string;
+  let secrets: string;
+  let service: TestService;
+
+  beforeAll(async () => {
+    for (const name of ['environment', 'file', 'database'] as const) sinks[name] = await startSmtpSink();
+    folder = await mkdtemp(join(tmpdir(), 'notification-tenants-'));
+    secrets = await mkdtemp(join(tmpdir(), 'notification-secrets-'));
+    await writeFile(join(secrets, 'smtp-notif'), `smtp://127.0.0.1:${sinks.environment.port}?from=env@vas.example\n`);
+    await writeFile(
+      join(secrets, 'database-relay'),
+      JSON.stringify({ host: '127.0.0.1', port: sinks.database.port, from: 'db@vas.example' }),
+    );
+    service = await startTestService({
+      DELIVERY_MODE: 'live',
+      SMTP_PROVIDER_SECRET: 'secret://smtp-notif',
+      SECRETS_PATH: secrets,
+      TENANT_CONFIG_SECRET_PATH: folder,
+    });
+  });
+  afterAll(async () => {
+    await service.close();
+    for (const sink of Object.values(sinks)) await sink.close();
+    await rm(folder, { recursive: true });
+    await rm(secrets, { recursive: true });
+  });
+
+  const channels = (port: number, from: string): string =>
+    `channels:\n  email:\n    provider: smtp\n    config: { host: 127.0.0.1, port: ${port}, from: ${from} }\n`;
+
+  /** Sends one mail for a tenant and gives back how it ended. */
+  async function send(tenantId: string) {
+    const producer = await service.token({ tenant_id: tenantId, permissions: ['notif.ingest'] });
+    const admin = await service.token({ tenant_id: tenantId, permissions: ['notif.read.log', 'notif.read.template'] });
+    const { body } = await postEvent(service, producer, 'notification.triggered.v1', welcomeEvent(tenantId));
+    const id = body.results[0]?.log_id as string;
+    return eventually(async () => {
+      const { notificationLog } = await query(service.url, admin, DeliveryLogDocument, { id });
+      const isOpen = ['queued', 'sending'].includes(notificationLog?.status ?? '');
+      return !isOpen && notificationLog;
+    });
+  }
+  const receivers = (): string[] => {
+    const names = Object.entries(sinks).filter(([, sink]) => sink.mails.length > 0);
+    for (const [, sink] of names) sink.mails.length = 0;
+    return names.map(([name]) => name);
+  };
+  const newTenant = async (): Promise<string> => {
+    const tenantId = `tenant-${randomUUID()}`;
+    await service.core.templates.publish(tenantId, [WELCOME_TEMPLATE, { ...WELCOME_TEMPLATE, locale: 'en' }], null);
+    return tenantId;
+  };
+
+  it('come from the environment where nobody says anything else', async () => {
+    expect(await send(await newTenant())).toMatchObject({ status: 'sent', locale: 'en' });
+    expect(receivers()).toEqual(['environment']);
+  });
+
+  it('come from the tenant’s file before the environment', async () => {
+    const tenantId = await newTenant();
+    await writeFile(
+      join(folder, `${tenantId}.yaml`),
+      `defaultLocale: vi\n${channels(sinks.file.port, 'f@vas.example')}`,
+    );
+    expect(await send(tenantId)).toMatchObject({ status: 'sent', locale: 'vi' });
+    expect(receivers()).toEqual(['file']);
+  });
+
+  it('come from the database before everything else, and take effect as soon as they are announced', async () => {
+    const tenantId = await newTenant();
+    await writeFile(join(folder, `${tenantId}.yaml`), channels(sinks.file.port, 'f@vas.example'));
+    await send(tenantId);
+    expect(receivers()).toEqual(['file']);
+    await sql(
+      service.databaseUrl,
+      `insert into channel_config (id, tenant_id, channel, provider, config)
+       values (gen_random_uuid(), $1, 'email', 'smtp', '{"url": "secret://database-relay"}')`,
+      [tenantId],
+    );
+    const producer = await service.token({ tenant_id: tenantId, permissions: ['notif.ingest'] });
+    await postEvent(service, producer, 'config.updated', { tenant_id: tenantId, at: '2026-01-01T00:00:00Z' });
+    await send(tenantId);
+    expect(receivers()).toEqual(['database']);
+  });
+
+  it('stay as they last were good when the file is broken', async () => {
+    const tenantId = await newTenant();
+    await writeFile(join(folder, `${tenantId}.yaml`), channels(sinks.file.port, 'f@vas.example'));
+    await send(tenantId);
+    receivers();
+    for (const broken of ['channels: [', 'channels:\n  fax: {}\n', 'unknown: true\n']) {
+      await writeFile(join(folder, `${tenantId}.yaml`), broken);
+      await service.core.settings.save(tenantId, { defaultLocale: 'vi' }, null);
+      await send(tenantId);
+      expect(receivers(), broken).toEqual(['file']);
+    }
+  });
+
+  it('that are wrong end the delivery with what is wrong, and without the secret', async () => {
+    const tenantId = await newTenant();
+    const configure = async (config: object): Promise<void> => {
+      await sql(
+        service.databaseUrl,
+        `insert into channel_config (id, tenant_id, channel, provider, config)
+         values (gen_random_uuid(), $1, 'email', 'smtp', $2)
+         on conflict (tenant_id, channel, provider) do update set config = excluded.config`,
+        [tenantId, config],
+      );
+      await service.core.settings.save(tenantId, { defaultLocale: 'vi' }, null);
+    };
+    await configure({ host: '127.0.0.1', password: 'hunter2' });
+    const incomplete = await send(tenantId);
+    expect(incomplete).toMatchObject({ status: 'failed', errorCode: 'channel_misconfigured' });
+    expect(incomplete.errorMessage).toMatch(/port/);
+    await configure({ url: 'secret://nobody-mounted-it' });
+    const missing = await send(tenantId);
+    expect(missing).toMatchObject({ status: 'failed', errorCode: 'channel_misconfigured' });
+    expect(missing.errorMessage).toContain('secret://nobody-mounted-it');
+    expect(JSON.stringify([incomplete, missing])).not.toContain('hunter2');
+    expect(receivers()).toEqual([]);
+  });
+
+  it('that name a provider nobody has written end the delivery the same way', async () => {
+    const tenantId = await newTenant();
+    await writeFile(join(folder, `${tenantId}.json`), '{"channels":{"email":{"provider":"pigeon","config":{}}}}');
+    expect(await send(tenantId)).toMatchObject({ status: 'failed', errorCode: 'channel_misconfigured' });
+  });
+});
