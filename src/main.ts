@@ -71,7 +71,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
   parts.defer(() => bus.close());
 
   const templateLookup = createTemplateLookup(database);
-  const forget = (tenantId: string): void => {
+  const forget = (tenantId?: string): void => {
     settings.forget(tenantId);
     templateLookup.forget(tenantId);
   };
@@ -90,7 +90,8 @@ export async function startService(config: Config, options: ServiceOptions = {})
     },
     onChanged: configChanged,
   });
-  await bus.subscribe(topics.config, (tenantId) => forget(String(tenantId)));
+  bus.subscribe(topics.config, (tenantId) => forget(String(tenantId)));
+  bus.onGap(() => forget());
 
   const logs = createDeliveryLogs(database);
   const inboxFeeds = createInboxFeeds({ database, bus, log });
@@ -110,7 +111,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
   if (config.roles.has('dispatcher')) {
     const providers = createProviders({ readSecret: secretReader(config.secretsPath) });
     parts.defer(() => providers.close());
-    const dispatcher = await startDispatcher({
+    const dispatcher = startDispatcher({
       database,
       bus,
       templates: templateLookup,

@@ -1,5 +1,7 @@
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 
@@ -7,7 +9,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { demoTokens, seedDemoTenant } from '../demo/seed.ts';
 import { projectRoot } from '../src/project-root.ts';
+import { UnreadCountDocument } from './generated/operations.ts';
 import { outputOf, spawnScript } from './support/child.ts';
+import { query } from './support/client.ts';
+import { eventually } from './support/eventually.ts';
 import { startTestService, type TestService } from './support/service.ts';
 
 const text = readFileSync(join(projectRoot, 'README.md'), 'utf8');
@@ -88,6 +93,28 @@ describe('the README', () => {
       expect(stdout).toContain(step);
     }
     expect(code).toBe(0);
+  });
+
+  it('says the truth about the service left running: its addresses and its tokens work', async () => {
+    const dataPath = await mkdtemp(join(tmpdir(), 'notification-dev-'));
+    await chmod(dataPath, 0o755);
+    const child = spawnScript('demo/dev.js', { SERVICE_PORT: '0', DATA_PATH: dataPath });
+    const output = outputOf(child);
+    let printed = '';
+    child.stdout?.on('data', (chunk: Buffer) => (printed += chunk.toString()));
+    try {
+      await eventually(() => printed.includes('GraphiQL, signed in as admin'), 'the addresses and tokens');
+      const [base] = /http:\/\/127\.0\.0\.1:\d+/.exec(printed) ?? [''];
+      for (const path of ['graphiql/', 'mailbox', 'healthz', 'readyz']) {
+        expect((await fetch(`${base}/${path}`)).status, path).toBe(200);
+      }
+      const token = /^ {2}user user-001: (\S+)$/m.exec(printed)?.[1];
+      expect(await query(base, token as string, UnreadCountDocument)).toEqual({ unreadNotificationCount: 0 });
+    } finally {
+      child.kill('SIGTERM');
+      expect((await output).code).toBe(0);
+      await rm(dataPath, { recursive: true, force: true });
+    }
   });
 
   it('names every environment variable that the configuration reads, and no other', () => {

@@ -47,7 +47,7 @@ type Sendable = { log: ClaimedLog; plan: Extract<Plan, { kind: 'send' }>; provid
  * Works off the queue: claims due rows, plans them, hands them to providers and settles them, in batches. Only as
  * many rows are claimed as can be worked on at once, so no lease runs out in a waiting line.
  */
-export async function startDispatcher(options: DispatcherOptions): Promise<Dispatcher> {
+export function startDispatcher(options: DispatcherOptions): Dispatcher {
   const { database, bus, log, retry = DEFAULT_RETRY } = options;
   const { concurrency = 200, leaseMs = 60_000, pollMs = 1_000 } = options;
   const sendTimeoutMs = leaseMs / 2;
@@ -78,7 +78,9 @@ export async function startDispatcher(options: DispatcherOptions): Promise<Dispa
     const [only] = batch;
     if (only && batch.length === 1) {
       log.error({ tenant_id: only.log.tenantId, event_id: only.log.eventId }, 'outcome refused as data');
-      waiting.push(internalFailure(only.log));
+      // Where not even the failure is taken, the lease runs out and the row is tried again, a bounded number of times.
+      if (only.errorCode === INTERNAL.errorCode) inHand -= 1;
+      else waiting.push(internalFailure(only.log));
       return;
     }
     const middle = Math.ceil(batch.length / 2);
@@ -187,7 +189,7 @@ export async function startDispatcher(options: DispatcherOptions): Promise<Dispa
     log.info('delivery mode is hold: notifications stay queued');
     return { close: async () => {} };
   }
-  const unsubscribe = await bus.subscribe(topics.due, () => wake());
+  const unsubscribe = bus.subscribe(topics.due, () => wake());
   const loop = claimLoop();
   return {
     close: async () => {

@@ -5,8 +5,13 @@
 export interface Bus {
   /** Never rejects and never waits for a receiver: a lost hint does no harm. */
   publish(topic: string, message: unknown): void;
-  /** Resolves once messages arrive. The function it gives back unsubscribes. */
-  subscribe(topic: string, listener: (message: unknown) => void): Promise<() => void>;
+  /**
+   * Listens to a topic. `onReady` is called once messages arrive, which is later while the bus is away: nobody has to
+   * wait for it, since what came in before is found in the database.
+   *
+   * @returns a function that ends it.
+   */
+  subscribe(topic: string, listener: (message: unknown) => void, onReady?: () => void): () => void;
   /** Called when messages may have been missed, so that open feeds look into the database. */
   onGap(listener: () => void): void;
   /** @throws when the bus cannot carry messages now. */

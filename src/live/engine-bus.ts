@@ -14,9 +14,12 @@ export function engineBus(
     publish: (topic, message) => {
       engine.publish(topic, message).catch((error: unknown) => onError?.(error));
     },
-    subscribe: async (topic, listener) => {
-      const id = await engine.subscribe(topic, listener, {});
-      return () => engine.unsubscribe(id);
+    subscribe: (topic, listener, onReady) => {
+      const subscribed = engine.subscribe(topic, listener, {});
+      subscribed.then(onReady).catch((error: unknown) => onError?.(error));
+      return () => {
+        subscribed.then((id) => engine.unsubscribe(id)).catch((error: unknown) => onError?.(error));
+      };
     },
   };
 }

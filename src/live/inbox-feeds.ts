@@ -65,8 +65,8 @@ export function createInboxFeeds({ database, bus, log }: { database: Database; b
   return {
     created: async (owner, afterSeq) => {
       const woken = createSignal();
-      // Listen first and look for the position then: what comes in between is found by the first read.
-      const unsubscribe = await bus.subscribe(topics.inbox(owner.tenantId, owner.userId), woken.raise);
+      // Looks once more when the bus is there: what came before that woke nobody.
+      const unsubscribe = bus.subscribe(topics.inbox(owner.tenantId, owner.userId), woken.raise, woken.raise);
       let cursor: number;
       try {
         cursor = afterSeq ?? (await lastSeq(database, owner));

@@ -7,7 +7,7 @@ import { createSignal } from './signal.ts';
 
 export interface LogFeeds {
   /** Each delivery record of a tenant when it changes, in its newest state. It has no past: what was before is a query. */
-  changed(tenantId: string, filter?: LogFilter | null): Promise<AsyncIterableIterator<NotificationLog>>;
+  changed(tenantId: string, filter?: LogFilter | null): AsyncIterableIterator<NotificationLog>;
 }
 
 /** Changed records that a reader has not asked for yet. Above this it cannot follow and is told so. */
@@ -16,12 +16,12 @@ const PAGE = 100;
 
 export function createLogFeeds({ bus, logs, log }: { bus: Bus; logs: DeliveryLogs; log: Log }): LogFeeds {
   return {
-    changed: async (tenantId, filter) => {
+    changed: (tenantId, filter) => {
       const woken = createSignal();
       // A record that changes twice before it is read is given once, in its newest state.
       const pending = new Set<string>();
       let isTooSlow = false;
-      const unsubscribe = await bus.subscribe(topics.logs(tenantId), (message) => {
+      const unsubscribe = bus.subscribe(topics.logs(tenantId), (message) => {
         for (const id of Array.isArray(message) ? (message as string[]) : []) pending.add(id);
         if (pending.size > MAX_PENDING) {
           isTooSlow = true;

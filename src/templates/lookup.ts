@@ -17,8 +17,8 @@ export interface TemplateLookup {
    * Absence is not cached: a template made a moment ago is found by the next event.
    */
   load(keys: TemplateKey[]): Promise<(key: TemplateKey) => PublishedTemplate[]>;
-  /** Forgets what is cached for a tenant. */
-  forget(tenantId: string): void;
+  /** Forgets what is cached for a tenant, or for all of them. */
+  forget(tenantId?: string): void;
 }
 
 const CACHE_MS = 5 * 60_000;
@@ -26,6 +26,8 @@ const CACHE_ENTRIES = 10_000;
 
 export function createTemplateLookup(database: Database): TemplateLookup {
   const cache = new LRUCache<string, PublishedTemplate[]>({ max: CACHE_ENTRIES, ttl: CACHE_MS });
+  /** What was read before something was forgotten may be the old state, and is not kept. */
+  let generation = 0;
 
   return {
     load: async (keys) => {
@@ -38,6 +40,7 @@ export function createTemplateLookup(database: Database): TemplateLookup {
         else missing.set(id, key);
       }
       if (missing.size > 0) {
+        const readIn = generation;
         for (const template of await readPublished(database, [...missing.values()])) {
           const id = cacheKey(template);
           const list = found.get(id);
@@ -46,12 +49,14 @@ export function createTemplateLookup(database: Database): TemplateLookup {
         }
         for (const id of missing.keys()) {
           const list = found.get(id);
-          if (list) cache.set(id, list);
+          if (list && readIn === generation) cache.set(id, list);
         }
       }
       return (key) => found.get(cacheKey(key)) ?? [];
     },
     forget: (tenantId) => {
+      generation += 1;
+      if (tenantId === undefined) return cache.clear();
       const prefix = `${JSON.stringify(tenantId)}\n`;
       for (const id of cache.keys()) if (id.startsWith(prefix)) cache.delete(id);
     },

@@ -19,7 +19,8 @@ export interface TenantSettings {
 export interface TenantSettingsSource {
   /** Settings of each tenant, merged from the database, the tenant's file and the environment, strongest first. */
   load(tenantIds: Iterable<string>): Promise<ReadonlyMap<string, TenantSettings>>;
-  forget(tenantId: string): void;
+  /** Forgets what is cached for a tenant, or for all of them. */
+  forget(tenantId?: string): void;
   /** Sets what an admin decides for the tenant as a whole. */
   save(tenantId: string, changes: Pick<TenantSettings, 'defaultLocale'>, updatedBy: string | null): Promise<void>;
 }
@@ -45,6 +46,8 @@ interface ChannelRow {
 
 export function createTenantSettings({ database, files, defaults, onChanged }: SettingsOptions): TenantSettingsSource {
   const cache = new LRUCache<string, TenantSettings>({ max: CACHE_TENANTS, ttl: CACHE_MS });
+  /** What was read before something was forgotten may be the old state, and is not kept. */
+  let generation = 0;
 
   return {
     load: async (tenantIds) => {
@@ -56,6 +59,7 @@ export function createTenantSettings({ database, files, defaults, onChanged }: S
         else missing.push(tenantId);
       }
       if (missing.length === 0) return settings;
+      const readIn = generation;
 
       const [{ channels, locales }, fromFiles] = await Promise.all([
         readDatabase(database, missing),
@@ -75,13 +79,15 @@ export function createTenantSettings({ database, files, defaults, onChanged }: S
             ),
           },
         };
-        cache.set(tenantId, merged);
+        if (readIn === generation) cache.set(tenantId, merged);
         settings.set(tenantId, merged);
       }
       return settings;
     },
     forget: (tenantId) => {
-      cache.delete(tenantId);
+      generation += 1;
+      if (tenantId === undefined) cache.clear();
+      else cache.delete(tenantId);
     },
     save: async (tenantId, { defaultLocale }, updatedBy) => {
       await database.asTenant(tenantId, (tx) =>

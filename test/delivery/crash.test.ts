@@ -229,6 +229,22 @@ describe('a process that dies', () => {
     expect(await logOf(event['event_id'])).toMatchObject({ status: 'sent', attempts: 1 });
     expect(sink.mails).toHaveLength(1);
   });
+
+  it('leaves a log in which an event is found by its ids, and no recipient and no token', async () => {
+    const event = welcomeEvent(TENANT, { trace_id: 'trace-to-find' });
+    const child = await start({ LOG_LEVEL: 'trace' });
+    await postEvent(child, producer, V1, event);
+    await ended(event['event_id'], 'sent');
+    await child.kill('SIGTERM');
+    const found = child.lines.filter((line) => line['trace_id'] === 'trace-to-find');
+    const ids = { tenant_id: TENANT, event_id: event['event_id'] };
+    expect(found).toMatchObject([
+      { ...ids, level: 'info', message: 'event accepted' },
+      { ...ids, channel: 'email', status: 'sent', template_id: expect.any(String) },
+    ]);
+    const everything = JSON.stringify(child.lines);
+    for (const secret of [event['recipient'], 'Nguyễn Văn A', producer]) expect(everything).not.toContain(secret);
+  });
 });
 
 describe('a process that dies with its embedded database', () => {

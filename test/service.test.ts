@@ -1,0 +1,117 @@
+import { afterEach, describe, expect, inject, it } from 'vitest';
+
+import { outputOf, spawnScript } from './support/child.ts';
+import { liveClient } from './support/client.ts';
+import { eventually } from './support/eventually.ts';
+import { WatchInboxDocument } from './generated/operations.ts';
+import { activityEvent, postEvent, startTestService, type TestService } from './support/service.ts';
+import { sql } from './support/sql.ts';
+import { tcpDoor } from './support/tcp-door.ts';
+
+interface Readiness {
+  status: string;
+  missing: string[];
+  checks: Record<string, string>;
+}
+
+describe('a running service', () => {
+  let service: TestService;
+  afterEach(() => service.close());
+
+  const readiness = async (): Promise<{ code: number; body: Readiness }> => {
+    const response = await fetch(`${service.url}/readyz`);
+    return { code: response.status, body: (await response.json()) as Readiness };
+  };
+
+  it('is alive and ready', async () => {
+    service = await startTestService();
+    expect((await fetch(`${service.url}/healthz`)).status).toBe(200);
+    expect(await readiness()).toEqual({
+      code: 200,
+      body: { status: 'ready', missing: [], checks: { database: 'ok', bus: 'ok' } },
+    });
+  });
+
+  it('stays alive while the database is away, and says what is missing', async () => {
+    service = await startTestService();
+    const name = new URL(service.databaseUrl).pathname.slice(1);
+    const admin = new URL(service.databaseUrl);
+    admin.pathname = '/postgres';
+    await sql(admin.href, `alter database ${name} allow_connections false`);
+    await sql(admin.href, 'select pg_terminate_backend(pid) from pg_stat_activity where datname = $1', [name]);
+    expect(await readiness()).toMatchObject({ code: 503, body: { status: 'not_ready', missing: ['database'] } });
+    expect((await fetch(`${service.url}/healthz`)).status).toBe(200);
+    await sql(admin.href, `alter database ${name} allow_connections true`);
+    await eventually(async () => (await readiness()).code === 200, 'readiness');
+  });
+
+  it('starts without Redis, delivers, and its subscribers miss nothing of an outage', async () => {
+    const target = new URL(inject('redisUrl'));
+    const redis = await tcpDoor(target.hostname, Number(target.port || 6379));
+    await redis.shut();
+    service = await startTestService({ REDIS_URL: `redis://127.0.0.1:${redis.port}` });
+    expect(await readiness()).toMatchObject({ code: 503, body: { missing: ['bus'] } });
+    const producer = await service.token({ tenant_id: 't', permissions: ['notif.ingest'] });
+    const live = liveClient(service.url, { token: await service.token({ tenant_id: 't', sub: 'anna' }) });
+    const inbox = live.subscribe(WatchInboxDocument, {});
+    const send = (title: string) =>
+      postEvent(service, producer, 'signal.activity-notification', activityEvent('t', ['anna'], { title }));
+    const seen = async (): Promise<string | null | undefined> => (await inbox.next()).data?.notificationCreated.title;
+
+    const subscribed = seen();
+    await redis.open();
+    await eventually(async () => (await readiness()).code === 200, 'readiness');
+    await send('one');
+    expect(await subscribed).toBe('one');
+
+    await redis.shut();
+    await eventually(async () => (await readiness()).code === 503, 'the outage');
+    await send('two');
+    await send('three');
+    await eventually(
+      async () => (await sql(service.databaseUrl, `select 1 from notification`)).length === 3,
+      'the notifications',
+    );
+    await redis.open();
+    expect([await seen(), await seen()]).toEqual(['two', 'three']);
+    await live.close();
+    await redis.shut();
+  });
+
+  it('answers 404 to what it does not have', async () => {
+    service = await startTestService();
+    expect((await fetch(`${service.url}/nothing`)).status).toBe(404);
+  });
+
+  it('does only what its roles say', async () => {
+    service = await startTestService({ ROLES: 'dispatcher' });
+    expect((await fetch(`${service.url}/healthz`)).status).toBe(200);
+    expect((await fetch(`${service.url}/graphql`, { method: 'POST' })).status).toBe(404);
+    expect((await fetch(`${service.url}/events`, { method: 'POST' })).status).toBe(404);
+  });
+});
+
+describe('a service that cannot start', () => {
+  it('lists every problem of its configuration and exits with 1', async () => {
+    const { code, stdout, stderr } = await outputOf(spawnScript('src/main.js', { SERVICE_PORT: 'x' }));
+    expect(code).toBe(1);
+    expect(stdout).toBe('');
+    for (const name of ['SERVICE_PORT', 'DATABASE_URL', 'REDIS_URL', 'KAFKA_BROKERS', 'JWKS_URL']) {
+      expect(stderr).toContain(name);
+    }
+  });
+
+  it('says that its port is taken', async () => {
+    const service = await startTestService();
+    try {
+      const { port } = new URL(service.url);
+      const { code, stderr } = await outputOf(
+        spawnScript('src/main.js', { ...service.env, LOG_LEVEL: 'error', SERVICE_PORT: port }),
+      );
+      expect(code).toBe(1);
+      expect(stderr).toContain('EADDRINUSE');
+    } finally {
+      await service.close();
+    }
+  });
+});
