@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { constants, existsSync } from 'node:fs';
-import { chmod, chown, cp, mkdir, rename, stat } from 'node:fs/promises';
+import { chmod, chown, cp, mkdir, readFile, rename, stat } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { basename, dirname, join, resolve } from 'node:path';
 
@@ -71,8 +71,13 @@ async function isOpenToOthers(path: string): Promise<boolean> {
 }
 
 async function copyOnce(native: string): Promise<string> {
-  const copy = join(SYSTEM_FOLDER, `notification-subgraph-postgres-${fingerprint(native)}`);
-  if (!existsSync(copy)) {
+  const { version } = JSON.parse(await readFile(join(native, '..', 'package.json'), 'utf8')) as { version: string };
+  const copy = join(SYSTEM_FOLDER, `notification-subgraph-postgres-${version}`);
+  if (existsSync(copy)) {
+    // Everybody may write into the system's folder: what we run from there has to be ours.
+    const { uid, mode } = await stat(copy);
+    if (uid !== process.getuid?.() || (mode & constants.S_IWOTH) !== 0) throw new Error(`${copy} is not ours.`);
+  } else {
     const draft = `${copy}.${process.pid}`;
     await cp(native, join(draft, basename(native)), { recursive: true, verbatimSymlinks: true });
     await chmod(draft, 0o755);
