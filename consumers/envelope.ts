@@ -1,4 +1,4 @@
-import { CloudEvent, HTTP } from 'cloudevents';
+import { CloudEvent } from 'cloudevents';
 
 import { EventRefused, type RawEvent } from './events/event.ts';
 
@@ -33,10 +33,10 @@ export const isBinary = (headers: Record<string, string>): boolean =>
  * @throws {EventRefused}
  */
 export function openBinary({ headers, body }: Envelope): RawEvent {
-  const payload = parseJson(body);
-  // The library reads the attributes; the body, which it would decode leniently, is already ours.
-  const attributes = Object.fromEntries(Object.entries(headers).filter(([name]) => name.startsWith('ce-')));
-  return fromEvent(() => HTTP.toEvent({ headers: attributes, body: '' }) as CloudEvent<unknown>, payload);
+  const attributes = Object.entries(headers)
+    .filter(([name]) => name.startsWith('ce-'))
+    .map(([name, value]) => [name.slice('ce-'.length), value]);
+  return fromAttributes(Object.fromEntries(attributes), parseJson(body));
 }
 
 /**
@@ -49,24 +49,31 @@ export function openStructured(json: unknown): RawEvent {
   }
   const { data, data_base64: base64, ...attributes } = json as Record<string, unknown>;
   const payload = typeof base64 === 'string' ? parseJson(Buffer.from(base64, 'base64')) : data;
-  return fromEvent(() => new CloudEvent(attributes), payload);
+  return fromAttributes(attributes, payload);
 }
 
-function fromEvent(read: () => CloudEvent<unknown>, payload: unknown): RawEvent {
-  let event: CloudEvent<unknown>;
+const REQUIRED = ['specversion', 'id', 'source', 'type'];
+
+function fromAttributes(attributes: Record<string, unknown>, payload: unknown): RawEvent {
+  // The library makes up what is missing, and an id that it made up would be another one the next time.
+  const missing = REQUIRED.filter((name) => typeof attributes[name] !== 'string' || attributes[name] === '');
+  if (missing.length > 0) throw new EventRefused('malformed_event', `not a CloudEvent: ${missing.join(', ')} missing`);
+  if (attributes['specversion'] !== '1.0') throw new EventRefused('malformed_event', 'specversion must be 1.0');
+  const { type, source, id, traceparent } = checked(attributes);
+  return {
+    type,
+    payload,
+    position: [source, id],
+    ...(typeof traceparent === 'string' ? { traceparent } : {}),
+  };
+}
+
+function checked(attributes: Record<string, unknown>): CloudEvent<unknown> {
   try {
-    event = read();
+    return new CloudEvent(attributes);
   } catch (error) {
     throw new EventRefused('malformed_event', `not a CloudEvent 1.0: ${attributeProblem(error)}`);
   }
-  if (event.specversion !== '1.0') throw new EventRefused('malformed_event', 'specversion must be 1.0');
-  const traceparent = event['traceparent'];
-  return {
-    type: event.type,
-    payload,
-    position: [event.source, event.id],
-    ...(typeof traceparent === 'string' ? { traceparent } : {}),
-  };
 }
 
 /** Which attribute is wrong, without the library's dump of the whole event. */

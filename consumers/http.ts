@@ -88,7 +88,7 @@ function openRequest(headers: Record<string, string>, body: Buffer, actor: Actor
     }
   };
   // A broken event belongs to whoever sent it, not to whom it names.
-  const input = (open: () => RawEvent, raw: Buffer): DoorInput => {
+  const input = (open: () => RawEvent, raw = (): Buffer => body): DoorInput => {
     const result = toInput(open, { raw, headers, source: { kind: 'http' } }, authorize);
     if (result.kind === 'rejection') result.rejection.tenantId = actor.tenantId;
     return result;
@@ -99,22 +99,36 @@ function openRequest(headers: Record<string, string>, body: Buffer, actor: Actor
     try {
       items = parseJson(body);
     } catch (error) {
-      return [input(() => rethrow(error), body)];
+      return [input(() => rethrow(error))];
     }
     if (!Array.isArray(items)) {
-      return [input(() => rethrow(new EventRefused('malformed_event', 'a batch must be a JSON array')), body)];
+      return [input(() => rethrow(new EventRefused('malformed_event', 'a batch must be a JSON array')))];
     }
     if (items.length > BATCH_LIMIT) {
       throw new AppError('payload_too_large', `A batch may hold ${BATCH_LIMIT} events at most.`);
     }
-    return items.map((item) => input(() => openStructured(item), Buffer.from(JSON.stringify(item))));
+    return items.map((item) =>
+      input(
+        () => openStructured(item),
+        () => itemBytes(item, body),
+      ),
+    );
   }
-  if (isStructured(headers)) return [input(() => openStructured(parseJson(body)), body)];
-  if (isBinary(headers)) return [input(() => openBinary({ headers, body }), body)];
+  if (isStructured(headers)) return [input(() => openStructured(parseJson(body)))];
+  if (isBinary(headers)) return [input(() => openBinary({ headers, body }))];
   throw new AppError(
     'unsupported_media_type',
     'Send a CloudEvent: application/cloudevents+json, application/cloudevents-batch+json, or ce- headers.',
   );
+}
+
+/** One item of a batch, written again; where it is nested too deep for that, the batch as it came. */
+function itemBytes(item: unknown, batch: Buffer): Buffer {
+  try {
+    return Buffer.from(JSON.stringify(item));
+  } catch {
+    return batch;
+  }
 }
 
 function rethrow(error: unknown): never {
@@ -144,6 +158,7 @@ function asAppError(error: Error & { statusCode?: number }): AppError {
   if (error.statusCode === 413) {
     return new AppError('payload_too_large', `A request may hold ${BODY_LIMIT} bytes at most.`);
   }
+  if (error.statusCode === 415) return new AppError('unsupported_media_type', error.message);
   if (error.statusCode !== undefined && error.statusCode < 500) return new AppError('validation_failed', error.message);
   return new AppError('unavailable', 'The events were not stored. Send them again.', { cause: error });
 }

@@ -4,7 +4,7 @@ import { EventRefused, type RawEvent } from './events/event.ts';
 import { parseEvent } from './events/index.ts';
 
 /** What is known of a message whatever its content: kept with it when it is rejected. */
-export type Origin = Pick<Rejection, 'raw' | 'headers' | 'source'> & { eventType?: string };
+export type Origin = Pick<Rejection, 'headers' | 'source'> & { raw: () => Buffer; eventType?: string };
 
 export type DoorInput = Input | { kind: 'config-updated'; tenantId: string };
 
@@ -20,7 +20,7 @@ export function toInput(open: () => RawEvent, origin: Origin, authorize?: (tenan
   const rejection = (reason: Rejection['reason'], message: string): Rejection => ({
     reason,
     message,
-    raw: origin.raw,
+    raw: origin.raw(),
     headers: origin.headers,
     source: origin.source,
     eventType: event?.type ?? origin.eventType,

@@ -1,16 +1,15 @@
 import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { ConnectionOptions } from 'node:tls';
 
-import { type Consumer, type EachBatchPayload, Kafka, type KafkaMessage, logLevel, type SASLOptions } from 'kafkajs';
+import { type Consumer, type EachBatchPayload, Kafka, logLevel, type SASLOptions } from 'kafkajs';
 
 import type { KafkaConfig } from '../src/config.ts';
-import type { Intake } from '../src/intake/intake.ts';
+import type { Input, Intake } from '../src/intake/intake.ts';
 import type { Log } from '../src/log.ts';
-import { isBatch, isBinary, isStructured, openBinary, openStructured, parseJson } from './envelope.ts';
-import { EventRefused, type RawEvent } from './events/event.ts';
 import { EVENT_TYPES } from './events/index.ts';
-import { type DoorInput, toInput } from './inputs.ts';
 import './kafka-codecs.ts';
+import { messageInput } from './kafka-messages.ts';
 
 export interface KafkaConsumerOptions {
   config: KafkaConfig;
@@ -19,191 +18,177 @@ export interface KafkaConsumerOptions {
   intake: Intake;
   onConfigUpdated: (tenantId: string) => void;
   log: Log;
+  /** How often to look for topics that did not exist yet. Milliseconds. */
+  topicCheckMs?: number;
 }
 
 export interface KafkaConsumer {
-  /** @throws when the brokers cannot be reached or the group is not joined. */
+  /** @throws when the brokers cannot be reached, or nothing is consumed although there are topics. */
   ping(): Promise<void>;
   /** Finishes the batch in hand, commits it and leaves the group. */
   close(): Promise<void>;
 }
 
 const V1 = 'notification.triggered.v1';
-const TOPIC_CHECK_MS = 10_000;
-/** For ever: a broker that is away comes back, and giving up would need a restart by hand. */
-const RETRY = { initialRetryTime: 200, maxRetryTime: 5_000, retries: Number.MAX_SAFE_INTEGER };
+const TICK_MS = 250;
+/** After a failed start. A wrong password, tried more often, may lock the account. */
+const RESTART_MS = 2_000;
+/** Brokers that do not answer are not waited for; whoever takes the partitions over reads the rest again. */
+const CLOSE_LIMIT_MS = 10_000;
 
 /**
  * Consumes by batch and commits an offset only once its batch is in PostgreSQL. A message that cannot be parsed is
  * kept as rejected and committed like any other, so it never stops its partition; while PostgreSQL is away the batch
  * waits, and nothing is committed.
+ *
+ * The library gives up on its own for some errors and starts again for others. Here it always gives up, and one loop
+ * starts it again, whatever the error was, for as long as the service runs.
  */
 export function startKafkaConsumer(options: KafkaConsumerOptions): KafkaConsumer {
-  const { config, log } = options;
-  const kafka = new Kafka({
+  const { config, log, topicCheckMs = 10_000 } = options;
+  const kafka = createClient(config, log);
+  const admin = kafka.admin();
+  const typeOfTopic = new Map(EVENT_TYPES.map((type) => [type === V1 ? options.pubsubTopic : type, type]));
+  const stopping = new AbortController();
+  let consumer: Consumer | undefined;
+  let consumed: string[] = [];
+  /** Why nothing is consumed. */
+  let problem: string | undefined = 'not connected yet';
+  /** When to bring what is consumed in line with what exists. */
+  let dueAt = 0;
+
+  const start = async (topics: string[]): Promise<Consumer> => {
+    const next = kafka.consumer({
+      groupId: config.groupId,
+      // Longer than it takes to find out that PostgreSQL is away, so that such a batch does not cost the membership.
+      sessionTimeout: 20_000,
+      heartbeatInterval: 2_000,
+      rebalanceTimeout: 20_000,
+      maxWaitTimeInMs: 250,
+      allowAutoTopicCreation: false,
+      retry: { retries: 8, maxRetryTime: 2_000, restartOnFailure: async () => false },
+    });
+    let crash: Error | undefined;
+    next.on(next.events.CRASH, ({ payload }) => {
+      crash = payload.error;
+      if (consumer !== next) return;
+      log.error({ error: crash }, 'consuming from Kafka broke off, starting again');
+      problem = 'broke off';
+      consumer = undefined;
+      dueAt = 0;
+    });
+    try {
+      await next.connect();
+      await next.subscribe({ topics, fromBeginning: true });
+      await next.run({
+        autoCommit: false,
+        eachBatchAutoResolve: false,
+        eachBatch: (payload) => consumeBatch(payload, typeOfTopic, options),
+      });
+      // The library reports that it could not join the group, and returns as if it had.
+      if (crash) throw crash;
+      return next;
+    } catch (error) {
+      await next.disconnect();
+      throw error;
+    }
+  };
+
+  /** Topics may be made after the service started; subscribing to one that is missing would fail for all. */
+  const reconcile = async (): Promise<void> => {
+    await admin.connect();
+    const existing = new Set(await admin.listTopics());
+    const topics = [...typeOfTopic.keys()].filter((topic) => existing.has(topic));
+    const missing = [...typeOfTopic.keys()].filter((topic) => !existing.has(topic));
+    dueAt = missing.length === 0 ? Number.POSITIVE_INFINITY : performance.now() + topicCheckMs;
+    if (consumer && topics.length === consumed.length) return;
+    await consumer?.disconnect();
+    consumer = topics.length === 0 ? undefined : await start(topics);
+    consumed = topics;
+    problem = undefined;
+    log.info({ topics, missing, group: config.groupId }, 'consuming from Kafka');
+  };
+
+  const supervise = async (): Promise<void> => {
+    while (!stopping.signal.aborted) {
+      try {
+        if (performance.now() >= dueAt) await reconcile();
+      } catch (error) {
+        consumer = undefined;
+        problem = 'could not start';
+        dueAt = performance.now() + RESTART_MS;
+        log.error({ error }, 'cannot consume from Kafka, trying again');
+      }
+      await sleep(TICK_MS, undefined, { signal: stopping.signal }).catch(() => {});
+    }
+    await consumer?.disconnect();
+    await admin.disconnect();
+  };
+  const supervising = supervise().catch((error: unknown) => log.warn({ error }, 'did not leave Kafka in order'));
+
+  return {
+    ping: async () => {
+      if (problem !== undefined) throw new Error(`not consuming from Kafka: ${problem}`);
+      await admin.describeCluster();
+    },
+    close: async () => {
+      stopping.abort();
+      await Promise.race([supervising, sleep(CLOSE_LIMIT_MS, undefined, { ref: false })]);
+    },
+  };
+}
+
+function createClient(config: KafkaConfig, log: Log): Kafka {
+  return new Kafka({
     clientId: 'notification-subgraph',
     brokers: config.brokers,
     ssl: tlsOptions(config),
     ...(config.sasl ? { sasl: config.sasl as SASLOptions } : {}),
-    retry: RETRY,
+    requestTimeout: 10_000,
+    retry: { initialRetryTime: 200, retries: 2 },
     logCreator: () => (entry) => {
       const level = entry.level <= logLevel.ERROR ? 'warn' : entry.level === logLevel.WARN ? 'info' : 'debug';
       log[level]({ kafka: entry.log['error'] ?? entry.log['groupId'] }, entry.log.message);
     },
   });
-  const typeOfTopic = new Map(EVENT_TYPES.map((type) => [type === V1 ? options.pubsubTopic : type, type]));
-  const admin = kafka.admin();
-  let consumer: Consumer | undefined;
-  let consumed: string[] = [];
-  let isStopping = false;
-  let hasJoined = false;
-
-  const start = async (topics: string[]): Promise<void> => {
-    const next = kafka.consumer({
-      groupId: config.groupId,
-      sessionTimeout: 10_000,
-      heartbeatInterval: 2_000,
-      rebalanceTimeout: 20_000,
-      maxWaitTimeInMs: 250,
-      allowAutoTopicCreation: false,
-      retry: { ...RETRY, restartOnFailure: async () => true },
-    });
-    next.on(next.events.GROUP_JOIN, () => (hasJoined = true));
-    next.on(next.events.CRASH, () => (hasJoined = false));
-    next.on(next.events.DISCONNECT, () => (hasJoined = false));
-    await next.connect();
-    await next.subscribe({ topics, fromBeginning: true });
-    await next.run({
-      autoCommit: false,
-      eachBatchAutoResolve: false,
-      eachBatch: (payload) => consumeBatch(payload, typeOfTopic, options, () => isStopping),
-    });
-    consumer = next;
-    consumed = topics;
-    log.info({ topics, group: config.groupId }, 'consuming from Kafka');
-  };
-
-  /** Topics may be made after the service started; subscribing to one that is missing would fail for all. */
-  const followTopics = async (): Promise<void> => {
-    const existing = new Set(await admin.listTopics());
-    const wanted = [...typeOfTopic.keys()].filter((topic) => existing.has(topic));
-    if (wanted.length === consumed.length) return;
-    await consumer?.disconnect();
-    if (wanted.length > 0 && !isStopping) await start(wanted);
-  };
-
-  /** In the background: the service is up, and says that it is not ready, while the brokers cannot be reached. */
-  const connected = (async () => {
-    await admin.connect();
-    await followTopics();
-    const missing = [...typeOfTopic.keys()].filter((topic) => !consumed.includes(topic));
-    if (missing.length > 0) log.warn({ topics: missing }, 'topics do not exist yet; looking for them again');
-  })().catch((error: unknown) => log.error({ error }, 'cannot start consuming'));
-
-  let following: Promise<void> = connected;
-  const timer = setInterval(() => {
-    if (consumed.length === typeOfTopic.size) return clearInterval(timer);
-    following = following
-      .then(followTopics)
-      .catch((error: unknown) => log.warn({ error }, 'cannot follow Kafka topics, trying again'));
-  }, TOPIC_CHECK_MS);
-
-  return {
-    ping: async () => {
-      if (consumed.length > 0 && !hasJoined) throw new Error('not a member of the consumer group');
-      await admin.describeCluster();
-    },
-    close: async () => {
-      isStopping = true;
-      clearInterval(timer);
-      // Brokers that cannot be reached are not waited for: the library would try for ever.
-      await Promise.race([following, new Promise((resolve) => setTimeout(resolve, 2_000).unref())]);
-      await consumer?.disconnect();
-      await admin.disconnect();
-    },
-  };
 }
 
 async function consumeBatch(
   payload: EachBatchPayload,
   typeOfTopic: ReadonlyMap<string, string>,
   { intake, onConfigUpdated, log }: KafkaConsumerOptions,
-  isStopping: () => boolean,
 ): Promise<void> {
-  const { batch } = payload;
-  if (!payload.isRunning() || payload.isStale()) return;
-  const messages = batch.messages.flatMap((message) =>
-    messageInputs(message, batch.topic, batch.partition, typeOfTopic.get(batch.topic) as string),
-  );
-  const inputs = messages.filter((input) => input.kind !== 'config-updated');
+  // Fails while the group waits for this member to join again: then the batch is not begun.
+  await payload.heartbeat();
+  const { topic, partition } = payload.batch;
+  const type = typeOfTopic.get(topic) as string;
+  const inputs = payload.batch.messages.map((message) => messageInput(message, { topic, partition, type }));
+  const stored = inputs.filter((input) => input.kind !== 'config-updated');
+  await storePatiently(stored, payload, intake, log);
+  for (const input of inputs) if (input.kind === 'config-updated') onConfigUpdated(input.tenantId);
 
+  const last = payload.batch.lastOffset();
+  // Committed first: where that fails, the batch is read again, and what is known already is known again.
+  await payload.commitOffsetsIfNecessary({
+    topics: [{ topic, partitions: [{ partition, offset: String(BigInt(last) + 1n) }] }],
+  });
+  payload.resolveOffset(last);
+}
+
+/** Waits for PostgreSQL as long as it takes. @throws when the partition is given up meanwhile. */
+async function storePatiently(inputs: Input[], payload: EachBatchPayload, intake: Intake, log: Log): Promise<void> {
+  const { topic, partition } = payload.batch;
   for (let delayMs = 100; ; delayMs = Math.min(delayMs * 2, 2_000)) {
     try {
       await intake.take(inputs);
-      break;
+      return;
     } catch (error) {
-      if (isStopping() || !payload.isRunning()) throw error;
-      log.error({ error, topic: batch.topic, partition: batch.partition }, 'batch not stored, trying again');
-      await payload.heartbeat();
-      await new Promise((resolve) => setTimeout(resolve, delayMs));
+      if (!payload.isRunning()) throw error;
+      log.error({ error, topic, partition }, 'batch not stored, trying again');
     }
+    await payload.heartbeat();
+    await sleep(delayMs);
   }
-  for (const message of messages) if (message.kind === 'config-updated') onConfigUpdated(message.tenantId);
-
-  payload.resolveOffset(batch.lastOffset());
-  await payload.commitOffsetsIfNecessary({
-    topics: [
-      {
-        topic: batch.topic,
-        partitions: [{ partition: batch.partition, offset: String(BigInt(batch.lastOffset()) + 1n) }],
-      },
-    ],
-  });
-  await payload.heartbeat();
-}
-
-/** Usually one input; several for a message that is a batch of CloudEvents. */
-function messageInputs(message: KafkaMessage, topic: string, partition: number, type: string): DoorInput[] {
-  const headers = headersOf(message);
-  const body = message.value ?? Buffer.alloc(0);
-  const origin = {
-    raw: body,
-    headers,
-    source: { kind: 'kafka', topic, partition, offset: message.offset } as const,
-    eventType: type,
-  };
-  const position = [topic, partition, message.offset];
-
-  if (isBatch(headers)) {
-    let items: unknown;
-    try {
-      items = parseJson(body);
-      if (!Array.isArray(items)) throw new EventRefused('malformed_event', 'a batch must be a JSON array');
-    } catch (error) {
-      return [
-        toInput(() => {
-          throw error;
-        }, origin),
-      ];
-    }
-    return (items as unknown[]).map((item) => toInput(() => openStructured(item), origin));
-  }
-  const open = (): RawEvent => {
-    if (isStructured(headers)) return openStructured(parseJson(body));
-    if (isBinary(headers)) return openBinary({ headers, body });
-    return { type, payload: parseJson(body), position, traceparent: headers['traceparent'] };
-  };
-  return [toInput(open, origin)];
-}
-
-/** Header names as HTTP spells them: the Kafka binding of CloudEvents writes `ce_type` for `ce-type`. */
-function headersOf(message: KafkaMessage): Record<string, string> {
-  const headers: Record<string, string> = {};
-  for (const [name, value] of Object.entries(message.headers ?? {})) {
-    const first = Array.isArray(value) ? value[0] : value;
-    if (first !== undefined) headers[name.toLowerCase().replace(/^ce_/, 'ce-')] = first.toString();
-  }
-  return headers;
 }
 
 function tlsOptions({ ssl, sslCaPath }: KafkaConfig): ConnectionOptions | boolean {

@@ -17,13 +17,17 @@ export const EVENT_TYPES = Object.keys(PARSERS);
 
 const parsers = new Map(Object.entries(PARSERS).map(([type, create]) => [type, create(type)]));
 
+/** A trace context that is broken is left out: the event is worth more than its trace. */
+const hasTraceContext = ({ traceparent }: RawEvent): boolean =>
+  traceparent !== undefined && /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/.test(traceparent);
+
 /**
  * Turns an event of any type and version into one internal command.
  * @throws {EventRefused} with the reason that is kept in `rejected_event`.
  */
 export function parseEvent(event: RawEvent): ParsedEvent {
   const parser = parsers.get(event.type);
-  if (parser) return parser(event);
+  if (parser) return parser(hasTraceContext(event) ? event : { ...event, traceparent: undefined });
   const family = event.type.replace(/\.v\d+$/, '');
   const isOtherVersion = EVENT_TYPES.some((type) => type.replace(/\.v\d+$/, '') === family);
   throw isOtherVersion

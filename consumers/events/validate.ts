@@ -11,6 +11,13 @@ import { EventRefused } from './event.ts';
 
 const ajv = new Ajv({ allErrors: true, strict: true, strictTypes: false, strictRequired: false, verbose: false });
 formats.default(ajv);
+// Only what the database can hold too: RFC 3339 knows leap seconds and offsets that JavaScript does not.
+const dateTime = formats.default.get('date-time') as { validate: (value: string) => boolean };
+ajv.addFormat('date-time', (value: string) => {
+  const year = new Date(value).getUTCFullYear();
+  return dateTime.validate(value) && year >= 1 && year <= 9999;
+});
+ajv.addFormat('uuid', /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i);
 
 /** Compiles the published JSON Schema of an event type into the check that every such event passes first. */
 export function eventValidator<T>(type: string): (payload: unknown) => T {

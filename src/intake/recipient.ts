@@ -10,7 +10,9 @@ const TOKEN = /^[\x21-\x7e]{1,4096}$/;
 // oxlint-disable-next-line no-control-regex -- control characters are what is refused
 const USER_ID = /^[^\u0000-\u001f\u007f]{1,255}$/;
 
-const isHttpsUrl = (value: string): boolean => value.length <= 2048 && URL.parse(value)?.protocol === 'https:';
+/** The parser drops line breaks and spaces around, so they are looked for first. */
+const isHttpsUrl = (value: string): boolean =>
+  value.length <= 2048 && /^https:\/\/[^\s\p{Cc}]+$/iu.test(value) && URL.canParse(value);
 
 interface AddressRule {
   field: Exclude<keyof Recipient, 'locale'>;

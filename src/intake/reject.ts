@@ -56,5 +56,5 @@ export async function recordRejections(tx: Transaction, rejections: Rejection[])
 function printable(text: string): string;
 function printable(text: string | undefined): string | null;
 function printable(text: string | undefined): string | null {
-  return text?.toWellFormed().replaceAll('\u0000', '\ufffd').slice(0, 2_000) ?? null;
+  return text?.slice(0, 2_000).toWellFormed().replaceAll('\u0000', '\ufffd') ?? null;
 }

@@ -92,7 +92,9 @@ describe('a tenant is an island', () => {
   it('takes a tenant id for what it is, whatever it contains', async () => {
     const hostile = `x', true); reset role; select set_config('app.tenant_id', 'tenant-7`;
     expect(await database.asTenant(hostile, (tx) => tx.query('select * from inbox'))).toEqual([]);
-    await expect(database.asTenant('nul\0', (tx) => tx.query('select 1'))).rejects.toMatchObject({ code: expect.any(String) });
+    await expect(database.asTenant('nul\0', (tx) => tx.query('select 1'))).rejects.toMatchObject({
+      code: expect.any(String),
+    });
   });
 
   it('crosses 0 times with 100 tenants in turn over a pool of 2 connections', async () => {
