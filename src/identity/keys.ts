@@ -1,12 +1,13 @@
+import { createPublicKey } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 
 import {
   createLocalJWKSet,
   createRemoteJWKSet,
   customFetch,
-  exportJWK,
-  importSPKI,
+  type JSONWebKeySet,
   type JWK,
+  type JWTHeaderParameters,
   type JWTVerifyGetKey,
 } from 'jose';
 
@@ -36,7 +37,8 @@ export function remoteKeys({ url, cooldownMs = 30_000, maxAgeMs = 600_000 }: Rem
         const response = await fetch(...request);
         if (!response.ok) throw new Error(`JWKS endpoint answered ${response.status}`);
         const body = await response.text();
-        JSON.parse(body);
+        // Only a key set may take the place of the last one: an error page with status 200 is none.
+        createLocalJWKSet(JSON.parse(body) as JSONWebKeySet);
         lastGood = body;
       } catch (error) {
         if (lastGood === undefined) throw new KeysUnavailable('JWKS cannot be fetched', { cause: error });
@@ -56,23 +58,25 @@ export function remoteKeys({ url, cooldownMs = 30_000, maxAgeMs = 600_000 }: Rem
 
 /** The one public key of a PEM file (SPKI), or the keys of a JWKS file. */
 export async function fileKeys(path: string): Promise<JWTVerifyGetKey> {
-  const text = await readFile(path, 'utf8');
-  if (text.trimStart().startsWith('{')) return createLocalJWKSet(JSON.parse(text) as { keys: JWK[] });
-  // The algorithm is only a formality here: which ones are accepted is checked on every token.
-  return localKeys([await exportJWK(await importPublicPem(text))]);
+  const text = (await readFile(path, 'utf8')).trim();
+  try {
+    if (text.startsWith('{')) return createLocalJWKSet(JSON.parse(text) as JSONWebKeySet);
+    return onlyKey(publicJwk(text));
+  } catch (error) {
+    throw new Error('JWT_PUBLIC_KEY_PATH holds no public key in PEM (SPKI) or JWKS form', { cause: error });
+  }
 }
 
 export const localKeys = (keys: JWK[]): JWTVerifyGetKey => createLocalJWKSet({ keys });
 
-async function importPublicPem(pem: string) {
-  const candidates = ['RS256', 'ES256', 'ES384', 'ES512', 'EdDSA'];
-  let failure: unknown;
-  for (const algorithm of candidates) {
-    try {
-      return await importSPKI(pem, algorithm, { extractable: true });
-    } catch (error) {
-      failure = error;
-    }
-  }
-  throw new Error('JWT_PUBLIC_KEY_PATH holds no public key in PEM (SPKI) or JWKS form', { cause: failure });
+/** A PEM file names no key id, so it is the key of every token, whatever id the token names. */
+function onlyKey(key: JWK): JWTVerifyGetKey {
+  const keys = localKeys([key]);
+  return ({ kid: _kid, ...header }, token) => keys(header as JWTHeaderParameters, token);
+}
+
+function publicJwk(pem: string): JWK {
+  // A private key would do as well, and has no business being here.
+  if (!pem.startsWith('-----BEGIN PUBLIC KEY-----')) throw new Error('no public key');
+  return createPublicKey(pem).export({ format: 'jwk' }) as JWK;
 }

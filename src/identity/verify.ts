@@ -80,6 +80,9 @@ function asAppError(error: unknown): AppError {
 
 function toActor(payload: JWTPayload, tenantHeader: string | undefined): Actor {
   const isSuperadmin = payload['role'] === 'superadmin';
+  if (typeof payload.sub !== 'string' || payload.sub === '') {
+    throw new AppError('invalid_token', 'The claim sub must be a non-empty string.');
+  }
   const claimed = payload['tenant_id'];
   if (claimed !== undefined && (typeof claimed !== 'string' || claimed === '')) {
     throw new AppError('invalid_token', 'The claim tenant_id must be a non-empty string.');
@@ -100,7 +103,7 @@ function toActor(payload: JWTPayload, tenantHeader: string | undefined): Actor {
   }
   return {
     tenantId: wanted,
-    userId: payload.sub as string,
+    userId: payload.sub,
     permissions: new Set(permissions as string[]),
     isSuperadmin,
     expiresAt: new Date((payload.exp as number) * 1000),

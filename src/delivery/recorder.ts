@@ -1,0 +1,110 @@
+import type { Database } from '../database/database.ts';
+import { isRefusedData } from '../database/errors.ts';
+import type { Log } from '../log.ts';
+import type { ClaimedLog } from './claim.ts';
+import { type Settled, settleBatch, type Settlement } from './settle.ts';
+
+export interface Recorder {
+  /** Records how a delivery went; resolves once that is committed, however long the database is away. Never rejects. */
+  record(settlement: Settlement): Promise<void>;
+  /**
+   * True while outcomes cannot be written down. The leases of what is in hand may run out meanwhile, and this process
+   * must not take its own rows for a dead one's.
+   */
+  readonly isBehind: boolean;
+}
+
+export interface RecorderOptions {
+  database: Database;
+  log: Log;
+  /** Called after each commit. */
+  onRecorded: (settled: Settled) => void;
+}
+
+export const INTERNAL_FAILURE = {
+  errorCode: 'internal',
+  errorMessage: 'The delivery failed inside the service.',
+} as const;
+
+/** Writes outcomes down in batches: while one is written, the next one gathers. */
+export function createRecorder({ database, log, onRecorded }: RecorderOptions): Recorder {
+  let waiting: { settlement: Settlement; resolve: () => void }[] = [];
+  let isFlushing = false;
+  let isBehind = false;
+
+  const write = async (batch: Settlement[]): Promise<void> => {
+    onRecorded(await settleBatch(database, batch));
+    for (const settlement of batch) logSettlement(log, settlement);
+  };
+
+  /** Halves a batch that the database refuses until the outcome that it refuses stands alone. */
+  const writeAround = async (batch: Settlement[]): Promise<void> => {
+    try {
+      await write(batch);
+    } catch (error) {
+      const [only] = batch;
+      if (!isRefusedData(error) || !only) throw error;
+      if (batch.length > 1) {
+        const middle = Math.ceil(batch.length / 2);
+        await writeAround(batch.slice(0, middle));
+        await writeAround(batch.slice(middle));
+        return;
+      }
+      log.error({ tenant_id: only.log.tenantId, event_id: only.log.eventId }, 'outcome refused as data');
+      // Where not even the failure is taken, the lease runs out and the row is tried again, a bounded number of times.
+      if (only.errorCode !== INTERNAL_FAILURE.errorCode) await writeAround([internalFailure(only.log)]);
+    }
+  };
+
+  const flush = async (): Promise<void> => {
+    isFlushing = true;
+    for (let delayMs = 100; waiting.length > 0;) {
+      // Lets everything that ended in this turn of the event loop into the same batch.
+      await new Promise((resolve) => setImmediate(resolve));
+      const batch = waiting;
+      waiting = [];
+      try {
+        await writeAround(batch.map(({ settlement }) => settlement));
+        for (const { resolve } of batch) resolve();
+        isBehind = false;
+        delayMs = 100;
+      } catch (error) {
+        // The messages are out and only the record is missing: it is written as soon as the database is back. What of
+        // the batch was written already is no longer ours, and writing it again changes nothing.
+        isBehind = true;
+        log.error({ error, deliveries: batch.length }, 'deliveries not recorded, trying again');
+        waiting = [...batch, ...waiting];
+        await new Promise((resolve) => setTimeout(resolve, delayMs));
+        delayMs = Math.min(delayMs * 2, 2_000);
+      }
+    }
+    isFlushing = false;
+  };
+
+  return {
+    record: (settlement) =>
+      new Promise((resolve) => {
+        waiting.push({ settlement, resolve });
+        if (!isFlushing) void flush();
+      }),
+    get isBehind() {
+      return isBehind;
+    },
+  };
+}
+
+const internalFailure = (row: ClaimedLog): Settlement => ({ log: row, status: 'failed', ...INTERNAL_FAILURE });
+
+function logSettlement(log: Log, { log: row, status, channel, template, errorCode, errorMessage }: Settlement): void {
+  const fields = {
+    tenant_id: row.tenantId,
+    trace_id: row.traceId,
+    event_id: row.eventId,
+    template_id: template?.templateId,
+    channel,
+    status,
+    attempts: row.attempts,
+  };
+  if (errorCode === undefined) log.info(fields, 'notification delivered');
+  else log.warn({ ...fields, error_code: errorCode, error_message: errorMessage }, 'notification not delivered');
+}
