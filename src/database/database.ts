@@ -26,6 +26,9 @@ export interface DatabaseOptions {
   poolSize?: number;
 }
 
+/** Nobody waits for ever, and a process that hangs in mid-transaction lets go of its locks. */
+const LIMITS = `set local statement_timeout = '30s'; set local idle_in_transaction_session_timeout = '30s'`;
+
 const types = new pg.TypeOverrides();
 // bigint: positions and counters here stay far below 2^53.
 types.setTypeParser(pg.types.builtins.INT8, Number);
@@ -38,6 +41,7 @@ export function openDatabase({ url, log, poolSize = 10 }: DatabaseOptions): Data
       max: poolSize,
       application_name: `notification-subgraph ${name}`,
       connectionTimeoutMillis: 10_000,
+      keepAlive: true,
       types,
     });
     pool.on('error', (error) => log.warn({ error }, 'idle database connection lost'));
@@ -50,13 +54,10 @@ export function openDatabase({ url, log, poolSize = 10 }: DatabaseOptions): Data
     asTenant: (tenantId, work) => {
       // One round trip. The role is set per transaction and not per session, so poolers in between do no harm.
       const tenant = pg.escapeLiteral(tenantId);
-      return transact(
-        api,
-        `begin; set local role ${API_ROLE}; select set_config('app.tenant_id', ${tenant}, true)`,
-        work,
-      );
+      const scope = `set local role ${API_ROLE}; select set_config('app.tenant_id', ${tenant}, true)`;
+      return transact(api, `begin; ${LIMITS}; ${scope}`, work);
     },
-    asWorker: (work) => transact(worker, `begin; set local role ${WORKER_ROLE}`, work),
+    asWorker: (work) => transact(worker, `begin; ${LIMITS}; set local role ${WORKER_ROLE}`, work),
     ping: async () => {
       await worker.query('select 1');
     },
