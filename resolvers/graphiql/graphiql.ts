@@ -1,8 +1,10 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+
 import fastifyStatic from '@fastify/static';
 import type { FastifyInstance } from 'fastify';
+
+import { projectRoot } from '../../src/project-root.ts';
 
 /**
  * Only this host. The editor and its animations insert `<style>` elements and images as data, hence the two exceptions.
@@ -19,10 +21,8 @@ const CONTENT_SECURITY_POLICY = [
   `frame-ancestors 'none'`,
 ].join('; ');
 
-/** Where `npm run build:graphiql` puts the page, seen from `resolvers/graphiql` and from `dist/resolvers/graphiql`. */
-const BUILT = fileURLToPath(
-  new URL(import.meta.url.endsWith('.ts') ? '../../dist/graphiql' : '../../graphiql', import.meta.url),
-);
+/** Where `npm run build:graphiql` puts the page. */
+const BUILT = join(projectRoot, 'dist', 'graphiql');
 
 /** Serves the built GraphiQL under `/graphiql/`, or says how to build it. */
 export async function graphiqlRoutes(app: FastifyInstance, options: { directory?: string } = {}): Promise<void> {

@@ -1,5 +1,7 @@
 import type { FastifyInstance, FastifyReply } from 'fastify';
+
 import type { CapturedMessage, Mailbox } from '../../src/channels/sandbox.ts';
+import { AppError, validationFailed } from '../../src/errors.ts';
 import { SCRIPT, STYLE } from './assets.ts';
 import { renderList, renderMessage } from './pages.ts';
 
@@ -30,18 +32,8 @@ const MESSAGE_POLICY = [
 const ID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i;
 const MAXIMUM = 100;
 
-/** Answered as JSON with the same `error_code` as everywhere else in the service. */
-class MailboxError extends Error {
-  constructor(
-    readonly statusCode: 400 | 404,
-    message: string,
-  ) {
-    super(message);
-  }
-}
-
 function readId(id: string, name = 'id'): string {
-  if (!ID.test(id)) throw new MailboxError(400, `${name} must be a UUID`);
+  if (!ID.test(id)) throw validationFailed([{ path: name, message: 'must be a UUID' }]);
   return id;
 }
 
@@ -49,7 +41,7 @@ function readPage(query: { limit?: string; before?: string }, limit = 50): { lim
   if (query.limit !== undefined) {
     limit = Number(query.limit);
     if (!Number.isInteger(limit) || limit < 1 || limit > MAXIMUM) {
-      throw new MailboxError(400, `limit must be a whole number from 1 to ${MAXIMUM}`);
+      throw validationFailed([{ path: 'limit', message: `must be from 1 to ${MAXIMUM}` }]);
     }
   }
   return query.before === undefined ? { limit } : { limit, before: readId(query.before, 'before') };
@@ -74,7 +66,7 @@ export async function mailboxRoutes(app: FastifyInstance, options: { mailbox: Ma
 
   async function message(id: string): Promise<CapturedMessage> {
     const found = await mailbox.get(readId(id));
-    if (!found) throw new MailboxError(404, `There is no message ${id}`);
+    if (!found) throw new AppError('not_found', `There is no message ${id}.`);
     return found;
   }
 
@@ -84,9 +76,8 @@ export async function mailboxRoutes(app: FastifyInstance, options: { mailbox: Ma
   // A scope of its own, so that the error handler and the headers stay with these routes.
   await app.register(async (scope) => {
     scope.setErrorHandler((error, _request, reply) => {
-      if (!(error instanceof MailboxError)) throw error;
-      const error_code = error.statusCode === 404 ? 'not_found' : 'validation_failed';
-      return reply.code(error.statusCode).send({ error_code, message: error.message });
+      if (!(error instanceof AppError)) throw error;
+      return reply.code(error.status).send({ error_code: error.code, message: error.message, ...error.details });
     });
 
     scope.addHook('onRequest', async (_request, reply) => {
@@ -114,7 +105,7 @@ export async function mailboxRoutes(app: FastifyInstance, options: { mailbox: Ma
 
     scope.get<{ Params: { id: string } }>('/mailbox/messages/:id/html', async ({ params }, reply) => {
       const { html } = await message(params.id);
-      if (html === null) throw new MailboxError(404, `Message ${params.id} has no HTML`);
+      if (html === null) throw new AppError('not_found', `Message ${params.id} has no HTML.`);
       reply.type('text/html; charset=utf-8').header('content-security-policy', MESSAGE_POLICY);
       // At the end, where it counts as well and cannot put the message into quirks mode.
       return reply.send(`${html}<base target="_blank">`);
