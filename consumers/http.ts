@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 
-import { AppError } from '../src/errors.ts';
+import { AppError, ERROR_STATUS, type ErrorCode } from '../src/errors.ts';
 import type { Actor } from '../src/identity/actor.ts';
 import { requirePermission } from '../src/identity/actor.ts';
 import { type Authenticate, bearerToken } from '../src/identity/verify.ts';
@@ -54,17 +54,27 @@ export async function eventRoutes(app: FastifyInstance, options: EventRoutesOpti
       .send({ error_code: known.code, message: known.message, trace_id: traceId, ...known.details });
   });
 
-  app.post('/events', { bodyLimit: BODY_LIMIT }, (request, reply) => receive(request, reply, options));
+  // Before the body is read: who may not send anything does not get to send megabytes.
+  const actors = new WeakMap<FastifyRequest, Actor>();
+  const onRequest = async (request: FastifyRequest): Promise<void> => {
+    const actor = await options.authenticate(
+      bearerToken(request.headers.authorization),
+      request.headers['x-tenant-id']?.toString(),
+    );
+    requirePermission(actor, 'notif.ingest');
+    actors.set(request, actor);
+  };
+  app.post('/events', { bodyLimit: BODY_LIMIT, onRequest }, (request, reply) =>
+    receive(request, reply, actors.get(request) as Actor, options),
+  );
 }
 
-async function receive(request: FastifyRequest, reply: FastifyReply, options: EventRoutesOptions): Promise<unknown> {
-  const tenantHeader = request.headers['x-tenant-id'];
-  const actor = await options.authenticate(
-    bearerToken(request.headers.authorization),
-    Array.isArray(tenantHeader) ? tenantHeader[0] : tenantHeader,
-  );
-  requirePermission(actor, 'notif.ingest');
-
+async function receive(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  actor: Actor,
+  options: EventRoutesOptions,
+): Promise<unknown> {
   const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
   const inputs = openRequest(eventHeaders(request), body, actor);
   const stored = inputs.filter((input) => input.kind !== 'config-updated');
@@ -78,7 +88,9 @@ async function receive(request: FastifyRequest, reply: FastifyReply, options: Ev
   const isRefused = results.length > 0 && results.every((result) => result.status === 'rejected');
   if (!isRefused) return reply.code(202).send({ results });
   const [first] = results as [EventResult];
-  return reply.code(400).send({ error_code: 'validation_failed', message: first.message, results });
+  const isForeign = results.every((result) => result.error_code === 'tenant_mismatch');
+  const code: ErrorCode = isForeign ? 'tenant_mismatch' : 'validation_failed';
+  return reply.code(ERROR_STATUS[code]).send({ error_code: code, message: first.message, results });
 }
 
 function openRequest(headers: Record<string, string>, body: Buffer, actor: Actor): DoorInput[] {

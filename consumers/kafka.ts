@@ -57,7 +57,7 @@ export function startKafkaConsumer(options: KafkaConsumerOptions): KafkaConsumer
   /** When to bring what is consumed in line with what exists. */
   let dueAt = 0;
 
-  const start = async (topics: string[]): Promise<Consumer> => {
+  const start = async (topics: string[]): Promise<void> => {
     const next = kafka.consumer({
       groupId: config.groupId,
       // Longer than it takes to find out that PostgreSQL is away, so that such a batch does not cost the membership.
@@ -66,17 +66,18 @@ export function startKafkaConsumer(options: KafkaConsumerOptions): KafkaConsumer
       rebalanceTimeout: 20_000,
       maxWaitTimeInMs: 250,
       allowAutoTopicCreation: false,
-      retry: { retries: 8, maxRetryTime: 2_000, restartOnFailure: async () => false },
+      retry: { retries: 4, maxRetryTime: 2_000, restartOnFailure: async () => false },
     });
     let crash: Error | undefined;
     next.on(next.events.CRASH, ({ payload }) => {
       crash = payload.error;
       if (consumer !== next) return;
-      log.error({ error: crash }, 'consuming from Kafka broke off, starting again');
-      problem = 'broke off';
+      log.error({ error: crash }, 'consuming from Kafka broke off');
       consumer = undefined;
+      problem = 'broke off';
       dueAt = 0;
     });
+    consumer = next;
     try {
       await next.connect();
       await next.subscribe({ topics, fromBeginning: true });
@@ -85,10 +86,10 @@ export function startKafkaConsumer(options: KafkaConsumerOptions): KafkaConsumer
         eachBatchAutoResolve: false,
         eachBatch: (payload) => consumeBatch(payload, typeOfTopic, options),
       });
-      // The library reports that it could not join the group, and returns as if it had.
+      // The library returns as if nothing had happened when the group could not be joined.
       if (crash) throw crash;
-      return next;
     } catch (error) {
+      consumer = undefined;
       await next.disconnect();
       throw error;
     }
@@ -102,8 +103,10 @@ export function startKafkaConsumer(options: KafkaConsumerOptions): KafkaConsumer
     const missing = [...typeOfTopic.keys()].filter((topic) => !existing.has(topic));
     dueAt = missing.length === 0 ? Number.POSITIVE_INFINITY : performance.now() + topicCheckMs;
     if (consumer && topics.length === consumed.length) return;
-    await consumer?.disconnect();
-    consumer = topics.length === 0 ? undefined : await start(topics);
+    const previous = consumer;
+    consumer = undefined;
+    await previous?.disconnect();
+    if (topics.length > 0) await start(topics);
     consumed = topics;
     problem = undefined;
     log.info({ topics, missing, group: config.groupId }, 'consuming from Kafka');
@@ -114,8 +117,7 @@ export function startKafkaConsumer(options: KafkaConsumerOptions): KafkaConsumer
       try {
         if (performance.now() >= dueAt) await reconcile();
       } catch (error) {
-        consumer = undefined;
-        problem = 'could not start';
+        if (!consumer) problem = 'could not start';
         dueAt = performance.now() + RESTART_MS;
         log.error({ error }, 'cannot consume from Kafka, trying again');
       }

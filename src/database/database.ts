@@ -70,6 +70,11 @@ export function openDatabase({ url, log, poolSize = 10 }: DatabaseOptions): Data
 async function transact<T>(pool: pg.Pool, begin: string, work: (tx: Transaction) => Promise<T>): Promise<T> {
   const client = await pool.connect();
   let broken: Error | undefined;
+  // While a connection is in use the pool does not listen for its end, and an 'error' that nobody hears ends the process.
+  const onError = (error: Error): void => {
+    broken = error;
+  };
+  client.on('error', onError);
   try {
     await client.query(begin);
     const result = await work({
@@ -86,6 +91,7 @@ async function transact<T>(pool: pg.Pool, begin: string, work: (tx: Transaction)
     });
     throw error;
   } finally {
+    client.off('error', onError);
     // A connection that could not even roll back is not given to anybody else.
     client.release(broken);
   }
