@@ -27,7 +27,11 @@ export interface Loaders {
 export function createContext(core: Core, actor: Actor | undefined, traceId: string): GraphContext {
   const { inbox, logs, templates } = core;
   const loader = <T>(find: (actor: Actor, ids: readonly string[]) => Promise<(T | null)[]>) =>
-    new DataLoader<string, T | null>((ids) => find(signedIn({ actor }), ids), { maxBatchSize: 1_000 });
+    new DataLoader<string, T | null>((ids) => find(signedIn({ actor }), ids), {
+      maxBatchSize: 1_000,
+      // A subscription lives long and keeps its context: it would be given what was true when it began.
+      cache: false,
+    });
   return {
     core,
     actor,

@@ -34,45 +34,64 @@ const REQUEST_ERRORS = new Set([
   'PERSISTED_QUERY_NOT_SUPPORTED',
 ]);
 
-/** An error as the caller sees it. Whatever is not ours to show becomes `internal`; its details are in our log. */
-export function formatError(error: unknown, traceId: string, log: Log): GraphQLFormattedError {
-  const original = error instanceof GraphQLError ? (error.originalError ?? error) : error;
-  const graphQLError = error instanceof GraphQLError ? error : undefined;
-  const place = {
-    ...(graphQLError?.locations ? { locations: graphQLError.locations } : {}),
-    ...(graphQLError?.path ? { path: graphQLError.path } : {}),
-  };
-  if (original instanceof AppError && original.code !== 'internal') {
-    return {
-      message: original.message,
-      ...place,
-      extensions: {
-        code: GRAPHQL_CODES[original.code],
-        error_code: original.code,
-        trace_id: traceId,
-        ...original.details,
-      },
-    };
-  }
-  const code = graphQLError?.extensions['code'];
-  const isRequestError = typeof code === 'string' ? REQUEST_ERRORS.has(code) : isRaisedByGraphQL(original);
-  if (graphQLError && isRequestError) {
-    return {
-      message: graphQLError.message,
-      ...place,
-      extensions: { code: code ?? 'BAD_USER_INPUT', error_code: 'validation_failed', trace_id: traceId },
-    };
-  }
-  log.error({ error: original, trace_id: traceId, path: graphQLError?.path }, 'operation failed');
-  return {
-    message: 'Something went wrong on our side. The trace_id finds it in our log.',
-    ...place,
-    extensions: { code: GRAPHQL_CODES.internal, error_code: 'internal', trace_id: traceId },
-  };
+const SUGGESTION = / ?Did you mean .+\?$/s;
+
+/** Makes an error what the caller may see of it. */
+export type FormatError = (error: unknown, traceId: string) => GraphQLFormattedError;
+
+export interface ErrorOptions {
+  log: Log;
+  /** Otherwise an error does not guess at what the caller meant: the guess is a part of the schema. */
+  isSchemaOpen: boolean;
 }
 
-/** graphql-js's own complaints carry no code and no original error, e.g. about a variable of the wrong type. */
-const isRaisedByGraphQL = (error: unknown): boolean => error instanceof GraphQLError && error.path === undefined;
+/** Whatever is not ours to show becomes `internal`; its details are in our log. */
+export const errorFormatter =
+  ({ log, isSchemaOpen }: ErrorOptions): FormatError =>
+  (error, traceId) => {
+    const original = error instanceof GraphQLError ? (error.originalError ?? error) : error;
+    const graphQLError = error instanceof GraphQLError ? error : undefined;
+    const place = {
+      ...(graphQLError?.locations ? { locations: graphQLError.locations } : {}),
+      ...(graphQLError?.path ? { path: graphQLError.path } : {}),
+    };
+    if (original instanceof AppError && original.code !== 'internal') {
+      return {
+        message: original.message,
+        ...place,
+        extensions: {
+          code: GRAPHQL_CODES[original.code],
+          error_code: original.code,
+          trace_id: traceId,
+          ...original.details,
+        },
+      };
+    }
+    if (graphQLError && isRequestError(graphQLError)) {
+      const code = graphQLError.extensions['code'] ?? 'BAD_USER_INPUT';
+      return {
+        message: isSchemaOpen ? graphQLError.message : graphQLError.message.replace(SUGGESTION, ''),
+        ...place,
+        extensions: { code, error_code: 'validation_failed', trace_id: traceId },
+      };
+    }
+    log.error({ error: original, trace_id: traceId, path: graphQLError?.path }, 'operation failed');
+    return {
+      message: 'Something went wrong on our side. The trace_id finds it in our log.',
+      ...place,
+      extensions: { code: GRAPHQL_CODES.internal, error_code: 'internal', trace_id: traceId },
+    };
+  };
+
+/**
+ * graphql-js's own complaints carry no code. Those about a request point into its document; those about what a resolver
+ * gave back do not, and are our fault.
+ */
+function isRequestError({ extensions: { code }, originalError, path }: GraphQLError): boolean {
+  if (typeof code === 'string') return REQUEST_ERRORS.has(code);
+  if (path === undefined) return originalError === undefined || originalError instanceof GraphQLError;
+  return originalError instanceof GraphQLError && originalError.nodes !== undefined;
+}
 
 /** The HTTP status of an error as the caller sees it. */
 export function statusOf(error: GraphQLFormattedError): number {

@@ -7,7 +7,7 @@ import {
   ApolloServerPluginLandingPageDisabled,
   ApolloServerPluginUsageReportingDisabled,
 } from '@apollo/server/plugin/disabled';
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 
 import type { Core } from '../src/core.ts';
 import { AppError } from '../src/errors.ts';
@@ -16,7 +16,7 @@ import { type Authenticate, bearerToken } from '../src/identity/verify.ts';
 import { newId } from '../src/ids.ts';
 import type { Log } from '../src/log.ts';
 import { createContext, type GraphContext } from './context.ts';
-import { formatError, statusOf } from './errors.ts';
+import { errorFormatter, type FormatError, statusOf } from './errors.ts';
 import { assertMayRun, type GuardOptions } from './guard.ts';
 import { traceIdOf } from './trace.ts';
 
@@ -36,6 +36,7 @@ export const MAX_TOKENS = 2_000;
 /** GraphQL over HTTP at `/graphql`: Apollo Server, called directly, without a web framework of its own in between. */
 export async function graphHttpRoutes(app: FastifyInstance, options: GraphHttpOptions): Promise<void> {
   const { core, authenticate, log, isSchemaOpen, schema } = options;
+  const format = errorFormatter({ log, isSchemaOpen });
   const apollo = new ApolloServer<GraphContext>({
     schema,
     csrfPrevention: true,
@@ -44,7 +45,7 @@ export async function graphHttpRoutes(app: FastifyInstance, options: GraphHttpOp
     stopOnTerminationSignals: false,
     parseOptions: { maxTokens: MAX_TOKENS },
     logger: log,
-    formatError: (_formatted, error) => formatError(error, traceIds.getStore() ?? newId(), log),
+    formatError: (_formatted, error) => format(error, traceIds.getStore() ?? newId()),
     plugins: [
       guardPlugin({ schema, isSchemaOpen }),
       // Each of these costs time on every request and tells somebody else about it.
@@ -62,13 +63,7 @@ export async function graphHttpRoutes(app: FastifyInstance, options: GraphHttpOp
     scope.addContentTypeParser('*', { parseAs: 'string', bodyLimit: BODY_LIMIT }, (_request, body, done) =>
       done(null, body),
     );
-    scope.setErrorHandler((error: Error & { statusCode?: number }, request, reply) => {
-      const known =
-        error.statusCode === 413
-          ? new AppError('payload_too_large', `A request may hold ${BODY_LIMIT} bytes at most.`)
-          : error;
-      return sendError(request, reply, known, log);
-    });
+    scope.setErrorHandler((error: FastifyError, request, reply) => sendError(request, reply, asKnown(error), format));
     scope.route({
       method: ['GET', 'POST'],
       url: '/graphql',
@@ -124,11 +119,16 @@ function parseBody(request: FastifyRequest): unknown {
 function guardPlugin(guard: GuardOptions): ApolloServerPlugin<GraphContext> {
   return {
     requestDidStart: async () => ({
-      didResolveOperation: async ({ document, operationName, contextValue }) => {
+      didResolveOperation: async ({ document, operation, operationName, contextValue }) => {
         assertMayRun(guard, document, operationName, contextValue);
+        if (operation?.operation === 'subscription') {
+          throw new AppError('validation_failed', 'Subscriptions run over a WebSocket (graphql-transport-ws).');
+        }
       },
       willSendResponse: async ({ response }) => {
-        if (response.body.kind !== 'single') return;
+        const { status = 200 } = response.http;
+        // What Apollo refuses itself has its status already, e.g. 405.
+        if (response.body.kind !== 'single' || (status >= 400 && status < 500)) return;
         const { data, errors } = response.body.singleResult;
         const [first] = errors ?? [];
         if (!first) return;
@@ -156,10 +156,20 @@ async function send(reply: FastifyReply, { status, headers, body }: HTTPGraphQLR
   return reply.send(chunks.join(''));
 }
 
+/** What Fastify refuses before our code runs is the request's fault, not ours. */
+function asKnown(error: FastifyError): Error {
+  const { statusCode = 500, message } = error;
+  if (error instanceof AppError || statusCode < 400 || statusCode >= 500) return error;
+  if (statusCode === 413) {
+    return new AppError('payload_too_large', `A request may hold ${BODY_LIMIT} bytes at most.`);
+  }
+  return new AppError('validation_failed', message, { status: statusCode });
+}
+
 /** A request that fails before Apollo sees it is answered in the same form. */
-function sendError(request: FastifyRequest, reply: FastifyReply, error: unknown, log: Log): FastifyReply {
+function sendError(request: FastifyRequest, reply: FastifyReply, error: Error, format: FormatError): FastifyReply {
   const traceId = traceIdOf(request.headers);
-  const formatted = formatError(error, traceId, log);
+  const formatted = format(error, traceId);
   const status = error instanceof AppError ? error.status : statusOf(formatted);
   return reply
     .code(status)

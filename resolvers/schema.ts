@@ -6,6 +6,7 @@ import { type GraphQLSchema, parse } from 'graphql';
 import { buildSchema, createResolversMap } from 'type-graphql';
 
 import type { Core } from '../src/core.ts';
+import { validationFailed } from '../src/errors.ts';
 import { requirePermission } from '../src/identity/actor.ts';
 import { type GraphContext, signedIn } from './context.ts';
 import { authChecker } from './guard.ts';
@@ -65,13 +66,22 @@ export async function buildGraph(core?: Core): Promise<GraphQLSchema> {
   });
   const resolvers = createResolversMap(base) as Record<string, Record<string, unknown>>;
   for (const [type, resolve] of Object.entries(references)) {
-    resolvers[type] = { ...resolvers[type], __resolveReference: resolve };
+    resolvers[type] = {
+      ...resolvers[type],
+      __resolveReference: ({ id }: Partial<Reference>, context: GraphContext) => resolve({ id: keyOf(id) }, context),
+    };
   }
   const schema = buildSubgraphSchema([
     { typeDefs: parse(`${FEDERATION}\n${printSchemaWithDirectives(base)}`), resolvers: resolvers as never },
   ]);
   keepExtensions(base, schema);
   return schema;
+}
+
+/** Representations are not typed by the schema: a gateway may send anything. */
+function keyOf(id: unknown): string {
+  if (typeof id === 'string' || typeof id === 'number') return String(id);
+  throw validationFailed([{ path: 'representations.id', message: 'must be an ID' }]);
 }
 
 /** The SDL on its way through text loses what fields say of themselves to our own code. */

@@ -2,6 +2,7 @@ import type { IncomingMessage, Server } from 'node:http';
 import type { Duplex } from 'node:stream';
 
 import {
+  type DocumentNode,
   type ExecutionArgs,
   getOperationAST,
   GraphQLError,
@@ -9,7 +10,7 @@ import {
   parse,
   validate,
 } from 'graphql';
-import { CloseCode, type Context as ConnectionContext } from 'graphql-ws';
+import { CloseCode, type Context as ConnectionContext, MessageType, type SubscribePayload } from 'graphql-ws';
 import { type Extra, useServer } from 'graphql-ws/use/ws';
 import { WebSocketServer } from 'ws';
 
@@ -18,8 +19,8 @@ import { AppError } from '../src/errors.ts';
 import type { Actor } from '../src/identity/actor.ts';
 import { type Authenticate, bearerToken } from '../src/identity/verify.ts';
 import type { Log } from '../src/log.ts';
-import { createContext } from './context.ts';
-import { formatError } from './errors.ts';
+import { createContext, type GraphContext } from './context.ts';
+import { errorFormatter } from './errors.ts';
 import { assertMayRun, type GuardOptions } from './guard.ts';
 import { MAX_TOKENS } from './http.ts';
 import { traceIdOf } from './trace.ts';
@@ -35,6 +36,8 @@ export interface GraphWebSocketOptions extends GuardOptions {
 const MAX_MESSAGE = 1024 * 1024;
 const INIT_TIMEOUT_MS = 10_000;
 const PING_MS = 12_000;
+/** How long a client may take to answer that it is closed: nobody holds up our shutdown. */
+const CLOSE_TIMEOUT_MS = 3_000;
 /** setTimeout takes no more. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
@@ -56,11 +59,16 @@ type Connection = ConnectionContext<Params, Extra & Partial<State>>;
  * @returns closes every socket with 1001.
  */
 export function graphWebSocket(options: GraphWebSocketOptions): () => Promise<void> {
-  const { server, core, log, schema, isSchemaOpen } = options;
-  const sockets = new WebSocketServer({ noServer: true, maxPayload: MAX_MESSAGE });
+  const { server, core, log, isSchemaOpen } = options;
+  // A constant, since @types/ws does not know closeTimeout yet.
+  const socketOptions = { noServer: true, maxPayload: MAX_MESSAGE, closeTimeout: CLOSE_TIMEOUT_MS };
+  const sockets = new WebSocketServer(socketOptions);
+  const formatError = errorFormatter({ log, isSchemaOpen });
 
   const upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
-    if (new URL(request.url ?? '/', 'http://localhost').pathname !== '/graphql') {
+    // Not by `new URL`: it throws at what a hostile client can send, and here nobody would catch it.
+    if (request.url?.split('?', 1)[0] !== '/graphql') {
+      socket.on('error', () => socket.destroy());
       socket.end('HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n');
       return;
     }
@@ -69,35 +77,25 @@ export function graphWebSocket(options: GraphWebSocketOptions): () => Promise<vo
   server.on('upgrade', upgrade);
 
   const format = ({ extra }: Connection, errors: readonly unknown[]): GraphQLFormattedError[] =>
-    errors.map((error) => formatError(error, extra.traceId as string, log));
+    errors.map((error) => formatError(error, extra.traceId as string));
 
   const { dispose } = useServer<Params, State>(
     {
       connectionInitWaitTimeout: INIT_TIMEOUT_MS,
       onConnect: (connection) => connect(connection, options),
       onSubscribe: ({ extra }, _id, payload) => {
-        const context = createContext(core, extra.actor, extra.traceId as string);
-        let args: ExecutionArgs;
         try {
-          const document = parse(payload.query, { maxTokens: MAX_TOKENS });
-          const problems = validate(schema, document);
-          if (problems.length > 0) return problems.map((problem) => withCode(problem, 'GRAPHQL_VALIDATION_FAILED'));
-          const { operationName, variables } = payload;
-          if (!getOperationAST(document, operationName)) {
-            throw withCode(new GraphQLError('Unknown operation.'), 'OPERATION_RESOLUTION_FAILURE');
-          }
-          assertMayRun({ schema, isSchemaOpen }, document, operationName, context);
-          args = {
-            schema,
-            document,
-            contextValue: context,
-            ...(operationName ? { operationName } : {}),
-            ...(variables ? { variableValues: variables } : {}),
-          };
+          return executionOf(payload, createContext(core, extra.actor, extra.traceId as string), options);
         } catch (error) {
           return [asGraphQLError(error)];
         }
-        return args;
+      },
+      onOperation: (connection, id, _payload, _args, result) => {
+        // What could not even begin ends in an `error` message, like what does not parse, and not in a result.
+        if (!('errors' in result) || result.data !== undefined || !(id in connection.subscriptions)) return;
+        delete connection.subscriptions[id];
+        const payload = format(connection, result.errors ?? []);
+        connection.extra.socket.send(JSON.stringify({ id, type: MessageType.Error, payload }));
       },
       onError: (connection, _id, _payload, errors) => format(connection, errors),
       onNext: (connection, _id, _payload, _args, result) =>
@@ -119,9 +117,10 @@ async function connect(connection: Connection, { authenticate, log }: GraphWebSo
   const params = connection.connectionParams ?? {};
   extra.traceId = traceIdOf(extra.request.headers);
   try {
-    const actor = await authenticate(tokenIn(params), tenantIn(params, extra.request));
+    const actor = await authenticate(tokenIn(params, extra.request), tenantIn(params, extra.request));
     extra.actor = actor;
-    closeWhenExpired(extra, actor.expiresAt);
+    // A client that left meanwhile has been cleaned up after already.
+    if (extra.socket.readyState === extra.socket.OPEN) closeWhenExpired(extra, actor.expiresAt);
     return true;
   } catch (error) {
     if (!(error instanceof AppError)) log.error({ error, trace_id: extra.traceId }, 'connection failed');
@@ -157,11 +156,14 @@ function closeCode(error: unknown): [number, string] {
   }
 }
 
-/** `token`, or an Authorization header as gateways and tools forward it: at the top or under `headers`. */
-function tokenIn(params: Params): string | undefined {
+/**
+ * `token`, or an Authorization header as gateways and tools forward it: at the top, under `headers`, or on the request
+ * that opened the socket.
+ */
+function tokenIn(params: Params, request: IncomingMessage): string | undefined {
   const { token } = params;
   if (typeof token === 'string' && token !== '') return bearerToken(token) ?? token;
-  const header = headerIn(params, 'authorization');
+  const header = headerIn(params, 'authorization') ?? request.headers.authorization;
   return header === undefined ? undefined : (bearerToken(header) ?? header);
 }
 
@@ -174,6 +176,37 @@ function headerIn(params: Params, name: string): string | undefined {
     if (key.toLowerCase() === name && typeof value === 'string' && value !== '') return value;
   }
   return undefined;
+}
+
+/** What HTTP gets from Apollo and its guard. @returns what is wrong with the document, if anything is. */
+function executionOf(
+  { query, operationName, variables }: SubscribePayload,
+  context: GraphContext,
+  guard: GuardOptions,
+): ExecutionArgs | GraphQLError[] {
+  const { schema } = guard;
+  const document = parseDocument(query);
+  const problems = validate(schema, document);
+  if (problems.length > 0) return problems.map((problem) => withCode(problem, 'GRAPHQL_VALIDATION_FAILED'));
+  if (!getOperationAST(document, operationName)) {
+    throw withCode(new GraphQLError('Unknown operation.'), 'OPERATION_RESOLUTION_FAILURE');
+  }
+  assertMayRun(guard, document, operationName, context);
+  return {
+    schema,
+    document,
+    contextValue: context,
+    ...(operationName ? { operationName } : {}),
+    ...(variables ? { variableValues: variables } : {}),
+  };
+}
+
+function parseDocument(query: string): DocumentNode {
+  try {
+    return parse(query, { maxTokens: MAX_TOKENS });
+  } catch (error) {
+    throw error instanceof GraphQLError ? withCode(error, 'GRAPHQL_PARSE_FAILED') : error;
+  }
 }
 
 const withCode = (error: GraphQLError, code: string): GraphQLError =>

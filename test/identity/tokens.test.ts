@@ -1,0 +1,250 @@
+import { createHmac } from 'node:crypto';
+import { once } from 'node:events';
+
+import { exportSPKI } from 'jose';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { WebSocket as NodeWebSocket } from 'ws';
+
+import type { Service } from '../../src/main.ts';
+import { DeliveryLogsDocument, UnreadCountDocument } from '../generated/operations.ts';
+import { resumingInbox } from '../resolvers/resuming-inbox.ts';
+import { connectionOutcome, query, run } from '../support/client.ts';
+import { eventually } from '../support/eventually.ts';
+import { activityEvent, postEvent, startTestService, type TestService, welcomeEvent } from '../support/service.ts';
+import { sql } from '../support/sql.ts';
+import {
+  AUDIENCE,
+  createSigner,
+  ISSUER,
+  type JwksServer,
+  ordinaryClaims,
+  secondsFromNow,
+  type Signer,
+  startJwksServer,
+  TENANT,
+} from './issuer.ts';
+
+describe('a token', () => {
+  let signer: Signer;
+  let jwks: JwksServer;
+  let service: TestService;
+
+  beforeAll(async () => {
+    signer = await createSigner('RS256', 'key-1');
+    jwks = await startJwksServer(signer);
+    service = await startTestService({ JWKS_URL: jwks.url, JWT_ISSUER: ISSUER, JWT_AUDIENCE: AUDIENCE });
+  });
+  afterAll(async () => {
+    await service.close();
+    await jwks.close();
+  });
+
+  const overHttp = (to: Pick<Service, 'url'>, token: string | undefined, tenant?: string) =>
+    run(to.url, token, UnreadCountDocument, {}, tenant === undefined ? {} : { 'x-tenant-id': tenant });
+  const overSocket = async (to: Pick<Service, 'url'>, token: string | undefined, tenant?: string) => {
+    const payload = { ...(token === undefined ? {} : { token }), headers: { 'x-tenant-id': tenant } };
+    const outcome = await connectionOutcome(to.url, payload);
+    outcome.socket.close();
+    return outcome;
+  };
+
+  const encode = (part: unknown): string => Buffer.from(JSON.stringify(part)).toString('base64url');
+  const unsigned = (header: object, signature = ''): string =>
+    `${encode(header)}.${encode(ordinaryClaims())}.${signature}`;
+  const withPublicKeyAsSecret = async (): Promise<string> => {
+    const text = unsigned({ alg: 'HS256', kid: signer.kid }).slice(0, -1);
+    const secret = await exportSPKI(signer.publicKey);
+    return `${text}.${createHmac('sha256', secret).update(text).digest('base64url')}`;
+  };
+  const signedByStranger = async (): Promise<string> => (await createSigner('RS256', signer.kid)).sign();
+  const tampered = async (): Promise<string> => {
+    const [header, , signature] = (await signer.sign()).split('.');
+    return `${header}.${encode({ ...ordinaryClaims(), role: 'superadmin' })}.${signature}`;
+  };
+
+  interface Refusal {
+    case: string;
+    token: () => Promise<string | undefined> | string | undefined;
+    tenant?: string;
+    code: string;
+    http: number;
+    socket: number;
+  }
+  const invalid = { code: 'invalid_token', http: 401, socket: 4401 };
+  const malformed = { code: 'invalid_token', http: 400, socket: 4400 };
+  const mismatch = { code: 'tenant_mismatch', http: 403, socket: 4403 };
+  const refusals: Refusal[] = [
+    { case: 'that is absent', token: () => undefined, code: 'unauthenticated', http: 401, socket: 4401 },
+    {
+      case: 'that has expired',
+      token: () => signer.sign({ exp: secondsFromNow(-60) }),
+      code: 'token_expired',
+      http: 401,
+      socket: 4403,
+    },
+    { case: 'that is no JWT', token: () => 'not-a-jwt', ...malformed },
+    { case: 'that only looks like a JWT', token: () => 'a.b.c', ...malformed },
+    { case: 'with the signature of a stranger', token: signedByStranger, ...invalid },
+    { case: 'that was changed after it was signed', token: tampered, ...invalid },
+    { case: 'signed with a key that nobody knows', token: () => signer.sign({}, { kid: 'unknown' }), ...invalid },
+    { case: 'of another issuer', token: () => signer.sign({ iss: 'https://evil.test/' }), ...invalid },
+    { case: 'without an issuer', token: () => signer.sign({ iss: undefined }), ...invalid },
+    { case: 'for another audience', token: () => signer.sign({ aud: 'billing' }), ...invalid },
+    { case: 'without an audience', token: () => signer.sign({ aud: undefined }), ...invalid },
+    { case: 'with algorithm none', token: () => unsigned({ alg: 'none' }), ...invalid },
+    { case: 'signed by HS256 with the public key', token: withPublicKeyAsSecret, ...invalid },
+    { case: 'that is not valid yet', token: () => signer.sign({ nbf: secondsFromNow(600) }), ...invalid },
+    { case: 'without exp', token: () => signer.sign({ exp: undefined }), ...invalid },
+    { case: 'without sub', token: () => signer.sign({ sub: undefined }), ...invalid },
+    { case: 'with an empty sub', token: () => signer.sign({ sub: '' }), ...invalid },
+    { case: 'whose sub is no string', token: () => signer.sign({ sub: 42 }), ...invalid },
+    { case: 'without tenant_id', token: () => signer.sign({ tenant_id: undefined }), ...invalid },
+    { case: 'with an empty tenant_id', token: () => signer.sign({ tenant_id: '' }), ...invalid },
+    { case: 'whose tenant_id is no string', token: () => signer.sign({ tenant_id: { $ne: 1 } }), ...invalid },
+    { case: 'whose permissions are no list', token: () => signer.sign({ permissions: 'notif.read.log' }), ...invalid },
+    { case: 'whose permissions are no strings', token: () => signer.sign({ permissions: [1] }), ...invalid },
+    { case: 'of one tenant when X-Tenant-ID names another', token: () => signer.sign(), tenant: 'other', ...mismatch },
+    {
+      case: 'of a superadmin of no tenant who names none',
+      token: () => signer.sign({ role: 'superadmin', tenant_id: undefined }),
+      ...mismatch,
+    },
+  ];
+
+  it.each(refusals)('$case is refused over HTTP and over the socket', async (refusal) => {
+    const token = await refusal.token();
+    const { status, headers, data, errors } = await overHttp(service, token, refusal.tenant);
+    expect({ status, data }).toEqual({ status: refusal.http, data: undefined });
+    expect(errors).toMatchObject([{ extensions: { error_code: refusal.code, code: expect.any(String) } }]);
+    expect(errors[0]?.extensions?.['trace_id']).toBe(headers.get('x-trace-id'));
+    expect(headers.get('x-trace-id')).toMatch(/^[\w.:-]+$/);
+
+    const { acknowledged, code, reason } = await overSocket(service, token, refusal.tenant);
+    expect({ acknowledged, code, reason }).toEqual({ acknowledged: false, code: refusal.socket, reason: refusal.code });
+  });
+
+  it.each([
+    { case: 'of a user', claims: {} },
+    { case: 'of a user who names their own tenant', claims: {}, tenant: TENANT },
+    { case: 'without permissions', claims: { permissions: undefined } },
+    { case: 'for several audiences', claims: { aud: ['billing', AUDIENCE] } },
+    { case: 'of a superadmin who names any tenant', claims: { role: 'superadmin' }, tenant: 'any' },
+    {
+      case: 'of a superadmin of no tenant who names one',
+      claims: { role: 'superadmin', tenant_id: undefined },
+      tenant: 'any',
+    },
+  ])('$case is accepted over HTTP and over the socket', async ({ claims, tenant }) => {
+    const token = await signer.sign(claims);
+    expect(await overHttp(service, token, tenant)).toMatchObject({ status: 200, errors: [] });
+    expect(await overSocket(service, token, tenant)).toMatchObject({ acknowledged: true });
+  });
+
+  it('of a superadmin opens the tenant that is named, and no other', async () => {
+    for (const tenant of ['north', 'south']) {
+      const producer = await signer.sign({ tenant_id: tenant, permissions: ['notif.ingest'] });
+      await postEvent(service, producer, 'notification.triggered.v1', welcomeEvent(tenant, { event_code: tenant }));
+    }
+    const token = await signer.sign({ role: 'superadmin' });
+    const { data } = await run(service.url, token, DeliveryLogsDocument, {}, { 'x-tenant-id': 'south' });
+    expect(data?.notificationLogs.edges.map(({ node }) => node.eventCode)).toEqual(['south']);
+  });
+
+  it('is refused in another form than Bearer', async () => {
+    const authorization = `Basic ${Buffer.from('anna:secret').toString('base64')}`;
+    const { status, errors } = await run(service.url, undefined, UnreadCountDocument, {}, { authorization });
+    expect(status).toBe(400);
+    expect(errors).toMatchObject([{ extensions: { error_code: 'invalid_token' } }]);
+  });
+
+  it.each([
+    ['token', (token: string) => ({ token })],
+    ['token with its scheme', (token: string) => ({ token: `Bearer ${token}` })],
+    ['authorization', (token: string) => ({ Authorization: `Bearer ${token}` })],
+    ['headers.authorization', (token: string) => ({ headers: { authorization: `bearer ${token}` } })],
+  ])('is taken from connection_init as %s', async (_place, payload) => {
+    const { acknowledged, socket } = await connectionOutcome(service.url, payload(await signer.sign()));
+    expect(acknowledged).toBe(true);
+    socket.close();
+  });
+
+  it('is taken from the Authorization header of the upgrade, as gateways forward it', async () => {
+    const socket = new NodeWebSocket(`${service.url.replace('http', 'ws')}/graphql`, 'graphql-transport-ws', {
+      headers: { authorization: `Bearer ${await signer.sign()}` },
+    });
+    await once(socket, 'open');
+    socket.send(JSON.stringify({ type: 'connection_init' }));
+    const [answer] = (await once(socket, 'message')) as [Buffer];
+    expect(JSON.parse(answer.toString())).toEqual({ type: 'connection_ack' });
+    socket.terminate();
+  });
+
+  it("keeps the caller's own trace id", async () => {
+    const { headers, errors } = await run(service.url, undefined, UnreadCountDocument, {}, { 'x-trace-id': 'mine-1' });
+    expect(headers.get('x-trace-id')).toBe('mine-1');
+    expect(errors[0]?.extensions?.['trace_id']).toBe('mine-1');
+  });
+
+  it('closes its socket when it runs out, and a client that comes back with a new one loses nothing', async () => {
+    const producer = await signer.sign({ permissions: ['notif.ingest'] });
+    const send = (title: string) =>
+      postEvent(service, producer, 'signal.activity-notification', activityEvent(TENANT, ['brief'], { title }));
+    let tokens = 0;
+    const inbox = resumingInbox({
+      url: () => service.url,
+      token: () => signer.sign({ sub: 'brief', exp: secondsFromNow((tokens += 1) === 1 ? 2 : 3_600) }),
+    });
+    const sent: string[] = [];
+    await eventually(() => inbox.connections >= 1, 'the first connection');
+    // What comes before the server has taken up the subscription is not live: the first one that arrives begins.
+    await eventually(async () => {
+      if (sent.length === 0) await send('begin');
+      return inbox.seen.length > 0;
+    }, 'the first notification');
+    await eventually(async () => {
+      sent.push(`n-${sent.length}`);
+      await send(sent.at(-1) as string);
+      return inbox.connections > 1;
+    }, 'the second connection');
+    await eventually(() => sent.every((title) => inbox.seen.includes(title)), 'every notification');
+    expect(inbox.closeCodes).toEqual([4403]);
+    const written = await sql<{ title: string }>(
+      service.databaseUrl,
+      `select title from notification where user_id = 'brief' and title <> 'begin' order by created_seq`,
+    );
+    expect(inbox.seen.filter((title) => title !== 'begin')).toEqual(written.map(({ title }) => title));
+    await inbox.close();
+  });
+
+  it('is checked against keys that are fetched once, whatever flood of unknown key ids comes in', async () => {
+    await query(service.url, await signer.sign(), UnreadCountDocument);
+    const before = jwks.fetches;
+    const flood = await Promise.all(
+      Array.from({ length: 50 }, async (_unused, index) =>
+        overHttp(service, await signer.sign({}, { kid: `unknown-${index}` })),
+      ),
+    );
+    expect(new Set(flood.map(({ status }) => status))).toEqual(new Set([401]));
+    expect(jwks.fetches - before).toBeLessThanOrEqual(1);
+  });
+
+  it('cannot be checked while the keys were never read, and the caller is told to come back', async () => {
+    const gone = await startJwksServer(signer);
+    await gone.close();
+    const other = await service.startAnother({ JWKS_URL: gone.url });
+    const token = await signer.sign();
+    const { status, errors } = await overHttp(other, token);
+    expect(status).toBe(503);
+    expect(errors).toMatchObject([{ extensions: { error_code: 'identity_unavailable' } }]);
+    expect(await overSocket(other, token)).toMatchObject({ acknowledged: false, code: 4500 });
+  });
+
+  it('is still accepted when the identity service goes down after its keys were read', async () => {
+    const mortal = await startJwksServer(signer);
+    const other = await service.startAnother({ JWKS_URL: mortal.url });
+    expect(await overHttp(other, await signer.sign())).toMatchObject({ status: 200 });
+    await mortal.close();
+    expect(await overHttp(other, await signer.sign())).toMatchObject({ status: 200 });
+    expect(await overSocket(other, await signer.sign())).toMatchObject({ acknowledged: true });
+  });
+});
