@@ -3,7 +3,7 @@ import { afterEach, describe, expect, inject, it } from 'vitest';
 import { outputOf, spawnScript } from './support/child.ts';
 import { liveClient } from './support/client.ts';
 import { eventually } from './support/eventually.ts';
-import { WatchInboxDocument } from './generated/operations.ts';
+import { WatchDeliveriesDocument, WatchInboxDocument } from './generated/operations.ts';
 import { activityEvent, postEvent, startTestService, type TestService } from './support/service.ts';
 import { sql } from './support/sql.ts';
 import { tcpDoor } from './support/tcp-door.ts';
@@ -64,17 +64,35 @@ describe('a running service', () => {
     await send('one');
     expect(await subscribed).toBe('one');
 
+    const admin = await service.token({ tenant_id: 't', permissions: ['notif.read.log'] });
+    const watching = liveClient(service.url, { token: admin });
+    const deliveries = watching.subscribe(WatchDeliveriesDocument, {});
+    await eventually(async () => {
+      await postEvent(service, producer, 'signal.activity-notification', activityEvent('t', ['nobody']));
+      return deliveries.pending.length > 0;
+    }, 'the first delivery record');
+
     await redis.shut();
     await eventually(async () => (await readiness()).code === 503, 'the outage');
     await send('two');
     await send('three');
     await eventually(
-      async () => (await sql(service.databaseUrl, `select 1 from notification`)).length === 3,
+      async () => (await sql(service.databaseUrl, `select 1 from notification where user_id = 'anna'`)).length === 3,
       'the notifications',
     );
     await redis.open();
     expect([await seen(), await seen()]).toEqual(['two', 'three']);
+
+    // A feed without a cursor cannot catch up: it ends and says so.
+    const ended = eventually(async () =>
+      deliveries.next().then(
+        () => undefined,
+        (error: unknown) => error,
+      ),
+    );
+    expect(await ended).toMatchObject({ errors: [{ extensions: { error_code: 'unavailable' } }] });
     await live.close();
+    await watching.close();
     await redis.shut();
   });
 

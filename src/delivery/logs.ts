@@ -119,10 +119,15 @@ const findLogs = (tx: Transaction, tenantId: string, ids: string[], filter?: Log
     [tenantId, ...filterValues(filter), ids],
   );
 
-function filterValues(filter: LogFilter | null | undefined): unknown[] {
+/** @throws `validation_failed` naming the field. */
+export function checkLogFilter(filter: LogFilter | null | undefined): void {
   if (filter?.eventId && !isUuid(filter.eventId)) {
     throw validationFailed([{ path: 'filter.eventId', message: 'must be a UUID' }]);
   }
+}
+
+function filterValues(filter: LogFilter | null | undefined): unknown[] {
+  checkLogFilter(filter);
   return [
     filter?.statuses ?? null,
     filter?.channels ?? null,

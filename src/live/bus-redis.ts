@@ -1,5 +1,5 @@
 import { RedisPubSub } from 'graphql-redis-subscriptions';
-import { Cluster, Redis, type RedisOptions } from 'ioredis';
+import { Cluster, type Command, Redis, type RedisOptions } from 'ioredis';
 
 import type { Log } from '../log.ts';
 import type { Bus } from './bus.ts';
@@ -35,6 +35,12 @@ export function redisBus({ urls, log }: RedisBusOptions): Bus {
     wasReady = true;
   });
 
+  // The engine waits for no unsubscribe, so one that Redis never took would be an unhandled rejection.
+  const sendCommand = subscriber.sendCommand.bind(subscriber);
+  subscriber.sendCommand = (command: Command, ...rest: []) => {
+    command.promise.catch((error: unknown) => log.debug({ error }, 'Redis did not take a subscription command'));
+    return sendCommand(command, ...rest);
+  };
   const engine = new RedisPubSub({ publisher, subscriber });
   return {
     ...engineBus(engine, (error) => log.debug({ error }, 'wake-up not published')),

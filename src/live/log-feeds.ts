@@ -1,5 +1,5 @@
 import { AppError } from '../errors.ts';
-import type { DeliveryLogs, LogFilter, NotificationLog } from '../delivery/logs.ts';
+import { checkLogFilter, type DeliveryLogs, type LogFilter, type NotificationLog } from '../delivery/logs.ts';
 import type { Log } from '../log.ts';
 import { type Bus, topics } from './bus.ts';
 import { pullIterator } from './pull-iterator.ts';
@@ -13,28 +13,37 @@ export interface LogFeeds {
 /** Changed records that a reader has not asked for yet. Above this it cannot follow and is told so. */
 const MAX_PENDING = 10_000;
 const PAGE = 100;
+const AGAIN = 'Query the logs and subscribe again.';
 
 export function createLogFeeds({ bus, logs, log }: { bus: Bus; logs: DeliveryLogs; log: Log }): LogFeeds {
+  /** Each ends the feed of one reader, who cannot be given what was missed. */
+  const open = new Set<(reason: AppError) => void>();
+  bus.onGap(() => {
+    for (const end of open) end(new AppError('unavailable', `Changes may have been missed. ${AGAIN}`));
+  });
+
   return {
     changed: (tenantId, filter) => {
+      checkLogFilter(filter);
       const woken = createSignal();
       // A record that changes twice before it is read is given once, in its newest state.
       const pending = new Set<string>();
-      let isTooSlow = false;
+      let failure: AppError | undefined;
+      const end = (reason: AppError): void => {
+        failure = reason;
+        pending.clear();
+        woken.raise();
+      };
+      open.add(end);
       const unsubscribe = bus.subscribe(topics.logs(tenantId), (message) => {
         for (const id of Array.isArray(message) ? (message as string[]) : []) pending.add(id);
-        if (pending.size > MAX_PENDING) {
-          isTooSlow = true;
-          pending.clear();
-        }
+        if (pending.size > MAX_PENDING) end(new AppError('slow_consumer', `More changed than was read. ${AGAIN}`));
         woken.raise();
       });
       return pullIterator<NotificationLog>({
         next: async () => {
           await woken.wait();
-          if (isTooSlow) {
-            throw new AppError('slow_consumer', 'More changed than was read. Query the logs and subscribe again.');
-          }
+          if (failure) throw failure;
           const ids = [...pending].slice(0, PAGE);
           for (const id of ids) pending.delete(id);
           if (pending.size > 0) woken.raise();
@@ -49,6 +58,7 @@ export function createLogFeeds({ bus, logs, log }: { bus: Bus; logs: DeliveryLog
           }
         },
         stop: () => {
+          open.delete(end);
           unsubscribe();
           woken.raise();
         },

@@ -201,6 +201,14 @@ describe('live updates', () => {
       });
     });
 
+    it('with a filter that cannot be are refused', async () => {
+      const live = await connect(neighbour, 'admin', 'notif.read.log');
+      const refused = live.subscribe(WatchDeliveriesDocument, { filter: { eventId: 'nonsense' } });
+      await expect(refused.next()).rejects.toMatchObject({
+        errors: [{ extensions: { error_code: 'validation_failed', fields: [{ path: 'filter.eventId' }] } }],
+      });
+    });
+
     it('come filtered', async () => {
       const live = await connect(neighbour, 'admin', 'notif.read.log');
       const everything = live.subscribe(WatchDeliveriesDocument, {});
