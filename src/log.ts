@@ -1,4 +1,4 @@
-import { type Logger, pino } from 'pino';
+import { type DestinationStream, type Logger, type LoggerOptions, pino } from 'pino';
 
 export type Log = Logger;
 
@@ -6,10 +6,10 @@ export type Log = Logger;
 const SENSITIVE = ['authorization', 'token', 'password', 'secret', 'recipient', 'email', 'phone', 'params'];
 
 /**
- * JSON lines on standard output. Correlation fields are `tenant_id`, `trace_id`, `event_id`, `template_id`, `channel`.
+ * JSON lines, on standard output unless another destination is given. Correlation fields are `tenant_id`, `trace_id`, `event_id`, `template_id`, `channel`.
  */
-export function createLog(level: string): Log {
-  return pino({
+export function createLog(level: string, destination: DestinationStream = pino.destination(1)): Log {
+  const options: LoggerOptions = {
     level,
     base: { service: 'notification-subgraph' },
     messageKey: 'message',
@@ -17,5 +17,6 @@ export function createLog(level: string): Log {
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label) => ({ level: label }) },
     redact: { paths: SENSITIVE.flatMap((key) => [key, `*.${key}`]), censor: '[redacted]' },
-  });
+  };
+  return pino(options, destination);
 }

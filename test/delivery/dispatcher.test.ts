@@ -80,6 +80,40 @@ describe('the dispatcher', () => {
     expect(sink.mails).toHaveLength(1);
   });
 
+  it('does not take its own rows for those of a dead process when their leases ran out meanwhile', async () => {
+    const holding = await startTestService({ DELIVERY_MODE: 'hold' });
+    const privilege = (change: string) => sql(holding.databaseUrl, `${change} notif_worker`);
+    try {
+      await holding.core.templates.publish(TENANT, [WELCOME_TEMPLATE], null);
+      const lines: string[] = [];
+      const dispatching = await holding.startAnother(
+        {
+          DELIVERY_MODE: 'live',
+          LOG_LEVEL: 'error',
+          SMTP_PROVIDER_SECRET: `smtp://127.0.0.1:${sink.port}?from=no-reply@vas.example`,
+        },
+        { write: (line) => lines.push(line) },
+      );
+      const token = await holding.token({ tenant_id: TENANT, permissions: ['notif.ingest'] });
+      // Outcomes cannot be written, while rows can be claimed: the worst that an outage could look like.
+      await privilege('revoke insert on audit_event from');
+      const { body } = await postEvent(holding, token, V1, welcomeEvent(TENANT));
+      const failures = (): number => lines.filter((line) => line.includes('deliveries not recorded')).length;
+      await eventually(() => failures() > 0, 'the failed record');
+      await sql(holding.databaseUrl, `update notification_log set due_at = now() - interval '1 minute'`);
+      // The waits between the tries double: by the fifth the dispatcher has looked for due rows of its own accord.
+      await eventually(() => failures() >= 5, 'more failed records');
+      await privilege('grant insert on audit_event to');
+
+      const id = body.results[0]?.log_id as string;
+      expect(await ended(id, holding.databaseUrl)).toMatchObject({ status: 'sent', attempts: 1 });
+      expect(sink.mails).toHaveLength(1);
+      await dispatching.close();
+    } finally {
+      await holding.close();
+    }
+  });
+
   it('sets one outcome that the database refuses apart from the others', async () => {
     await sql(
       service.databaseUrl,

@@ -18,7 +18,7 @@ export interface TestService extends Service {
   token(claims: Partial<DevClaims> & { tenant_id: string }, lifetime?: string): Promise<string>;
   databaseUrl: string;
   /** Starts another process's worth of the service over the same database. */
-  startAnother(env?: Record<string, string>): Promise<Service>;
+  startAnother(env?: Record<string, string>, logTo?: { write(line: string): void }): Promise<Service>;
 }
 
 /** A database of its own with every migration in it. */
@@ -40,9 +40,12 @@ export async function startTestService(env: Record<string, string> = {}): Promis
     DATA_PATH: dataPath,
     ...env,
   };
-  const start = async (overrides: Record<string, string> = {}): Promise<Service> => {
+  const start = async (
+    overrides: Record<string, string> = {},
+    logTo?: { write(line: string): void },
+  ): Promise<Service> => {
     const config = readConfig({ ...fullEnv, ...overrides });
-    return startService(config, { log: createLog(config.logLevel) });
+    return startService(config, { log: createLog(config.logLevel, logTo) });
   };
   const service = await start();
   const others: Service[] = [];
@@ -54,8 +57,8 @@ export async function startTestService(env: Record<string, string> = {}): Promis
       if (!service.devIdentity) throw new Error('the service has keys of its own');
       return service.devIdentity.issueToken({ sub: 'user-1', ...claims }, lifetime);
     },
-    startAnother: async (overrides) => {
-      const other = await start(overrides);
+    startAnother: async (overrides, logTo) => {
+      const other = await start(overrides, logTo);
       others.push(other);
       return other;
     },
