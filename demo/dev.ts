@@ -37,8 +37,7 @@ try {
   await runUntilStopped(service, log);
   process.exit(0);
 } catch (error) {
-  const text =
-    error instanceof ConfigError ? error.message : `Cannot start: ${(error as Error).stack ?? String(error)}`;
+  const text = error instanceof ConfigError ? error.message : `Cannot start: ${(error as Error).message}`;
   process.stderr.write(`${text}\n`);
   process.exit(1);
 }
