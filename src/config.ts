@@ -103,7 +103,7 @@ export function readConfig(env: Env): Config {
   const environment = oneOf('ENVIRONMENT', ENVIRONMENTS, 'production');
   const isDev = environment === 'dev';
   const required = (name: string, what: string): void => {
-    if (!isDev && text(name) === undefined) problems.push(`${name} is required outside dev: ${what}`);
+    if (!isDev && !text(name)?.replaceAll(/[\s,]/g, '')) problems.push(`${name} is required outside dev: ${what}`);
   };
 
   const portText = text('SERVICE_PORT') ?? '8080';
@@ -119,7 +119,10 @@ export function readConfig(env: Env): Config {
   }
 
   required('REDIS_URL', 'instances wake each other through it');
-  const redisUrls = (text('REDIS_URL') ?? '').split(',').filter(Boolean);
+  const redisUrls = (text('REDIS_URL') ?? '')
+    .split(',')
+    .map((part) => part.trim())
+    .filter(Boolean);
   for (const value of redisUrls) url('REDIS_URL', value, ['redis:', 'rediss:']);
 
   if (roles.has('consumer')) required('KAFKA_BROKERS', 'host:port, comma separated');

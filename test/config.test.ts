@@ -124,6 +124,13 @@ describe('the configuration', () => {
     ]);
   });
 
+  it('is not satisfied with an empty list', () => {
+    expect(problemsOf({ ...PRODUCTION, KAFKA_BROKERS: ' , ', REDIS_URL: ',' })).toEqual([
+      expect.stringMatching(/^REDIS_URL is required/),
+      expect.stringMatching(/^KAFKA_BROKERS is required/),
+    ]);
+  });
+
   it('asks for brokers only where events are consumed', () => {
     const { KAFKA_BROKERS: _brokers, ...withoutKafka } = PRODUCTION;
     expect(problemsOf(withoutKafka)).toEqual(['KAFKA_BROKERS is required outside dev: host:port, comma separated']);

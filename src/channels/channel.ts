@@ -28,8 +28,11 @@ export interface Provider {
   readonly channel: Channel;
   /** As in `channel_config.provider`. */
   readonly name: string;
-  /** Never rejects for what a provider can do to us: that is a {@link SendResult}. Ends when `signal` is aborted. */
-  send(message: OutboundMessage, config: Record<string, unknown>, signal: AbortSignal): Promise<SendResult>;
+  /**
+   * Never rejects for what a provider can do to us: that is a {@link SendResult}. It may wait for its turn as long as
+   * it takes; from handing over on it ends within `timeoutMs`.
+   */
+  send(message: OutboundMessage, config: Record<string, unknown>, timeoutMs: number): Promise<SendResult>;
   close(): Promise<void>;
 }
 

@@ -7,6 +7,7 @@ import type SMTPPool from 'nodemailer/lib/smtp-pool/index.js';
 
 import { isSecretReference, resolveSecrets, SecretUnavailable } from '../tenants/secrets.ts';
 import type { CreateProvider, OutboundMessage, SendResult } from './channel.ts';
+import { createGate, type Gate } from './gate.ts';
 import { classifySmtpError } from './smtp-errors.ts';
 
 /** Settings of an SMTP relay. Any value may be a `secret://name`. */
@@ -41,23 +42,27 @@ const validate = new Ajv({ allErrors: true, coerceTypes: true }).compile<SmtpCon
 /** Relays whose connections are kept; the least used one is closed first. */
 const MAX_POOLS = 500;
 
+/** One relay: its connections, and who may use them. */
+interface Relay {
+  pool: Transporter<SMTPPool.SentMessageInfo>;
+  gate: Gate;
+}
+
 /** Mail over SMTP, with a pool of connections for each relay in use. */
 export const smtpProvider: CreateProvider = ({ readSecret }) => {
-  const pools = new LRUCache<string, Transporter<SMTPPool.SentMessageInfo>>({
-    max: MAX_POOLS,
-    dispose: (pool) => pool.close(),
-  });
+  const pools = new LRUCache<string, Relay>({ max: MAX_POOLS, dispose: ({ pool }) => pool.close() });
 
-  const poolFor = (config: SmtpConfig): Transporter<SMTPPool.SentMessageInfo> => {
+  const relayFor = (config: SmtpConfig): Relay => {
     const key = createHash('sha256').update(JSON.stringify(config)).digest('base64');
     const known = pools.get(key);
     if (known) return known;
+    const maxConnections = config.maxConnections ?? 5;
     const pool = createTransport({
       pool: true,
       host: config.host,
       port: config.port,
       secure: config.secure ?? config.port === 465,
-      maxConnections: config.maxConnections ?? 5,
+      maxConnections,
       maxMessages: Number.POSITIVE_INFINITY,
       connectionTimeout: 10_000,
       greetingTimeout: 10_000,
@@ -67,14 +72,15 @@ export const smtpProvider: CreateProvider = ({ readSecret }) => {
       disableUrlAccess: true,
       ...(config.user === undefined ? {} : { auth: { user: config.user, pass: config.password ?? '' } }),
     });
-    pools.set(key, pool);
-    return pool;
+    const relay = { pool, gate: createGate(maxConnections) };
+    pools.set(key, relay);
+    return relay;
   };
 
   return {
     channel: 'email',
     name: 'smtp',
-    send: async (message, rawConfig, signal) => {
+    send: async (message, rawConfig, timeoutMs) => {
       let config: SmtpConfig;
       try {
         config = await readConfig(rawConfig, readSecret);
@@ -82,7 +88,7 @@ export const smtpProvider: CreateProvider = ({ readSecret }) => {
         if (!(error instanceof SecretUnavailable || error instanceof TypeError)) throw error;
         return { outcome: 'permanent', errorCode: 'channel_misconfigured', errorMessage: error.message };
       }
-      return deliver(poolFor(config), composeMail(message, config.from), signal);
+      return deliver(relayFor(config), composeMail(message, config.from), timeoutMs);
     },
     close: async () => pools.clear(),
   };
@@ -144,20 +150,29 @@ function parseRelay(text: string): Record<string, unknown> {
   };
 }
 
+/**
+ * Hands a mail to the relay once a connection is free for it. The pool's own queue is never used: a mail that waits
+ * there cannot be taken back, and would be sent although it was given up and tried again.
+ */
 async function deliver(
-  pool: Transporter<SMTPPool.SentMessageInfo>,
+  { pool, gate }: Relay,
   mail: SendMailOptions & { messageId: string },
-  signal: AbortSignal,
+  timeoutMs: number,
 ): Promise<SendResult> {
-  const aborted = new Promise<never>((_resolve, reject) => {
-    signal.addEventListener('abort', () => reject(Object.assign(new Error('timed out'), { code: 'ETIMEDOUT' })), {
-      once: true,
-    });
+  await gate.enter();
+  let timer: NodeJS.Timeout | undefined;
+  const sending = pool.sendMail(mail);
+  // The place is free when the relay is done with the mail, even if nobody waits for that any more.
+  void sending.catch(() => {}).finally(gate.leave);
+  const timeout = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(Object.assign(new Error('timed out'), { code: 'ETIMEDOUT' })), timeoutMs);
   });
   try {
-    await Promise.race([pool.sendMail(mail), aborted]);
+    await Promise.race([sending, timeout]);
     return { outcome: 'ok', providerMessageId: mail.messageId };
   } catch (error) {
     return classifySmtpError(error);
+  } finally {
+    clearTimeout(timer);
   }
 }

@@ -25,6 +25,20 @@ export interface ClaimedLog {
   leaseToken: string;
 }
 
+/** Prolongs the leases of rows that are still in hand, e.g. waiting for a slow relay. One statement for all. */
+export async function renewLeases(database: Database, held: Iterable<ClaimedLog>, leaseMs: number): Promise<void> {
+  const rows = [...held];
+  if (rows.length === 0) return;
+  await database.asWorker((tx) =>
+    tx.query(
+      `update notification_log log set due_at = now() + $3 * interval '1 millisecond'
+       from unnest($1::uuid[], $2::uuid[]) as held (id, lease_token)
+       where log.id = held.id and log.lease_token = held.lease_token and log.status = 'sending'`,
+      [rows.map((row) => row.id), rows.map((row) => row.leaseToken), leaseMs],
+    ),
+  );
+}
+
 /**
  * Takes rows that are due, most urgent first, and gives each a lease. A row whose lease ran out belonged to a process
  * that died: the attempt that it left open is marked `unknown`, and the row is work again. Sending it once more can

@@ -6,7 +6,7 @@ import type { Settlement } from './settle.ts';
 
 export interface SendOptions {
   retry: RetryPolicy;
-  /** A provider that has not answered by then has failed, transiently. Shorter than the lease. Milliseconds. */
+  /** A provider that has not answered so long after it was handed a message has failed, transiently. Milliseconds. */
   timeoutMs: number;
 }
 
@@ -18,13 +18,11 @@ export async function deliver(
   { retry, timeoutMs }: SendOptions,
 ): Promise<Settlement> {
   const startedAt = performance.now();
-  const result = await provider
-    .send(plan.message, plan.provider.config, AbortSignal.timeout(timeoutMs))
-    .catch((error: Error) => ({
-      outcome: 'transient' as const,
-      errorCode: 'provider_error',
-      errorMessage: `The provider failed unexpectedly (${error.name}).`,
-    }));
+  const result = await provider.send(plan.message, plan.provider.config, timeoutMs).catch((error: Error) => ({
+    outcome: 'transient' as const,
+    errorCode: 'provider_error',
+    errorMessage: `The provider failed unexpectedly (${error.name}).`,
+  }));
   const base = { log, channel: plan.channel, template: plan.template };
   const durationMs = Math.round(performance.now() - startedAt);
 

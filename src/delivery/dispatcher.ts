@@ -3,7 +3,7 @@ import type { Providers } from '../channels/registry.ts';
 import type { Database } from '../database/database.ts';
 import { type Bus, topics } from '../live/bus.ts';
 import { openAttempts } from './attempts.ts';
-import { claimDue, type ClaimedLog } from './claim.ts';
+import { claimDue, type ClaimedLog, renewLeases } from './claim.ts';
 import { deliver } from './deliver.ts';
 import type { Plan } from './plan.ts';
 import { planBatch, type PlanBatchOptions } from './plan-batch.ts';
@@ -35,7 +35,7 @@ type SendPlan = Extract<Plan, { kind: 'send' }>;
 
 /**
  * Works off the queue: claims due rows, plans them, hands them to providers and records the outcomes, in batches. Only
- * as many rows are claimed as can be worked on at once, so no lease runs out in a waiting line.
+ * as many rows are claimed as can be worked on at once, and their leases are renewed until they are recorded.
  */
 export function startDispatcher(options: DispatcherOptions): Dispatcher {
   const { database, bus, log, mode, retry = DEFAULT_RETRY } = options;
@@ -45,7 +45,8 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
     return { close: async () => {} };
   }
 
-  let inHand = 0;
+  /** What is in hand, and ours for as long as this process lives. */
+  const held = new Set<ClaimedLog>();
   let isClosing = false;
   let wake = (): void => {};
   const working = new Set<Promise<void>>();
@@ -70,7 +71,7 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
     );
     const finish = async (settlement: Settlement): Promise<void> => {
       await recorder.record(settlement);
-      inHand -= 1;
+      held.delete(settlement.log);
       wake();
     };
     await Promise.all([
@@ -93,15 +94,15 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
   const claimLoop = async (): Promise<void> => {
     while (!isClosing) {
       const woken = new Promise<void>((resolve) => (wake = resolve));
-      const free = recorder.isBehind ? 0 : concurrency - inHand;
+      const free = recorder.isBehind ? 0 : concurrency - held.size;
       const claimed = free > 0 ? await claim(free) : [];
       if (claimed.length > 0) {
-        inHand += claimed.length;
+        for (const row of claimed) held.add(row);
         const task = work(claimed)
           .catch((error: unknown) => {
             // Nothing was handed to a provider yet: the leases run out and the rows are work again.
             log.error({ error, deliveries: claimed.length }, 'batch given up');
-            inHand -= claimed.length;
+            for (const row of claimed) held.delete(row);
           })
           .finally(() => working.delete(task));
         working.add(task);
@@ -113,6 +114,9 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
     }
   };
 
+  const renewal = setInterval(() => {
+    renewLeases(database, held, leaseMs).catch((error: unknown) => log.error({ error }, 'leases not renewed'));
+  }, leaseMs / 3);
   const unsubscribe = bus.subscribe(topics.due, () => wake());
   const loop = claimLoop();
   return {
@@ -122,6 +126,7 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
       wake();
       await loop;
       await Promise.all(working);
+      clearInterval(renewal);
     },
   };
 }

@@ -28,7 +28,7 @@ export const INTERNAL_FAILURE = {
 
 /** Writes outcomes down in batches: while one is written, the next one gathers. */
 export function createRecorder({ database, log, onRecorded }: RecorderOptions): Recorder {
-  let waiting: { settlement: Settlement; resolve: () => void }[] = [];
+  const waiting: { settlement: Settlement; resolve: () => void }[] = [];
   let isFlushing = false;
   let isBehind = false;
 
@@ -43,7 +43,7 @@ export function createRecorder({ database, log, onRecorded }: RecorderOptions): 
       await write(batch);
     } catch (error) {
       const [only] = batch;
-      if (!isRefusedData(error) || !only) throw error;
+      if (!(isRefusedData(error) || isTooSlow(error)) || !only) throw error;
       if (batch.length > 1) {
         const middle = Math.ceil(batch.length / 2);
         await writeAround(batch.slice(0, middle));
@@ -61,8 +61,7 @@ export function createRecorder({ database, log, onRecorded }: RecorderOptions): 
     for (let delayMs = 100; waiting.length > 0;) {
       // Lets everything that ended in this turn of the event loop into the same batch.
       await new Promise((resolve) => setImmediate(resolve));
-      const batch = waiting;
-      waiting = [];
+      const batch = waiting.splice(0, batchLength(waiting.map(({ settlement }) => settlement)));
       try {
         await writeAround(batch.map(({ settlement }) => settlement));
         for (const { resolve } of batch) resolve();
@@ -73,7 +72,7 @@ export function createRecorder({ database, log, onRecorded }: RecorderOptions): 
         // the batch was written already is no longer ours, and writing it again changes nothing.
         isBehind = true;
         log.error({ error, deliveries: batch.length }, 'deliveries not recorded, trying again');
-        waiting = [...batch, ...waiting];
+        waiting.unshift(...batch);
         await new Promise((resolve) => setTimeout(resolve, delayMs));
         delayMs = Math.min(delayMs * 2, 2_000);
       }
@@ -92,6 +91,22 @@ export function createRecorder({ database, log, onRecorded }: RecorderOptions): 
     },
   };
 }
+
+/** Inbox rows that one transaction writes at the most, by what is known of the audiences before they are resolved. */
+const MAX_ROWS = 20_000;
+
+/** How many of the waiting settlements go into the next transaction: one at least. */
+function batchLength(settlements: Settlement[]): number {
+  let rows = 0;
+  const tooMany = settlements.findIndex(({ inbox }) => {
+    rows += inbox?.audience.scope === 'users' ? inbox.audience.userIds.length : inbox ? 1_000 : 1;
+    return rows > MAX_ROWS;
+  });
+  return tooMany === -1 ? settlements.length : Math.max(tooMany, 1);
+}
+
+/** The statement was cancelled at its time limit: half of it takes half as long. */
+const isTooSlow = (error: unknown): boolean => (error as { code?: unknown }).code === '57014';
 
 const internalFailure = (row: ClaimedLog): Settlement => ({ log: row, status: 'failed', ...INTERNAL_FAILURE });
 

@@ -300,7 +300,14 @@ describe('signal.activity-notification', () => {
   });
 
   it('leads to no script', () => {
-    for (const action_url of ['javascript:alert(1)', ' \tJavaScript:alert(1)', 'data:text/html,x', 'vbscript:x']) {
+    for (const action_url of [
+      'javascript:alert(1)',
+      ' JavaScript:alert(1)',
+      'java\tscript:alert(1)',
+      '//evil.test',
+      'data:text/html,x',
+      'vbscript:x',
+    ]) {
       expect(refusal(ACTIVITY, activityEvent(TENANT, ['anna'], { action_url })).message).toMatch(/^action_url /);
     }
     for (const action_url of ['/orders/1', 'https://pos.example/orders/1', 'app://orders/1', null]) {

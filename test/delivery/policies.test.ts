@@ -67,6 +67,8 @@ describe('masking', () => {
     ['https://hooks.example.com/in?key=secret', 'https://hooks.example.com/***'],
     ['fcm-token-1234567890', 'fcm-***'],
     ['user-1', '***'],
+    ['😀@x.test', '😀***@x.test'],
+    ['abc😀-token-1', 'abc😀***'],
   ])('shows %s as %s', (address, masked) => {
     expect(maskAddress(address)).toBe(masked);
   });
