@@ -136,7 +136,8 @@ export async function startService(config: Config, options: ServiceOptions = {})
     checks['kafka'] = () => consumer.ping();
   }
 
-  const { keys, dev } = await verificationKeys(config);
+  const { keys, check, dev } = await verificationKeys(config);
+  if (check) checks['keys'] = check;
   const { issuer, audience } = config.identity;
   const authenticate = createAuthenticator({
     keys,
@@ -179,9 +180,24 @@ async function embedded(config: Config, log: Log, ephemeral: boolean, parts: Asy
   return server.url;
 }
 
-async function verificationKeys(config: Config): Promise<{ keys: JWTVerifyGetKey; dev?: DevIdentity }> {
+interface VerificationKeys {
+  keys: JWTVerifyGetKey;
+  /** Only for keys that may be missing. */
+  check?: () => Promise<void>;
+  dev?: DevIdentity;
+}
+
+async function verificationKeys(config: Config): Promise<VerificationKeys> {
   const { jwksUrl, publicKeyPath } = config.identity;
-  if (jwksUrl) return { keys: remoteKeys({ url: jwksUrl }) };
+  if (jwksUrl) {
+    const keys = remoteKeys({ url: jwksUrl });
+    return {
+      keys,
+      check: async () => {
+        if (!keys.jwks()) await keys.reload();
+      },
+    };
+  }
   if (publicKeyPath !== undefined) return { keys: await fileKeys(publicKeyPath) };
   const dev = await devIdentity(config.dataPath);
   return { keys: localKeys([dev.publicKey]), dev };

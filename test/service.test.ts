@@ -96,6 +96,11 @@ describe('a running service', () => {
     await redis.shut();
   });
 
+  it('is not ready while there are no keys to check tokens with', async () => {
+    service = await startTestService({ JWKS_URL: 'http://127.0.0.1:1/jw-certs' });
+    expect(await readiness()).toMatchObject({ code: 503, body: { missing: ['keys'] } });
+  });
+
   it('answers 404 to what it does not have', async () => {
     service = await startTestService();
     expect((await fetch(`${service.url}/nothing`)).status).toBe(404);

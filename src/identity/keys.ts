@@ -26,7 +26,11 @@ export interface RemoteKeysOptions {
  * Keys from a JWKS URL. When the identity service is down the last set that was read stays in force, and a flood of
  * tokens with unknown key ids makes no flood of fetches.
  */
-export function remoteKeys({ url, cooldownMs = 30_000, maxAgeMs = 600_000 }: RemoteKeysOptions): JWTVerifyGetKey {
+export function remoteKeys({
+  url,
+  cooldownMs = 30_000,
+  maxAgeMs = 600_000,
+}: RemoteKeysOptions): ReturnType<typeof createRemoteJWKSet> {
   let lastGood: string | undefined;
   let nextFetchAt = 0;
 
