@@ -1,7 +1,6 @@
 import type { Database } from '../database/database.ts';
 import { isRefusedData } from '../database/errors.ts';
 import type { Log } from '../log.ts';
-import type { ClaimedLog } from './claim.ts';
 import { type Settled, settleBatch, type Settlement } from './settle.ts';
 
 export interface Recorder {
@@ -43,7 +42,8 @@ export function createRecorder({ database, log, onRecorded }: RecorderOptions): 
       await write(batch);
     } catch (error) {
       const [only] = batch;
-      if (!(isRefusedData(error) || isTooSlow(error)) || !only) throw error;
+      // One outcome alone that was too slow is written later: what was sent must never be recorded as failed for that.
+      if (!only || !(isRefusedData(error) || (isTooSlow(error) && batch.length > 1))) throw error;
       if (batch.length > 1) {
         const middle = Math.ceil(batch.length / 2);
         await writeAround(batch.slice(0, middle));
@@ -52,7 +52,7 @@ export function createRecorder({ database, log, onRecorded }: RecorderOptions): 
       }
       log.error({ tenant_id: only.log.tenantId, event_id: only.log.eventId }, 'outcome refused as data');
       // Where not even the failure is taken, the lease runs out and the row is tried again, a bounded number of times.
-      if (only.errorCode !== INTERNAL_FAILURE.errorCode) await writeAround([internalFailure(only.log)]);
+      if (only.errorCode !== INTERNAL_FAILURE.errorCode) await writeAround([internalFailure(only)]);
     }
   };
 
@@ -108,7 +108,14 @@ function batchLength(settlements: Settlement[]): number {
 /** The statement was cancelled at its time limit: half of it takes half as long. */
 const isTooSlow = (error: unknown): boolean => (error as { code?: unknown }).code === '57014';
 
-const internalFailure = (row: ClaimedLog): Settlement => ({ log: row, status: 'failed', ...INTERNAL_FAILURE });
+/** What is left of an outcome that the database refuses: how the attempt itself went is kept. */
+const internalFailure = ({ log, channel, attempt }: Settlement): Settlement => ({
+  log,
+  status: 'failed',
+  channel,
+  ...INTERNAL_FAILURE,
+  ...(attempt && { attempt: { outcome: attempt.outcome, durationMs: attempt.durationMs } }),
+});
 
 function logSettlement(log: Log, { log: row, status, channel, template, errorCode, errorMessage }: Settlement): void {
   const fields = {

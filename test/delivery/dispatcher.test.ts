@@ -127,6 +127,8 @@ describe('the dispatcher', () => {
       const bad = await post(V1, welcomeEvent(TENANT, { trace_id: 'poison' }));
       const more = await Promise.all(Array.from({ length: 9 }, () => post(V1, welcomeEvent(TENANT))));
       expect(await ended(bad)).toMatchObject({ status: 'failed', error_code: 'internal' });
+      const attempts = 'select outcome from delivery_attempt where log_id = $1';
+      expect(await sql(service.databaseUrl, attempts, [bad])).toEqual([{ outcome: 'ok' }]);
       for (const id of [...good, ...more]) expect(await ended(id)).toMatchObject({ status: 'sent', attempts: 1 });
     } finally {
       await sql(service.databaseUrl, 'drop function refuse cascade');
