@@ -1,5 +1,5 @@
 import { RedisPubSub } from 'graphql-redis-subscriptions';
-import { Cluster, type Command, Redis, type RedisOptions } from 'ioredis';
+import { Cluster, Redis, type RedisOptions } from 'ioredis';
 
 import type { Log } from '../log.ts';
 import type { Bus } from './bus.ts';
@@ -15,7 +15,8 @@ export interface RedisBusOptions {
 export function redisBus({ urls, log }: RedisBusOptions): Bus {
   // Without an offline queue a hint that cannot be sent now is dropped, instead of filling memory in an outage.
   const publisher = connect(urls, { enableOfflineQueue: false, maxRetriesPerRequest: 1, enableAutoPipelining: true });
-  const subscriber = connect(urls, { maxRetriesPerRequest: null });
+  // The ready check asks for INFO, which Redis refuses once a subscription got in before it.
+  const subscriber = connect(urls, { maxRetriesPerRequest: null, enableReadyCheck: false });
   const gapListeners = new Set<() => void>();
 
   for (const [name, client] of Object.entries({ publisher, subscriber })) {
@@ -35,13 +36,7 @@ export function redisBus({ urls, log }: RedisBusOptions): Bus {
     wasReady = true;
   });
 
-  // The engine waits for no unsubscribe, so one that Redis never took would be an unhandled rejection.
-  const sendCommand = subscriber.sendCommand.bind(subscriber);
-  subscriber.sendCommand = (command: Command, ...rest: []) => {
-    command.promise.catch((error: unknown) => log.debug({ error }, 'Redis did not take a subscription command'));
-    return sendCommand(command, ...rest);
-  };
-  const engine = new RedisPubSub({ publisher, subscriber });
+  const engine = new RedisPubSub({ publisher, subscriber: patientSubscriber(subscriber, log) });
   return {
     ...engineBus(engine, (error) => log.debug({ error }, 'wake-up not published')),
     onGap: (listener) => gapListeners.add(listener),
@@ -54,6 +49,37 @@ export function redisBus({ urls, log }: RedisBusOptions): Bus {
       subscriber.disconnect();
     },
   };
+}
+
+/** How long to wait before asking again for a subscription that Redis did not take. Milliseconds. */
+const RESUBSCRIBE_MS = 200;
+
+/**
+ * The subscriber as the engine is to see it. The engine drops a subscription that fails, and rejects promises that
+ * nobody holds: so it is told of none. A failed one is asked for again for as long as there is a connection to come.
+ */
+function patientSubscriber(subscriber: Redis | Cluster, log: Log): Redis {
+  const subscribe = (topic: string, onSubscribed: (error: null) => void): void => {
+    subscriber
+      .subscribe(topic)
+      .then(() => onSubscribed(null))
+      .catch((error: unknown) => {
+        if (subscriber.status === 'end') return;
+        log.debug({ error }, 'Redis did not take a subscription, asking again');
+        setTimeout(() => subscribe(topic, onSubscribed), RESUBSCRIBE_MS).unref();
+      });
+  };
+  const unsubscribe = (topic: string): void => {
+    subscriber.unsubscribe(topic).catch((error: unknown) => log.debug({ error }, 'Redis did not end a subscription'));
+  };
+  const faced: Pick<Redis, 'on'> & Record<'subscribe' | 'unsubscribe' | 'punsubscribe', unknown> = {
+    on: subscriber.on.bind(subscriber) as Redis['on'],
+    subscribe,
+    unsubscribe,
+    // Ours are names and never patterns; the engine ends both.
+    punsubscribe: () => {},
+  };
+  return faced as unknown as Redis;
 }
 
 function connect(urls: string[], options: RedisOptions): Redis | Cluster {
