@@ -85,7 +85,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
     defaults: {
       defaultLocale: 'en',
       channels: config.smtpProviderSecret
-        ? { email: { provider: 'smtp', config: { url: config.smtpProviderSecret } } }
+        ? { email: { provider: 'smtp', config: { url: config.smtpProviderSecret }, origin: 'environment' } }
         : {},
     },
     onChanged: configChanged,
@@ -109,7 +109,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
   const checks: Checks = { database: () => database.ping(), bus: () => bus.ping() };
 
   if (config.roles.has('dispatcher')) {
-    const providers = createProviders({ readSecret: secretReader(config.secretsPath) });
+    const providers = createProviders({ readSecret: secretReader(config.secretsPath), outboundAllow: [] });
     parts.defer(() => providers.close());
     const dispatcher = startDispatcher({
       database,

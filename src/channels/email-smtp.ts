@@ -24,7 +24,7 @@ export interface SmtpConfig {
   maxConnections?: number;
 }
 
-const validate = new Ajv({ allErrors: true, coerceTypes: true }).compile<SmtpConfig>({
+const configSchema = {
   type: 'object',
   required: ['host', 'port', 'from'],
   additionalProperties: false,
@@ -37,7 +37,8 @@ const validate = new Ajv({ allErrors: true, coerceTypes: true }).compile<SmtpCon
     from: { type: 'string', minLength: 3, pattern: '^[^\\r\\n]*$' },
     maxConnections: { type: 'integer', minimum: 1, maximum: 50 },
   },
-});
+};
+const validate = new Ajv({ allErrors: true, coerceTypes: true }).compile<SmtpConfig>(configSchema);
 
 /** Relays whose connections are kept; the least used one is closed first. */
 const MAX_POOLS = 500;
@@ -80,13 +81,19 @@ export const smtpProvider: CreateProvider = ({ readSecret }) => {
   return {
     channel: 'email',
     name: 'smtp',
-    send: async (message, rawConfig, timeoutMs) => {
+    configSchema,
+    send: async (message, rawConfig, { timeoutMs }) => {
       let config: SmtpConfig;
       try {
         config = await readConfig(rawConfig, readSecret);
       } catch (error) {
         if (!(error instanceof SecretUnavailable || error instanceof TypeError)) throw error;
-        return { outcome: 'permanent', errorCode: 'channel_misconfigured', errorMessage: error.message };
+        return {
+          outcome: 'permanent',
+          blames: 'provider',
+          errorCode: 'channel_misconfigured',
+          errorMessage: error.message,
+        };
       }
       return deliver(relayFor(config), composeMail(message, config.from), timeoutMs);
     },

@@ -1,4 +1,4 @@
-import type { Provider } from '../channels/channel.ts';
+import type { Provider, SendResult } from '../channels/channel.ts';
 import type { ClaimedLog } from './claim.ts';
 import type { Plan } from './plan.ts';
 import { nextRetryDelay, type RetryPolicy } from './retry.ts';
@@ -18,11 +18,14 @@ export async function deliver(
   { retry, timeoutMs }: SendOptions,
 ): Promise<Settlement> {
   const startedAt = performance.now();
-  const result = await provider.send(plan.message, plan.provider.config, timeoutMs).catch((error: Error) => ({
-    outcome: 'transient' as const,
-    errorCode: 'provider_error',
-    errorMessage: `The provider failed unexpectedly (${error.name}).`,
-  }));
+  const result = await provider
+    .send(plan.message, plan.provider.config, { timeoutMs, isTrusted: plan.provider.origin !== 'database' })
+    .catch((error: Error): SendResult => ({
+      outcome: 'transient',
+      blames: 'provider',
+      errorCode: 'provider_error',
+      errorMessage: `The provider failed unexpectedly (${error.name}).`,
+    }));
   const base = { log, channel: plan.channel, template: plan.template };
   const durationMs = Math.round(performance.now() - startedAt);
 

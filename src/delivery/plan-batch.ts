@@ -18,7 +18,7 @@ export interface PlanBatchOptions {
   log: Log;
 }
 
-const SANDBOX = { provider: 'sandbox', config: {} };
+const SANDBOX = { provider: 'sandbox', config: {}, origin: 'environment' as const };
 
 /** Reads settings and templates for the whole batch at once and decides each row on its own. */
 export async function planBatch(claimed: ClaimedLog[], options: PlanBatchOptions): Promise<PlannedLog[]> {

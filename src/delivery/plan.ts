@@ -85,10 +85,13 @@ export function planDelivery(log: ClaimedLog, context: PlanContext): Plan {
       tenantId: log.tenantId,
       logId: log.id,
       eventId: log.eventId,
+      eventCode: log.eventCode,
       channel,
       address,
       content,
       idempotencyKey: idempotencyKey(log, channel),
+      priority: 'normal',
+      createdAt: log.createdAt,
     };
     return { kind: 'send', channel, provider, message, template };
   } catch (error) {

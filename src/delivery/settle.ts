@@ -1,3 +1,4 @@
+import type { SendResult } from '../channels/channel.ts';
 import type { Database } from '../database/database.ts';
 import { newId } from '../ids.ts';
 import { type InboxEntry, writeToInboxes, type WrittenNotification } from '../inbox/write.ts';
@@ -18,7 +19,7 @@ export interface Settlement {
   retryInMs?: number;
   errorCode?: string;
   errorMessage?: string;
-  attempt?: { outcome: 'ok' | 'transient' | 'permanent'; durationMs: number; providerMessageId?: string };
+  attempt?: { outcome: SendResult['outcome']; durationMs: number; providerMessageId?: string };
   /** For the inbox: written in the same transaction, so that it happens exactly once. */
   inbox?: InboxEntry;
 }

@@ -8,6 +8,8 @@ import type { TenantFiles } from './files.ts';
 export interface ProviderSettings {
   provider: string;
   config: Record<string, unknown>;
+  /** Who decided: an admin of the tenant, or an operator by file or environment. */
+  origin: 'database' | 'file' | 'environment';
 }
 
 export interface TenantSettings {
@@ -75,7 +77,7 @@ export function createTenantSettings({ database, files, defaults, onChanged }: S
             ...Object.fromEntries(
               channels
                 .filter((row) => row.tenant_id === tenantId)
-                .map(({ channel, provider, config }) => [channel, { provider, config }]),
+                .map(({ channel, provider, config }) => [channel, { provider, config, origin: 'database' as const }]),
             ),
           },
         };

@@ -12,7 +12,10 @@ const message = (number: number): OutboundMessage => ({
   channel: 'email',
   address: `person-${number}@example.com`,
   content: { subject: 'x', text: 'x', html: null },
+  eventCode: 'x',
   idempotencyKey: `key-${number}`,
+  priority: 'normal',
+  createdAt: new Date(),
 });
 
 describe('a slow relay', () => {
@@ -23,7 +26,7 @@ describe('a slow relay', () => {
   afterEach(() => sink.close());
 
   it('is given no more than it has connections for, and what waits neither runs out of time nor is sent twice', async () => {
-    const provider = smtpProvider({ readSecret: async () => '' });
+    const provider = smtpProvider({ readSecret: async () => '', outboundAllow: [] });
     const config = { host: '127.0.0.1', port: sink.port, from: 'a@example.com', maxConnections: 2 };
     const release = Promise.withResolvers<void>();
     let inHand = 0;
@@ -31,7 +34,9 @@ describe('a slow relay', () => {
       inHand += 1;
       await release.promise;
     };
-    const sends = [1, 2, 3, 4, 5, 6].map((number) => provider.send(message(number), config, 500));
+    const sends = [1, 2, 3, 4, 5, 6].map((number) =>
+      provider.send(message(number), config, { timeoutMs: 500, isTrusted: true }),
+    );
     await eventually(() => inHand === 2, 'two mails in hand');
     // These two were handed over and not answered in time; the others have not even begun.
     expect(await Promise.all(sends.slice(0, 2))).toMatchObject([
