@@ -28,7 +28,7 @@ export interface DemoTokens {
 export async function seedDemoTenant({ core }: Service): Promise<{ tenantId: string }> {
   const text = await readFile(join(projectRoot, 'demo', 'tenant.yaml'), 'utf8');
   const { tenantId, defaultLocale, templates } = parse(text) as DemoTenant;
-  await core.settings.save(tenantId, { defaultLocale }, 'demo');
+  await core.settings.save(tenantId, { defaultLocale }, { userId: 'demo' });
   await core.templates.publish(tenantId, templates, 'demo');
   return { tenantId };
 }

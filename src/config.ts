@@ -1,11 +1,10 @@
 import { accessSync, constants } from 'node:fs';
 import { resolve } from 'node:path';
 
+import { DELIVERY_MODES, type DeliveryMode } from './delivery/mode.ts';
+
 export const ROLES = ['api', 'consumer', 'dispatcher'] as const;
 export type Role = (typeof ROLES)[number];
-
-export const DELIVERY_MODES = ['live', 'sandbox', 'hold'] as const;
-export type DeliveryMode = (typeof DELIVERY_MODES)[number];
 
 const ENVIRONMENTS = ['dev', 'staging', 'production'] as const;
 const SASL_MECHANISMS = ['plain', 'scram-sha-256', 'scram-sha-512'] as const;

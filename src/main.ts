@@ -17,8 +17,11 @@ import type { Core } from './core.ts';
 import { openDatabase } from './database/database.ts';
 import { startEmbeddedDatabase } from './database/embedded.ts';
 import { migrate } from './database/migrate.ts';
+import { circuitReporter } from './delivery/circuits.ts';
 import { startDispatcher } from './delivery/dispatcher.ts';
+import { createLanes } from './delivery/lanes.ts';
 import { createDeliveryLogs } from './delivery/logs.ts';
+import type { PlanBatchOptions } from './delivery/plan-batch.ts';
 import { type DevIdentity, devIdentity } from './identity/dev-keys.ts';
 import { fileKeys, localKeys, remoteKeys } from './identity/keys.ts';
 import { createAuthenticator } from './identity/verify.ts';
@@ -31,6 +34,7 @@ import { createInboxFeeds } from './live/inbox-feeds.ts';
 import { createLogFeeds } from './live/log-feeds.ts';
 import { createLog, type Log } from './log.ts';
 import { type Checks, healthRoutes } from './observability/health.ts';
+import { createReach } from './preferences/reach.ts';
 import { createTemplateLookup } from './templates/lookup.ts';
 import { createTemplates } from './templates/templates.ts';
 import { noTenantFiles, tenantFiles } from './tenants/files.ts';
@@ -85,7 +89,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
     defaults: {
       defaultLocale: 'en',
       channels: config.smtpProviderSecret
-        ? { email: { provider: 'smtp', config: { url: config.smtpProviderSecret }, origin: 'environment' } }
+        ? { email: [{ provider: 'smtp', config: { url: config.smtpProviderSecret }, origin: 'environment' }] }
         : {},
     },
     onChanged: configChanged,
@@ -108,18 +112,26 @@ export async function startService(config: Config, options: ServiceOptions = {})
 
   const checks: Checks = { database: () => database.ping(), bus: () => bus.ping() };
 
+  let mode = config.deliveryMode;
+  const lanes = createLanes({ onChange: circuitReporter(database, log) });
+  const planning: PlanBatchOptions = {
+    settings,
+    templates: templateLookup,
+    reach: createReach(database),
+    lanes,
+    mode: () => mode,
+    log,
+  };
   if (config.roles.has('dispatcher')) {
     const providers = createProviders({ readSecret: secretReader(config.secretsPath), outboundAllow: [] });
     parts.defer(() => providers.close());
     const dispatcher = startDispatcher({
+      ...planning,
       database,
       bus,
-      templates: templateLookup,
-      settings,
       providers,
       sandbox: sandboxProvider(database),
-      mode: config.deliveryMode,
-      log,
+      lanes,
     });
     parts.defer(() => dispatcher.close());
   }

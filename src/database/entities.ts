@@ -1,6 +1,8 @@
 import { AuditEventEntity } from '../audit/audit-event.entity.ts';
 import { SandboxMessageEntity } from '../channels/sandbox-message.entity.ts';
+import { DeliveryRateEntity } from '../delivery/delivery-rate.entity.ts';
 import { DeliveryAttemptEntity, NotificationLogEntity } from '../delivery/notification-log.entity.ts';
+import { ProviderCircuitEntity } from '../delivery/provider-circuit.entity.ts';
 import { InboxEntity, NotificationEntity } from '../inbox/notification.entity.ts';
 import { PolicyDefinitionEntity } from '../inbox/policy-definition.entity.ts';
 import { RejectedEventEntity } from '../intake/rejected-event.entity.ts';
@@ -13,12 +15,14 @@ export const entities = [
   AuditEventEntity,
   ChannelConfigEntity,
   DeliveryAttemptEntity,
+  DeliveryRateEntity,
   InboxEntity,
   NotificationEntity,
   NotificationLogEntity,
   NotificationTemplateEntity,
   NotificationTemplateVersionEntity,
   PolicyDefinitionEntity,
+  ProviderCircuitEntity,
   RejectedEventEntity,
   SandboxMessageEntity,
   TenantSettingsEntity,

@@ -16,12 +16,28 @@ export interface ClaimedLog {
   content: Content | null;
   params: Record<string, unknown>;
   category: string | null;
+  /** 0 high, 1 normal, 2 low. */
+  priority: number;
+  collapseKey: string | null;
   expiresAt: Date | null;
-  /** Attempts including the one that this claim is for. */
+  /** Attempts so far. */
   attempts: number;
+  /** See `route.ts`; null until the first attempt. */
+  route: Channel[] | null;
+  step: number;
+  stepAttempts: number;
+  provider: string | null;
+  excludedProviders: string[];
+  /** Claims since it was last settled, this one included. */
+  claims: number;
+  /** Of the last attempt that failed. */
+  errorCode: string | null;
+  errorMessage: string | null;
   traceId: string;
   triggerBy: string | null;
   createdAt: Date;
+  /** When it was first due. */
+  scheduledAt: Date;
   leaseToken: string;
 }
 
@@ -39,36 +55,110 @@ export async function renewLeases(database: Database, held: Iterable<ClaimedLog>
   );
 }
 
+export interface ClaimRequest {
+  /** Rows at the most. */
+  limit: number;
+  leaseMs: number;
+  /** The last tenant that had its turn; empty to start over. */
+  after: string;
+  /** How many more rows each of these tenants may have in hand. */
+  places: ReadonlyMap<string, number>;
+  /** The same for every other tenant. */
+  defaultPlaces: number;
+}
+
+export interface Claim {
+  rows: ClaimedLog[];
+  /** Where the next claim goes on; empty when every tenant had its turn. */
+  after: string;
+}
+
+/** Tenants that one claim looks at: the bound of what it costs, however many tenants there are. */
+const TENANTS = 100;
+
+const OPEN = `log.status in ('queued', 'sending', 'retrying')`;
+
+const dueOf = (priority: number): string =>
+  `select * from (
+     select log.id from notification_log log
+     where log.tenant_id = quota.tenant_id and ${OPEN} and log.priority = ${priority} and log.due_at <= now()
+       and (log.status <> 'sending' or pg_postmaster_start_time() < now() - interval '10 seconds')
+     order by log.due_at limit quota.places for update skip locked
+   ) as priority_${priority}`;
+
+const CLAIM = `
+  with recursive tenant (tenant_id, nth) as (
+    (select log.tenant_id, 1 from notification_log log where ${OPEN} and log.tenant_id > $1
+     order by log.tenant_id limit 1)
+    union all
+    select next.tenant_id, tenant.nth + 1
+    from tenant cross join lateral (
+      select log.tenant_id from notification_log log where ${OPEN} and log.tenant_id > tenant.tenant_id
+      order by log.tenant_id limit 1
+    ) next
+    where tenant.nth < ${TENANTS}
+  ), ready as (
+    select tenant.tenant_id, coalesce(busy.places, $4) as places
+    from tenant
+    left join unnest($2::text[], $3::int[]) as busy (tenant_id, places) using (tenant_id)
+    left join tenant_settings settings using (tenant_id)
+    where coalesce(busy.places, $4) > 0 and settings.delivery_mode is distinct from 'hold'
+      and exists (
+        select from unnest(array[0, 1, 2]) as priority cross join lateral (
+          select from notification_log log
+          where log.tenant_id = tenant.tenant_id and ${OPEN} and log.priority = priority and log.due_at <= now() limit 1
+        ) first_due)
+  ), quota as (
+    select tenant_id, least(places, ceil($5::numeric / (select count(*) from ready)))::int as places from ready
+  ), due as (
+    select picked.id from quota cross join lateral (
+      select id from (${[0, 1, 2].map(dueOf).join(' union all ')}) as urgent_first limit quota.places
+    ) picked
+  ), crashed as (
+    update delivery_attempt attempt set outcome = 'unknown',
+      duration_ms = least(extract(epoch from now() - attempt.started_at) * 1000, 2147483647)::int
+    from due where attempt.log_id = due.id and attempt.outcome is null
+  ), claimed as (
+    update notification_log log
+    set status = 'sending', claims = least(log.claims + 1, 32767), lease_token = $6,
+        due_at = now() + $7 * interval '1 millisecond', updated_at = now()
+    from due where log.id = due.id
+    returning log.id, log.tenant_id as "tenantId", log.event_id as "eventId", log.event_code as "eventCode",
+      log.is_test as "isTest", log.channels, log.recipient, log.audience, log.content, log.params, log.category,
+      log.priority, log.collapse_key as "collapseKey", log.expires_at as "expiresAt", log.attempts, log.route, log.step,
+      log.step_attempts as "stepAttempts", log.provider, log.excluded_providers as "excludedProviders", log.claims,
+      log.error_code as "errorCode", log.error_message as "errorMessage", log.trace_id as "traceId",
+      log.trigger_by as "triggerBy", log.created_at as "createdAt", log.scheduled_at as "scheduledAt",
+      log.lease_token as "leaseToken"
+  )
+  select turn.last as "turnLast", turn.total::int as "turnTotal", claimed.*
+  from (select max(tenant_id) as last, count(*) as total from tenant) turn left join claimed on true`;
+
 /**
- * Takes rows that are due, most urgent first, and gives each a lease. A row whose lease ran out belonged to a process
- * that died: the attempt that it left open is marked `unknown`, and the row is work again. Sending it once more can
- * double a message and losing it cannot be mended, so it is sent, with the same idempotency key.
+ * Takes rows that are due and gives each a lease. Tenants take turns and share the places of a claim evenly, so that a
+ * tenant with a long queue delays nobody else; within a tenant the most urgent go first.
  *
- * Right after the server itself was away, leases have run out whose owners are well and about to settle: they are
- * given a moment before anybody takes their rows.
+ * A row whose lease ran out belonged to a process that died: the attempt that it left open is marked `unknown`, and the
+ * row is work again. Sending it once more can double a message and losing it cannot be mended, so it is sent, through
+ * the same provider and with the same idempotency key. Right after the server itself was away, leases have run out whose
+ * owners are well and about to settle: they are given a moment before anybody takes their rows.
  */
-export function claimDue(database: Database, limit: number, leaseMs: number): Promise<ClaimedLog[]> {
-  return database.asWorker((tx) =>
-    tx.query<ClaimedLog>(
-      `with due as (
-         select id from notification_log
-         where status in ('queued', 'sending', 'retrying') and due_at <= now()
-           and (status <> 'sending' or pg_postmaster_start_time() < now() - interval '10 seconds')
-         order by priority, due_at limit $1 for update skip locked
-       ), crashed as (
-         update delivery_attempt attempt set outcome = 'unknown',
-           duration_ms = least(extract(epoch from now() - attempt.started_at) * 1000, 2147483647)::int
-         from due where attempt.log_id = due.id and attempt.outcome is null
-       )
-       update notification_log log
-       set status = 'sending', attempts = log.attempts + 1, lease_token = $2,
-           due_at = now() + $3 * interval '1 millisecond', updated_at = now()
-       from due where log.id = due.id
-       returning log.id, log.tenant_id as "tenantId", log.event_id as "eventId", log.event_code as "eventCode",
-         log.is_test as "isTest", log.channels, log.recipient, log.audience, log.content, log.params, log.category,
-         log.expires_at as "expiresAt", log.attempts, log.trace_id as "traceId", log.trigger_by as "triggerBy",
-         log.created_at as "createdAt", log.lease_token as "leaseToken"`,
-      [limit, newId(), leaseMs],
-    ),
+export async function claimDue(database: Database, request: ClaimRequest): Promise<Claim> {
+  const { limit, leaseMs, after, places, defaultPlaces } = request;
+  const rows = await database.asWorker((tx) =>
+    tx.query<ClaimedLog & { turnLast: string | null; turnTotal: number }>(CLAIM, [
+      after,
+      [...places.keys()],
+      [...places.values()],
+      defaultPlaces,
+      limit,
+      newId(),
+      leaseMs,
+    ]),
   );
+  const [first] = rows;
+  return {
+    rows: rows.filter((row) => row.id !== null),
+    after: first?.turnTotal === TENANTS ? (first.turnLast ?? '') : '',
+  };
 }

@@ -1,46 +1,122 @@
-import type { Provider, SendResult } from '../channels/channel.ts';
+import type { Provider, SendFailure } from '../channels/channel.ts';
+import type { TenantSettings } from '../tenants/settings.ts';
 import type { ClaimedLog } from './claim.ts';
+import type { Lanes } from './lanes.ts';
 import type { Plan } from './plan.ts';
-import { nextRetryDelay, type RetryPolicy } from './retry.ts';
+import { afterFailure } from './route.ts';
 import type { Settlement } from './settle.ts';
 
-export interface SendOptions {
-  retry: RetryPolicy;
-  /** A provider that has not answered so long after it was handed a message has failed, transiently. Milliseconds. */
+export type SendPlan = Extract<Plan, { kind: 'send' }>;
+
+/** A message whose attempt is written down. */
+export interface Delivery {
+  log: ClaimedLog;
+  plan: SendPlan;
+  settings: TenantSettings;
+  provider: Pick<Provider, 'name' | 'send'>;
+}
+
+export interface DeliverOptions {
+  lanes: Lanes;
+  /** A provider that has not answered so long after it was handed a message has failed. Milliseconds. */
   timeoutMs: number;
 }
 
+/** Messages in hand with one provider of one tenant, where nobody says otherwise. */
+const DEFAULT_CONCURRENCY = 50;
+
 /** Hands one message to its provider and says how the row is to be settled. Never rejects. */
 export async function deliver(
-  log: ClaimedLog,
-  plan: Extract<Plan, { kind: 'send' }>,
-  provider: Pick<Provider, 'send'>,
-  { retry, timeoutMs }: SendOptions,
+  { log, plan, settings, provider }: Delivery,
+  options: DeliverOptions,
 ): Promise<Settlement> {
-  const startedAt = performance.now();
-  const result = await provider
-    .send(plan.message, plan.provider.config, { timeoutMs, isTrusted: plan.provider.origin !== 'database' })
-    .catch((error: Error): SendResult => ({
-      outcome: 'transient',
-      blames: 'provider',
-      errorCode: 'provider_error',
-      errorMessage: `The provider failed unexpectedly (${error.name}).`,
-    }));
-  const base = { log, channel: plan.channel, template: plan.template };
-  const durationMs = Math.round(performance.now() - startedAt);
+  const { channel, step, message, template } = plan;
+  const { config, origin, limits } = plan.provider;
+  const stepAttempts = step === log.step ? log.stepAttempts + 1 : 1;
+  const number = log.attempts + 1;
+  const base = { log, channel, template };
+  let startedAt = performance.now();
+  const result = await options.lanes.run(
+    { tenantId: log.tenantId, channel, provider: provider.name },
+    limits?.concurrency ?? DEFAULT_CONCURRENCY,
+    () => {
+      startedAt = performance.now();
+      return provider
+        .send(message, config, { timeoutMs: options.timeoutMs, isTrusted: origin !== 'database' })
+        .catch((error: Error) => unexpected(error));
+    },
+  );
+  if (result === undefined) {
+    return {
+      ...waiting(log, 0),
+      withdrawn: { number },
+      next: { step, stepAttempts: stepAttempts - 1, provider: log.provider, excludedProviders: excludedAt(log, step) },
+    };
+  }
 
+  const durationMs = Math.round(performance.now() - startedAt);
+  const attempt = { number, provider: provider.name, outcome: result.outcome, durationMs };
   if (result.outcome === 'ok') {
     const { providerMessageId } = result;
     return {
       ...base,
-      status: 'sent',
-      attempt: { outcome: 'ok', durationMs, ...(providerMessageId === undefined ? {} : { providerMessageId }) },
+      status: step > 0 ? 'sent_fallback' : 'sent',
+      attempt: { ...attempt, ...(providerMessageId === undefined ? {} : { providerMessageId }) },
     };
   }
-  const { outcome, errorCode, errorMessage } = result;
-  const failure = { ...base, errorCode, errorMessage, attempt: { outcome, durationMs } };
-  const retryAfterMs = 'retryAfterMs' in result ? result.retryAfterMs : undefined;
-  const retryInMs =
-    outcome === 'transient' ? nextRetryDelay(retry, log.attempts, Math.random(), retryAfterMs) : undefined;
-  return retryInMs === undefined ? { ...failure, status: 'failed' } : { ...failure, status: 'retrying', retryInMs };
+
+  const { errorCode, errorMessage } = result;
+  const failed = { ...base, attempt, errorCode, errorMessage };
+  const now = Date.now();
+  const move = afterFailure(
+    { step, stepAttempts, provider: provider.name, excludedProviders: excludedAt(log, step) },
+    result,
+    {
+      providers: plan.providers,
+      retry: settings.retry,
+      elapsedMs: now - log.scheduledAt.getTime(),
+      remainingMs: log.expiresAt ? log.expiresAt.getTime() - now : Number.POSITIVE_INFINITY,
+      hasNextChannel: step + 1 < plan.route.length,
+      random: Math.random(),
+    },
+  );
+  switch (move.kind) {
+    case 'retry':
+      return {
+        ...failed,
+        status: 'retrying',
+        retryInMs: move.delayMs,
+        next: { step, stepAttempts, provider: move.provider, excludedProviders: move.excludedProviders },
+      };
+    case 'next_channel':
+      return {
+        ...failed,
+        status: 'retrying',
+        retryInMs: 0,
+        next: { step: step + 1, stepAttempts: 0, provider: null, excludedProviders: [] },
+      };
+    case 'end':
+      return { ...failed, status: move.status };
+  }
 }
+
+/** A row that goes back to the queue as it was, for so long. Milliseconds. */
+export function waiting(log: ClaimedLog, forMs: number): Settlement {
+  return {
+    log,
+    status: log.attempts > 0 ? 'retrying' : 'queued',
+    retryInMs: Math.max(0, Math.ceil(forMs)),
+    errorCode: log.errorCode ?? undefined,
+    errorMessage: log.errorMessage ?? undefined,
+  };
+}
+
+const excludedAt = (log: ClaimedLog, step: number): string[] => (step === log.step ? log.excludedProviders : []);
+
+/** It may have been handed over before it went wrong. */
+const unexpected = (error: Error): SendFailure => ({
+  outcome: 'unknown',
+  blames: 'provider',
+  errorCode: 'provider_error',
+  errorMessage: `The provider failed unexpectedly (${error.name}).`,
+});

@@ -3,12 +3,14 @@ import type { Providers } from '../channels/registry.ts';
 import type { Database } from '../database/database.ts';
 import { type Bus, topics } from '../live/bus.ts';
 import { openAttempts } from './attempts.ts';
-import { claimDue, type ClaimedLog, renewLeases } from './claim.ts';
-import { deliver } from './deliver.ts';
+import { type Claim, claimDue, renewLeases } from './claim.ts';
+import { deliver, type Delivery, type SendPlan, waiting } from './deliver.ts';
+import { createHand } from './hand.ts';
+import type { Lanes } from './lanes.ts';
+import { limitRates } from './limit.ts';
 import type { Plan } from './plan.ts';
-import { planBatch, type PlanBatchOptions } from './plan-batch.ts';
+import { planBatch, type PlanBatchOptions, type PlannedLog } from './plan-batch.ts';
 import { createRecorder } from './recorder.ts';
-import { DEFAULT_RETRY, type RetryPolicy } from './retry.ts';
 import type { Settled, Settlement } from './settle.ts';
 
 export interface DispatcherOptions extends PlanBatchOptions {
@@ -17,9 +19,11 @@ export interface DispatcherOptions extends PlanBatchOptions {
   providers: Providers;
   /** Takes the place of every provider in sandbox mode. */
   sandbox: Pick<Provider, 'name' | 'send'>;
-  retry?: RetryPolicy;
+  lanes: Lanes;
   /** Deliveries in hand at once. */
   concurrency?: number;
+  /** Of these, one tenant's at the most, where its settings do not say otherwise. */
+  tenantConcurrency?: number;
   /** How long a row is ours. A process that dies leaves its rows to the others after this time. Milliseconds. */
   leaseMs?: number;
   /** How often to look for due rows when nothing wakes us. Milliseconds. */
@@ -27,87 +31,105 @@ export interface DispatcherOptions extends PlanBatchOptions {
 }
 
 export interface Dispatcher {
+  /** Looks for work at once, e.g. because the mode was changed. */
+  wake(): void;
   /** Stops claiming, finishes and records what is in hand. */
   close(): Promise<void>;
 }
 
-type SendPlan = Extract<Plan, { kind: 'send' }>;
+/** Rows that one claim takes at the most, so that no statement is long. */
+const CLAIM_LIMIT = 500;
 
 /**
- * Works off the queue: claims due rows, plans them, hands them to providers and records the outcomes, in batches. Only
- * as many rows are claimed as can be worked on at once, and their leases are renewed until they are recorded.
+ * Works off the queue: claims due rows, plans them, holds them against the limits, hands them to providers and records
+ * the outcomes, in batches. Only as many rows are claimed as can be worked on at once, and their leases are renewed
+ * until they are recorded.
  */
 export function startDispatcher(options: DispatcherOptions): Dispatcher {
-  const { database, bus, log, mode, retry = DEFAULT_RETRY } = options;
-  const { concurrency = 200, leaseMs = 60_000, pollMs = 1_000 } = options;
-  if (mode === 'hold') {
-    log.info('delivery mode is hold: notifications stay queued');
-    return { close: async () => {} };
-  }
+  const { database, bus, log, lanes } = options;
+  const { concurrency = 1_000, tenantConcurrency = 200, leaseMs = 60_000, pollMs = 1_000 } = options;
 
   /** What is in hand, and ours for as long as this process lives. */
-  const held = new Set<ClaimedLog>();
+  const hand = createHand(concurrency, tenantConcurrency);
   let isClosing = false;
   let wake = (): void => {};
-  const working = new Set<Promise<void>>();
+  const working = new Set<Promise<unknown>>();
   const recorder = createRecorder({ database, log, onRecorded: (settled) => announce(bus, settled) });
 
-  const work = async (claimed: ClaimedLog[]): Promise<void> => {
-    const decided: Settlement[] = [];
-    const sendable: { log: ClaimedLog; plan: SendPlan; provider: Pick<Provider, 'name' | 'send'> }[] = [];
-    for (const { log: row, plan } of await planBatch(claimed, options)) {
-      if (plan.kind !== 'send') {
-        decided.push(settlementOf(row, plan));
-        continue;
-      }
-      const provider =
-        mode === 'sandbox' ? options.sandbox : options.providers.find(plan.channel, plan.provider.provider);
-      if (provider) sendable.push({ log: row, plan, provider });
-      else decided.push(unknownProvider(row, plan));
+  const finish = async (settlement: Settlement): Promise<void> => {
+    await recorder.record(settlement);
+    hand.release(settlement.log);
+    wake();
+  };
+
+  const work = async (planned: PlannedLog[]): Promise<void> => {
+    const settlements: Settlement[] = [];
+    const sendable: Delivery[] = [];
+    const excess = new Map<string, number>();
+    for (const { log: row, settings } of planned) {
+      excess.set(row.tenantId, hand.limit(row.tenantId, settings.limits.concurrency));
     }
-    await openAttempts(
+    for (const { log: row, plan, settings, mode } of planned) {
+      const tooMany = excess.get(row.tenantId) ?? 0;
+      excess.set(row.tenantId, tooMany - 1);
+      if (tooMany > 0) settlements.push(waiting(row, 0));
+      else if (mode === 'hold') settlements.push(waiting(row, pollMs));
+      else if (plan.kind !== 'send') settlements.push(settlementOf(row, plan));
+      else {
+        const provider =
+          mode === 'sandbox' ? options.sandbox : options.providers.find(plan.channel, plan.provider.provider);
+        if (provider) sendable.push({ log: row, plan, settings, provider });
+        else settlements.push(unknownProvider(row, plan));
+      }
+    }
+    const { ready, late } = await limitRates(database, sendable);
+    for (const { delivery, afterMs } of late) settlements.push(waiting(delivery.log, afterMs));
+    const opened = await openAttempts(
       database,
-      sendable.map(({ log: row, plan, provider }) => ({ log: row, channel: plan.channel, provider: provider.name })),
+      ready.map(({ log: row, plan, provider }) => ({ ...plan, log: row, provider: provider.name })),
     );
-    const finish = async (settlement: Settlement): Promise<void> => {
-      await recorder.record(settlement);
-      held.delete(settlement.log);
-      wake();
-    };
     await Promise.all([
-      ...decided.map(finish),
-      ...sendable.map(async ({ log: row, plan, provider }) =>
-        finish(await deliver(row, plan, provider, { retry, timeoutMs: leaseMs / 2 })),
-      ),
+      ...settlements.map(finish),
+      ...ready.map(async (delivery) => {
+        if (opened.has(delivery.log.id)) await finish(await deliver(delivery, { lanes, timeoutMs: leaseMs / 2 }));
+        else hand.release(delivery.log);
+      }),
     ]);
   };
 
-  const claim = async (limit: number): Promise<ClaimedLog[]> => {
+  const claim = async (limit: number, after: string): Promise<Claim> => {
     try {
-      return await claimDue(database, limit, leaseMs);
+      const { places, defaultPlaces } = hand;
+      return await claimDue(database, { limit, leaseMs, after, places: places(), defaultPlaces });
     } catch (error) {
       log.error({ error }, 'cannot claim due notifications');
-      return [];
+      return { rows: [], after: '' };
     }
   };
 
   const claimLoop = async (): Promise<void> => {
+    let after = '';
     while (!isClosing) {
       const woken = new Promise<void>((resolve) => (wake = resolve));
-      const free = recorder.isBehind ? 0 : concurrency - held.size;
-      const claimed = free > 0 ? await claim(free) : [];
-      if (claimed.length > 0) {
-        for (const row of claimed) held.add(row);
-        const task = work(claimed)
+      const isIdle = recorder.isBehind || options.mode() === 'hold';
+      const limit = isIdle ? 0 : Math.min(hand.free, CLAIM_LIMIT);
+      const from = after;
+      const claimed: Claim = limit > 0 ? await claim(limit, from) : { rows: [], after: '' };
+      after = claimed.after;
+      if (claimed.rows.length > 0) {
+        for (const row of claimed.rows) hand.take(row);
+        const task = planBatch(claimed.rows, options)
+          .then(work)
           .catch((error: unknown) => {
-            // Nothing was handed to a provider yet: the leases run out and the rows are work again.
-            log.error({ error, deliveries: claimed.length }, 'batch given up');
-            for (const row of claimed) held.delete(row);
+            log.error({ error, deliveries: claimed.rows.length }, 'batch given up');
+            return Promise.all(claimed.rows.map((row) => finish(unsent(row, pollMs))));
           })
           .finally(() => working.delete(task));
         working.add(task);
         continue;
       }
+      // Not every tenant had its turn yet.
+      if (limit > 0 && (after !== '' || from !== '')) continue;
       let timer: NodeJS.Timeout | undefined;
       await Promise.race([woken, new Promise((resolve) => (timer = setTimeout(resolve, pollMs)))]);
       clearTimeout(timer);
@@ -115,20 +137,26 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
   };
 
   const renewal = setInterval(() => {
-    renewLeases(database, held, leaseMs).catch((error: unknown) => log.error({ error }, 'leases not renewed'));
+    renewLeases(database, hand.rows(), leaseMs).catch((error: unknown) => log.error({ error }, 'leases not renewed'));
   }, leaseMs / 3);
-  const unsubscribe = bus.subscribe(topics.due, () => wake());
+  const unsubscribe = [topics.due, topics.config].map((topic) => bus.subscribe(topic, () => wake()));
   const loop = claimLoop();
   return {
+    wake: () => wake(),
     close: async () => {
       isClosing = true;
-      unsubscribe();
+      for (const end of unsubscribe) end();
       wake();
       await loop;
       await Promise.all(working);
       clearInterval(renewal);
     },
   };
+}
+
+/** A row of a batch that came to nothing before any provider was called, whether or not its attempt was opened. */
+function unsent(row: PlannedLog['log'], forMs: number): Settlement {
+  return { ...waiting(row, forMs), next: row, withdrawn: { number: row.attempts + 1 } };
 }
 
 /** Tells whoever watches what changed. */
@@ -142,28 +170,34 @@ function announce(bus: Bus, { logs, notifications }: Settled): void {
   for (const { tenantId, userId } of notifications) bus.publish(topics.inbox(tenantId, userId), null);
 }
 
-function settlementOf(row: ClaimedLog, plan: Exclude<Plan, { kind: 'send' }>): Settlement {
+function settlementOf(row: PlannedLog['log'], plan: Exclude<Plan, { kind: 'send' }>): Settlement {
+  if (plan.kind === 'wait') return waiting(row, plan.until.getTime() - Date.now());
   if (plan.kind === 'end') {
     const { status, channel, errorCode, errorMessage } = plan;
     return { log: row, status, channel, errorCode, errorMessage };
   }
-  const { audience, content, template } = plan;
-  const { id: logId, leaseToken, tenantId, category } = row;
+  const { audience, content, template, category, isOptional, step } = plan;
+  const { id: logId, leaseToken, tenantId } = row;
   return {
     log: row,
-    status: 'sent',
+    status: step > 0 ? 'sent_fallback' : 'sent',
     channel: 'in_app',
     template,
-    inbox: { logId, leaseToken, tenantId, audience, content, category },
+    // Written in the transaction that settles the row, so it cannot be in doubt.
+    attempt: { number: row.attempts + 1, provider: 'inbox', outcome: 'ok', durationMs: 0 },
+    inbox: { logId, leaseToken, tenantId, audience, content, category, isOptional },
   };
 }
 
-function unknownProvider(row: ClaimedLog, plan: SendPlan): Settlement {
-  return {
+/** A name that no provider has: the next channel, if there is one. */
+function unknownProvider(row: PlannedLog['log'], plan: SendPlan): Settlement {
+  const failure = {
     log: row,
-    status: 'failed',
     channel: plan.channel,
     errorCode: 'channel_misconfigured',
     errorMessage: `There is no provider "${plan.provider.provider}" for ${plan.channel}.`,
   };
+  if (plan.step + 1 >= plan.route.length) return { ...failure, status: 'failed' };
+  const next = { step: plan.step + 1, stepAttempts: 0, provider: null, excludedProviders: [] };
+  return { ...failure, status: 'retrying', retryInMs: 0, next };
 }

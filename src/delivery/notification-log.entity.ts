@@ -40,6 +40,20 @@ export const NotificationLogEntity = defineEntity({
     expiresAt: p.datetime().columnType('timestamptz').nullable(),
     status: p.text(),
     attempts: p.integer().default(0),
+    /** The channels that are tried, in order: decided at the first attempt, so that a change of policy moves nobody. */
+    route: p.array().columnType('text[]').nullable(),
+    /** Where on the route it stands; above 0 it has fallen back. */
+    step: p.smallint().default(0),
+    /** Attempts through the channel of this step. */
+    stepAttempts: p.smallint().default(0),
+    /** The provider that is next, or in use; null: the first of the channel. */
+    provider: p.text().nullable(),
+    /** Providers that refused for good at this step. */
+    excludedProviders: p.array().columnType('text[]').defaultRaw(`'{}'`),
+    /** Claims since the row was last settled: many of them, and it takes its process down or never gets that far. */
+    claims: p.smallint().default(0),
+    /** When it was first due: `send_at`, or when it was accepted. The deadline of its retries counts from here. */
+    scheduledAt: p.datetime().columnType('timestamptz').defaultRaw('now()'),
     dueAt: p.datetime().columnType('timestamptz').defaultRaw('now()'),
     leaseToken: p.uuid().nullable(),
     templateId: p.uuid().nullable(),
@@ -63,7 +77,7 @@ export const NotificationLogEntity = defineEntity({
   indexes: [
     {
       name: 'notification_log_due',
-      properties: ['priority', 'dueAt'],
+      properties: ['tenantId', 'priority', 'dueAt'],
       where: `status in ('queued', 'sending', 'retrying')`,
     },
     { name: 'notification_log_newest', properties: ['tenantId', 'id'] },

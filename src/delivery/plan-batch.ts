@@ -1,53 +1,94 @@
-import type { DeliveryMode } from '../config.ts';
 import type { Log } from '../log.ts';
+import { addressFor } from '../intake/recipient.ts';
+import type { Reach } from '../preferences/reach.ts';
+import type { UnsubscribeLinks } from '../preferences/unsubscribe.ts';
 import type { TemplateLookup } from '../templates/lookup.ts';
-import type { TenantSettingsSource } from '../tenants/settings.ts';
+import type { TenantSettings, TenantSettingsSource } from '../tenants/settings.ts';
 import type { ClaimedLog } from './claim.ts';
-import { candidateChannels, type Plan, type PlanContext, planDelivery } from './plan.ts';
+import type { Lanes } from './lanes.ts';
+import { type DeliveryMode, stricterMode } from './mode.ts';
+import { type Plan, planDelivery } from './plan.ts';
 import { INTERNAL_FAILURE } from './recorder.ts';
+import { candidateChannels } from './route.ts';
 
 export interface PlannedLog {
   log: ClaimedLog;
+  settings: TenantSettings;
+  mode: DeliveryMode;
   plan: Plan;
 }
 
 export interface PlanBatchOptions {
   settings: TenantSettingsSource;
   templates: TemplateLookup;
-  mode: DeliveryMode;
+  reach: Reach;
+  lanes: Pick<Lanes, 'blockedUntil'>;
+  /** Absent where the service has no public address. */
+  unsubscribeLinks?: UnsubscribeLinks | undefined;
+  /** Of this process. */
+  mode: () => DeliveryMode;
   log: Log;
 }
 
-const SANDBOX = { provider: 'sandbox', config: {}, origin: 'environment' as const };
-
-/** Reads settings and templates for the whole batch at once and decides each row on its own. */
+/** Reads settings, templates and what keeps people from being reached for the whole batch, and decides each row. */
 export async function planBatch(claimed: ClaimedLog[], options: PlanBatchOptions): Promise<PlannedLog[]> {
-  const { settings, templates, mode, log } = options;
-  const keys = claimed
-    .filter((row) => !row.content)
-    .flatMap(({ tenantId, eventCode, channels }) =>
-      candidateChannels({ channels }).map((channel) => ({ tenantId, eventCode, channel })),
-    );
-  const [settingsOf, templatesOf] = await Promise.all([
-    settings.load(claimed.map((row) => row.tenantId)),
-    templates.load(keys),
+  const { settings, templates, reach, log } = options;
+  const settingsOf = await settings.load(claimed.map((row) => row.tenantId));
+  const rows = claimed.map((row) => {
+    const tenant = settingsOf.get(row.tenantId);
+    if (!tenant) throw new Error('settings of a tenant were not loaded');
+    const policy = tenant.events[row.eventCode];
+    // What brings its own text goes to an audience, which is worked out when it is written.
+    const channels = row.content ? [] : candidateChannels(row.channels, policy);
+    return { row, tenant, channels, category: row.category ?? policy?.category ?? null };
+  });
+  const [templatesOf, reached] = await Promise.all([
+    templates.load(
+      rows.flatMap(({ row: { tenantId, eventCode }, channels }) =>
+        channels.map((channel) => ({ tenantId, eventCode, channel })),
+      ),
+    ),
+    reach.load(
+      rows.map(({ row, tenant, channels, category }) => ({
+        tenantId: row.tenantId,
+        userId: row.recipient.user_id,
+        category,
+        policy: category === null ? undefined : tenant.categories[category],
+        addresses: channels.flatMap((channel) => {
+          const address = addressFor(channel, row.recipient);
+          return address === undefined ? [] : [{ channel, address }];
+        }),
+        collapse: row.collapseKey === null ? undefined : { key: row.collapseKey, logId: row.id },
+      })),
+    ),
   ]);
   const now = new Date();
-  return claimed.map((row) => {
+  return rows.map(({ row, tenant }, index): PlannedLog => {
     const { tenantId, eventCode } = row;
-    const tenant = settingsOf.get(tenantId);
-    if (!tenant) throw new Error('settings of a tenant were not loaded');
-    const context: PlanContext = {
-      defaultLocale: tenant.defaultLocale,
-      providerFor: (channel) => (mode === 'sandbox' ? SANDBOX : tenant.channels[channel]),
-      templatesFor: (channel) => templatesOf({ tenantId, eventCode, channel }),
-      now,
-    };
+    const mode = stricterMode(options.mode(), tenant.deliveryMode);
     try {
-      return { log: row, plan: planDelivery(row, context) };
+      const plan = planDelivery(row, {
+        settings: tenant,
+        mode,
+        templatesFor: (channel) => templatesOf({ tenantId, eventCode, channel }),
+        reach: reached[index] ?? { blocked: {} },
+        blockedUntil: (channel, provider) => options.lanes.blockedUntil({ tenantId, channel, provider }),
+        unsubscribeUrl: (channel, address, category) =>
+          options.unsubscribeLinks?.linkFor({
+            tenantId,
+            userId: row.recipient.user_id,
+            channel,
+            address,
+            category,
+            logId: row.id,
+          }),
+        now,
+      });
+      return { log: row, settings: tenant, mode, plan };
     } catch (error) {
       log.error({ error, tenant_id: tenantId, event_id: row.eventId }, 'delivery cannot be planned');
-      return { log: row, plan: { kind: 'end', status: 'failed', ...INTERNAL_FAILURE } };
+      const plan: Plan = { kind: 'end', status: 'failed', considered: [], ...INTERNAL_FAILURE };
+      return { log: row, settings: tenant, mode, plan };
     }
   });
 }

@@ -2,112 +2,281 @@ import { createHash } from 'node:crypto';
 
 import type { OutboundMessage } from '../channels/channel.ts';
 import type { Channel } from '../intake/channel.ts';
-import type { Audience, Content } from '../intake/command.ts';
+import { type Audience, type Content, PRIORITIES } from '../intake/command.ts';
 import { addressFor } from '../intake/recipient.ts';
+import { type QuietHours, quietUntil } from '../preferences/quiet-hours.ts';
+import type { ReachOf } from '../preferences/reach.ts';
 import { pickTemplate } from '../templates/lookup.ts';
 import { renderTemplate, TemplateInvalid, TemplateVariableMissing } from '../templates/render.ts';
 import type { PublishedTemplate } from '../templates/template.ts';
-import type { ProviderSettings } from '../tenants/settings.ts';
+import type { ProviderSettings, TenantSettings } from '../tenants/settings.ts';
 import type { ClaimedLog } from './claim.ts';
+import type { DeliveryMode } from './mode.ts';
+import { routeOf } from './route.ts';
 import type { LogStatus } from './status.ts';
 
 /** The version of a template that a delivery uses. */
 export type UsedTemplate = Pick<PublishedTemplate, 'templateId' | 'version' | 'locale'>;
 
-/** What to do with a claimed row. */
-export type Plan =
-  | { kind: 'send'; channel: Channel; provider: ProviderSettings; message: OutboundMessage; template: UsedTemplate }
-  | { kind: 'inbox'; audience: Audience; content: Content; template?: UsedTemplate }
+/** What to do with a row. */
+export type Plan = { considered: Consideration[] } & (
   | {
-      kind: 'end';
-      status: Extract<LogStatus, 'failed' | 'expired'>;
-      channel?: Channel;
-      errorCode: string;
-      errorMessage: string;
-    };
+      kind: 'send';
+      route: Channel[];
+      step: number;
+      channel: Channel;
+      provider: ProviderSettings;
+      /** All providers of the channel, in failover order. */
+      providers: string[];
+      message: OutboundMessage;
+      template: UsedTemplate;
+    }
+  | {
+      kind: 'inbox';
+      route: Channel[];
+      step: number;
+      audience: Audience;
+      content: Content;
+      category: string | null;
+      /** Whoever of an audience does not want this category is left out. */
+      isOptional: boolean;
+      template?: UsedTemplate;
+    }
+  /** Nothing is wrong, it is only too early. */
+  | { kind: 'wait'; until: Date; reason: WaitReason; channel: Channel }
+  | { kind: 'end'; status: EndStatus; channel?: Channel; errorCode: string; errorMessage: string }
+);
+
+export type WaitReason = 'quiet_hours' | 'circuit_open' | 'rate_limited' | 'hold';
+type EndStatus = Extract<LogStatus, 'failed' | 'expired' | 'suppressed'>;
+
+/** One channel that was looked at, and what came of it. */
+export interface Consideration {
+  channel: Channel;
+  /** `chosen`, or the code of why not. */
+  verdict: string;
+  message: string;
+  provider?: string;
+  template?: UsedTemplate;
+}
 
 export interface PlanContext {
-  defaultLocale: string;
-  /** The provider in force for a channel; undefined where the tenant has none. */
-  providerFor: (channel: Channel) => ProviderSettings | undefined;
+  settings: TenantSettings;
+  /** In force for this tenant. */
+  mode: DeliveryMode;
   templatesFor: (channel: Channel) => PublishedTemplate[];
+  /** What keeps the notification from the person. */
+  reach: ReachOf;
+  /** When a provider whose circuit is open may be tried again; undefined where it may be now. */
+  blockedUntil: (channel: Channel, provider: string) => Date | undefined;
+  /** Where the person can opt out of the category by one click. */
+  unsubscribeUrl: (channel: Channel, address: string, category: string) => string | undefined;
   now: Date;
 }
 
-/** Channels for a person whose event names none: the first for which there is an address and a template. */
-const DEFAULT_ORDER: readonly Channel[] = ['email', 'push', 'sms', 'zalo', 'webhook', 'in_app'];
-
-export const candidateChannels = (log: Pick<ClaimedLog, 'channels'>): readonly Channel[] =>
-  log.channels.length > 0 ? log.channels : DEFAULT_ORDER;
-
-/** A row that was claimed this often without an end takes its process down with it, or never gets that far. */
+/** A row that was claimed this often without being settled takes its process down with it, or never gets that far. */
 const MAX_CLAIMS = 25;
 
-/** Decides what happens to a row. Pure: everything that it needs is handed in. */
-export function planDelivery(log: ClaimedLog, context: PlanContext): Plan {
-  if (log.expiresAt && log.expiresAt <= context.now) {
-    return {
-      kind: 'end',
-      status: 'expired',
-      errorCode: 'expired',
-      errorMessage: 'expires_at passed before it was sent.',
-    };
-  }
-  if (log.attempts > MAX_CLAIMS) {
-    return failed('attempts_exhausted', `It was taken up ${log.attempts} times and never came to an end.`);
-  }
-  if (log.content && log.audience) return { kind: 'inbox', audience: log.audience, content: log.content };
+const SANDBOX: ProviderSettings = { provider: 'sandbox', config: {}, origin: 'environment' };
 
-  const channel = chooseChannel(log, context);
-  if (channel === undefined) {
-    return failed('no_address', 'The recipient has no address for any of the channels.');
+/** Channels that wake people. */
+const LOUD: readonly Channel[] = ['email', 'sms', 'push', 'zalo'];
+
+/**
+ * Decides what happens to a row. Pure: everything that it needs is handed in, so that `explainDelivery` gives the same
+ * answer without sending.
+ */
+export function planDelivery(log: ClaimedLog, context: PlanContext): Plan {
+  const { settings, now } = context;
+  if (log.expiresAt && log.expiresAt <= now) {
+    return end('expired', 'expired', 'expires_at passed before it was sent.');
   }
-  const template = pickTemplate(context.templatesFor(channel), log.recipient.locale, context.defaultLocale);
+  if (log.claims > MAX_CLAIMS) {
+    return end('failed', 'attempts_exhausted', `It was taken up ${log.claims} times and never came to an end.`);
+  }
+  const policy = settings.events[log.eventCode];
+  const category = log.category ?? policy?.category ?? null;
+  const isMandatory = category === null || settings.categories[category]?.isMandatory === true;
+  if (log.content && log.audience) {
+    const { audience, content } = log;
+    const considered = [{ channel: 'in_app' as const, verdict: 'chosen', message: 'The event brings its own text.' }];
+    const isOptional = !isMandatory;
+    return { kind: 'inbox', route: ['in_app'], step: 0, audience, content, category, isOptional, considered };
+  }
+  if (context.reach.collapsedBy !== undefined) {
+    return end('suppressed', 'collapsed', 'A newer notification with the same collapse_key took its place.');
+  }
+
+  const route =
+    log.route ??
+    routeOf({
+      named: log.channels,
+      policy,
+      hasAddress: (channel) => addressFor(channel, log.recipient) !== undefined,
+      hasTemplate: (channel) => context.templatesFor(channel).length > 0,
+    });
+  const considered: Consideration[] = [];
+  for (const [step, channel] of route.entries()) {
+    if (step < log.step) continue;
+    const looked = lookAt(channel, step === log.step ? log : null, { log, category, isMandatory, context });
+    if ('code' in looked) {
+      considered.push({ channel, verdict: looked.code, message: looked.message });
+      // A text that is missing or broken is a mistake to be mended, and no reason to disturb people elsewhere.
+      if (step === 0 && looked.isFinal) return end('failed', looked.code, looked.message, channel, considered);
+      continue;
+    }
+    if ('until' in looked) {
+      considered.push({ channel, verdict: looked.reason, message: `It waits until ${looked.until.toISOString()}.` });
+      return { kind: 'wait', channel, ...looked, considered };
+    }
+    const { template, provider } = looked;
+    considered.push({ channel, verdict: 'chosen', message: '', template, ...(provider && { provider }) });
+    return { ...looked.plan, route, step, considered };
+  }
+  return nothingLeft(log, considered);
+}
+
+interface Subject {
+  log: ClaimedLog;
+  category: string | null;
+  isMandatory: boolean;
+  context: PlanContext;
+}
+
+type Looked =
+  | { code: string; message: string; isFinal?: boolean }
+  | { until: Date; reason: WaitReason }
+  | { plan: ChosenPlan; template: UsedTemplate; provider?: string };
+
+type Chosen<P> = P extends { kind: 'send' | 'inbox' } ? Omit<P, 'route' | 'step' | 'considered'> : never;
+type ChosenPlan = Chosen<Plan>;
+
+/** Looks at one channel. `position`: the row, where it already stands at this channel. */
+function lookAt(
+  channel: Channel,
+  position: ClaimedLog | null,
+  { log, category, isMandatory, context }: Subject,
+): Looked {
+  const { settings } = context;
+  const address = addressFor(channel, log.recipient);
+  if (address === undefined) return { code: 'no_address', message: `The recipient has no address for ${channel}.` };
+  const blocked = context.reach.blocked[channel];
+  if (blocked) return { code: blocked.errorCode, message: blocked.errorMessage };
+
+  const template = pickTemplate(context.templatesFor(channel), log.recipient.locale, settings.defaultLocale);
   if (!template) {
-    return failed('template_not_found', `There is no active template for ${log.eventCode} and ${channel}.`, channel);
+    const message = `There is no active template for ${log.eventCode} and ${channel}.`;
+    return { code: 'template_not_found', message, isFinal: true };
   }
+  const providers = providersFor(channel, context);
+  if (channel !== 'in_app' && providers.length === 0) {
+    return { code: 'channel_not_configured', message: `The tenant has no provider for ${channel}.` };
+  }
+  const quiet = quietEnd(channel, log, isMandatory, context);
+  if (quiet) {
+    if (log.expiresAt && log.expiresAt <= quiet) {
+      return { code: 'quiet_hours', message: 'It expires before the quiet hours end.' };
+    }
+    return { until: quiet, reason: 'quiet_hours' };
+  }
+  let content;
   try {
-    const content = renderTemplate(template, log.params);
-    const address = addressFor(channel, log.recipient) as string;
-    if (channel === 'in_app') {
-      return {
-        kind: 'inbox',
-        audience: { scope: 'users', userIds: [address] },
-        content: { type: log.eventCode, title: content.subject ?? '', body: content.text, ...actor(log) },
-        template,
-      };
-    }
-    const provider = context.providerFor(channel);
-    if (!provider) {
-      return failed('channel_not_configured', `The tenant has no provider for ${channel}.`, channel);
-    }
-    const message: OutboundMessage = {
-      tenantId: log.tenantId,
-      logId: log.id,
-      eventId: log.eventId,
-      eventCode: log.eventCode,
-      channel,
-      address,
-      content,
-      idempotencyKey: idempotencyKey(log, channel),
-      priority: 'normal',
-      createdAt: log.createdAt,
-    };
-    return { kind: 'send', channel, provider, message, template };
+    content = renderTemplate(template, log.params);
   } catch (error) {
-    if (error instanceof TemplateVariableMissing) return failed('template_variable_missing', error.message, channel);
+    if (error instanceof TemplateVariableMissing) {
+      return { code: 'template_variable_missing', message: error.message, isFinal: true };
+    }
     if (error instanceof TemplateInvalid) {
-      return failed('template_invalid', `The template cannot be rendered: ${error.message}`, channel);
+      const message = `The template cannot be rendered: ${error.message}`;
+      return { code: 'template_invalid', message, isFinal: true };
     }
     throw error;
   }
+  if (channel === 'in_app') {
+    const inbox = { type: log.eventCode, title: content.subject ?? '', body: content.text, ...actor(log) };
+    const audience: Audience = { scope: 'users', userIds: [address] };
+    return { plan: { kind: 'inbox', audience, content: inbox, category, isOptional: false, template }, template };
+  }
+
+  const left = providers.filter(({ provider }) => !position?.excludedProviders.includes(provider));
+  const provider = providerOf(channel, left, position?.provider ?? null, context);
+  if (!provider) return { code: 'providers_refused', message: `Every provider for ${channel} refused for good.` };
+  if ('until' in provider) {
+    const deadline = log.scheduledAt.getTime() + settings.retry.deadlineMs;
+    if (provider.until.getTime() > Math.min(deadline, log.expiresAt?.getTime() ?? deadline)) {
+      return { code: 'circuit_open', message: `No provider for ${channel} answers, and there is no time to wait.` };
+    }
+    return { until: provider.until, reason: 'circuit_open' };
+  }
+  const unsubscribeUrl = isMandatory ? undefined : context.unsubscribeUrl(channel, address, category as string);
+  const message: OutboundMessage = {
+    tenantId: log.tenantId,
+    logId: log.id,
+    eventId: log.eventId,
+    eventCode: log.eventCode,
+    channel,
+    address,
+    content,
+    idempotencyKey: idempotencyKey(log, channel),
+    priority: PRIORITIES[log.priority] ?? 'normal',
+    createdAt: log.createdAt,
+    ...(log.expiresAt && { expiresAt: log.expiresAt }),
+    ...(log.collapseKey !== null && { collapseKey: log.collapseKey }),
+    ...(unsubscribeUrl !== undefined && { unsubscribeUrl }),
+  };
+  const names = providers.map((entry) => entry.provider);
+  return {
+    plan: { kind: 'send', channel, provider, providers: names, message, template },
+    template,
+    provider: provider.provider,
+  };
 }
 
-function chooseChannel(log: ClaimedLog, { templatesFor }: PlanContext): Channel | undefined {
-  const reachable = candidateChannels(log).filter((channel) => addressFor(channel, log.recipient) !== undefined);
-  if (log.channels.length > 0) return reachable[0];
-  return reachable.find((channel) => templatesFor(channel).length > 0) ?? reachable[0];
+const providersFor = (channel: Channel, { mode, settings }: PlanContext): ProviderSettings[] =>
+  mode === 'sandbox' ? [SANDBOX] : (settings.channels[channel] ?? []);
+
+/** The provider whose turn it is, or the next one whose circuit is not open; or when the first of them may be tried. */
+function providerOf(
+  channel: Channel,
+  left: ProviderSettings[],
+  turn: string | null,
+  { blockedUntil }: PlanContext,
+): ProviderSettings | { until: Date } | undefined {
+  const start = Math.max(
+    left.findIndex((entry) => entry.provider === turn),
+    0,
+  );
+  let earliest: Date | undefined;
+  for (const entry of [...left.slice(start), ...left.slice(0, start)]) {
+    const until = blockedUntil(channel, entry.provider);
+    if (!until) return entry;
+    if (!earliest || until < earliest) earliest = until;
+  }
+  return earliest && { until: earliest };
 }
+
+function quietEnd(channel: Channel, log: ClaimedLog, isMandatory: boolean, context: PlanContext): Date | undefined {
+  const quiet: QuietHours | null = context.settings.quietHours;
+  const isUrgent = log.priority === 0 || (isMandatory && log.category !== null);
+  if (!quiet || isUrgent || !(quiet.channels ?? LOUD).includes(channel)) return undefined;
+  return quietUntil(quiet, context.reach.timeZone ?? quiet.timeZone ?? context.settings.timeZone, context.now);
+}
+
+/** Every channel was looked at and none is left: the first real failure says more than what came after it. */
+function nothingLeft(log: ClaimedLog, considered: Consideration[]): Plan {
+  if (log.errorCode !== null && log.attempts > 0) {
+    return end('failed', log.errorCode, log.errorMessage ?? '', undefined, considered);
+  }
+  const hindered = considered.find(({ verdict }) => SUPPRESSING.has(verdict));
+  if (hindered) return end('suppressed', hindered.verdict, hindered.message, hindered.channel, considered);
+  const tooLate = considered.find(({ verdict }) => verdict === 'quiet_hours');
+  if (tooLate) return end('expired', 'quiet_hours', tooLate.message, tooLate.channel, considered);
+  const [first] = considered;
+  if (first) return end('failed', first.verdict, first.message, first.channel, considered);
+  return end('failed', 'no_address', 'The recipient has no address for any of the channels.');
+}
+
+const SUPPRESSING: ReadonlySet<string> = new Set(['opted_out', 'address_suppressed']);
 
 /** The same for every try of one event through one channel, and different for every other. */
 function idempotencyKey(log: ClaimedLog, channel: Channel): string {
@@ -117,6 +286,12 @@ function idempotencyKey(log: ClaimedLog, channel: Channel): string {
 
 const actor = (log: ClaimedLog): { actorId?: string } => (log.triggerBy === null ? {} : { actorId: log.triggerBy });
 
-function failed(errorCode: string, errorMessage: string, channel?: Channel): Plan {
-  return { kind: 'end', status: 'failed', errorCode, errorMessage, ...(channel === undefined ? {} : { channel }) };
+function end(
+  status: EndStatus,
+  errorCode: string,
+  errorMessage: string,
+  channel?: Channel,
+  considered: Consideration[] = [],
+): Plan {
+  return { kind: 'end', status, errorCode, errorMessage, considered, ...(channel === undefined ? {} : { channel }) };
 }

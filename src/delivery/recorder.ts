@@ -1,6 +1,7 @@
 import type { Database } from '../database/database.ts';
 import { isRefusedData } from '../database/errors.ts';
 import type { Log } from '../log.ts';
+import { isTerminal } from './status.ts';
 import { type Settled, settleBatch, type Settlement } from './settle.ts';
 
 export interface Recorder {
@@ -114,10 +115,19 @@ const internalFailure = ({ log, channel, attempt }: Settlement): Settlement => (
   status: 'failed',
   channel,
   ...INTERNAL_FAILURE,
-  ...(attempt && { attempt: { outcome: attempt.outcome, durationMs: attempt.durationMs } }),
+  ...(attempt && { attempt: withoutWords(attempt) }),
 });
 
-function logSettlement(log: Log, { log: row, status, channel, template, errorCode, errorMessage }: Settlement): void {
+/** Without what the provider said, which may be what the database refuses. */
+const withoutWords = ({ number, provider, outcome, durationMs }: NonNullable<Settlement['attempt']>) => ({
+  number,
+  provider,
+  outcome,
+  durationMs,
+});
+
+function logSettlement(log: Log, settlement: Settlement): void {
+  const { log: row, status, channel, template, attempt, errorCode, errorMessage } = settlement;
   const fields = {
     tenant_id: row.tenantId,
     trace_id: row.traceId,
@@ -125,8 +135,9 @@ function logSettlement(log: Log, { log: row, status, channel, template, errorCod
     template_id: template?.templateId,
     channel,
     status,
-    attempts: row.attempts,
+    attempts: attempt?.number ?? row.attempts,
   };
-  if (errorCode === undefined) log.info(fields, 'notification delivered');
+  if (!isTerminal(status) && !attempt) log.debug(fields, 'notification waits');
+  else if (errorCode === undefined) log.info(fields, 'notification delivered');
   else log.warn({ ...fields, error_code: errorCode, error_message: errorMessage }, 'notification not delivered');
 }

@@ -9,17 +9,27 @@ import { maskAddress } from './mask.ts';
 import type { UsedTemplate } from './plan.ts';
 import { isTerminal, type LogStatus } from './status.ts';
 
-/** How one delivery went. */
+/** How one delivery went, or that it did not go yet. */
 export interface Settlement {
   log: ClaimedLog;
   status: LogStatus;
   channel?: Channel | undefined;
   template?: UsedTemplate | undefined;
-  /** For `retrying`: when it is due again, from now. */
+  /** Of a row that is not at its end: when it is due again, from now. */
   retryInMs?: number;
-  errorCode?: string;
-  errorMessage?: string;
-  attempt?: { outcome: SendResult['outcome']; durationMs: number; providerMessageId?: string };
+  /** Of a row that is not at its end: where on its route it goes on; absent: where it stood. */
+  next?: Pick<ClaimedLog, 'step' | 'stepAttempts' | 'provider' | 'excludedProviders'>;
+  errorCode?: string | undefined;
+  errorMessage?: string | undefined;
+  attempt?: {
+    number: number;
+    provider: string;
+    outcome: SendResult['outcome'];
+    durationMs: number;
+    providerMessageId?: string;
+  };
+  /** An attempt that was opened and whose provider was never called: it did not happen. */
+  withdrawn?: { number: number };
   /** For the inbox: written in the same transaction, so that it happens exactly once. */
   inbox?: InboxEntry;
 }
@@ -32,30 +42,44 @@ export interface Settled {
 const SETTLE = `
   with input as (
     select * from jsonb_to_recordset($1::jsonb) as settlement (
-      id uuid, lease_token uuid, status text, channel text, retry_in_ms bigint, template_id uuid,
-      template_version int, locale text, error_code text, error_message text, outcome text, duration_ms int,
-      provider_message_id text, audit_id uuid, audit_action text, audit_details jsonb)
+      id uuid, lease_token uuid, status text, channel text, retry_in_ms bigint, step smallint, step_attempts smallint,
+      next_provider text, excluded_providers text[], template_id uuid, template_version int, locale text,
+      error_code text, error_message text, attempt_number int, attempt_channel text, attempt_provider text,
+      outcome text, duration_ms int, provider_message_id text, withdrawn_number int, audit_id uuid, audit_action text,
+      audit_details jsonb)
   ), settled as (
     update notification_log log
-    set status = input.status, channel = coalesce(input.channel, log.channel), lease_token = null,
+    set status = input.status, channel = coalesce(input.channel, log.channel), lease_token = null, claims = 0,
         template_id = coalesce(input.template_id, log.template_id),
         template_version = coalesce(input.template_version, log.template_version),
         locale = coalesce(input.locale, log.locale),
         error_code = input.error_code, error_message = input.error_message,
+        attempts = coalesce(input.withdrawn_number - 1, input.attempt_number, log.attempts),
+        step = coalesce(input.step, log.step),
+        step_attempts = case when input.step is null then log.step_attempts else input.step_attempts end,
+        provider = case when input.step is null then log.provider else input.next_provider end,
+        excluded_providers = coalesce(input.excluded_providers, log.excluded_providers),
         due_at = now() + coalesce(input.retry_in_ms, 0) * interval '1 millisecond', updated_at = now(),
         sent_at = case when input.status in ('sent', 'sent_fallback') then now() end
     from input
     where log.id = input.id and log.lease_token = input.lease_token and log.status = 'sending'
-    returning log.id, log.tenant_id, log.attempts, log.trace_id, log.trigger_by, log.status, input.error_code,
-      input.error_message, input.outcome, input.duration_ms, input.provider_message_id, input.audit_id,
-      input.audit_action, input.audit_details
+    returning log.id, log.tenant_id, log.trace_id, log.trigger_by, log.status, input.attempt_number,
+      input.attempt_channel, input.attempt_provider, input.outcome, input.duration_ms, input.provider_message_id,
+      input.error_code, input.error_message, input.withdrawn_number, input.audit_id, input.audit_action,
+      input.audit_details
   ), attempted as (
-    update delivery_attempt attempt
-    set outcome = settled.outcome, duration_ms = settled.duration_ms,
-        provider_message_id = settled.provider_message_id, error_code = settled.error_code,
-        error_message = settled.error_message
-    from settled
-    where attempt.log_id = settled.id and attempt.number = settled.attempts and settled.outcome is not null
+    insert into delivery_attempt as attempt (log_id, number, tenant_id, channel, provider, outcome, duration_ms,
+      provider_message_id, error_code, error_message)
+    select id, attempt_number, tenant_id, attempt_channel, attempt_provider, outcome, duration_ms,
+      provider_message_id, error_code, error_message
+    from settled where attempt_number is not null
+    on conflict (log_id, number) do update
+      set outcome = excluded.outcome, duration_ms = excluded.duration_ms,
+          provider_message_id = excluded.provider_message_id, error_code = excluded.error_code,
+          error_message = excluded.error_message
+  ), withdrawn as (
+    delete from delivery_attempt attempt using settled
+    where attempt.log_id = settled.id and attempt.number = settled.withdrawn_number and attempt.outcome is null
   ), audited as (
     insert into audit_event (id, tenant_id, action, actor_id, trace_id, details)
     select audit_id, tenant_id, audit_action, trigger_by, trace_id, audit_details
@@ -80,7 +104,7 @@ export function settleBatch(database: Database, settlements: Settlement[]): Prom
   });
 }
 
-function withoutAudience(settlement: Settlement): Settlement {
+function withoutAudience({ attempt: _none, ...settlement }: Settlement): Settlement {
   return {
     ...settlement,
     status: 'suppressed',
@@ -90,7 +114,7 @@ function withoutAudience(settlement: Settlement): Settlement {
 }
 
 function toRow(settlement: Settlement) {
-  const { log, status, template, attempt } = settlement;
+  const { log, status, template, attempt, next } = settlement;
   const isAudited = isTerminal(status);
   return {
     id: log.id,
@@ -98,14 +122,22 @@ function toRow(settlement: Settlement) {
     status,
     channel: settlement.channel ?? null,
     retry_in_ms: settlement.retryInMs ?? null,
+    step: next?.step ?? null,
+    step_attempts: next?.stepAttempts ?? null,
+    next_provider: next?.provider ?? null,
+    excluded_providers: next?.excludedProviders ?? null,
     template_id: template?.templateId ?? null,
     template_version: template?.version ?? null,
     locale: template?.locale ?? null,
     error_code: settlement.errorCode ?? null,
     error_message: settlement.errorMessage ?? null,
+    attempt_number: attempt?.number ?? null,
+    attempt_channel: attempt ? settlement.channel : null,
+    attempt_provider: attempt?.provider ?? null,
     outcome: attempt?.outcome ?? null,
     duration_ms: attempt?.durationMs ?? null,
     provider_message_id: attempt?.providerMessageId ?? null,
+    withdrawn_number: settlement.withdrawn?.number ?? null,
     audit_id: isAudited ? newId() : null,
     audit_action: log.isTest ? 'notification.test_sent' : 'notification.sent',
     audit_details: isAudited ? auditDetails(settlement) : null,

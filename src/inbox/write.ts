@@ -10,6 +10,8 @@ export interface InboxEntry {
   audience: Audience;
   content: Content;
   category: string | null;
+  /** Whoever of the audience does not want the category in the inbox is left out. */
+  isOptional: boolean;
 }
 
 export interface WrittenNotification {

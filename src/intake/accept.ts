@@ -18,11 +18,11 @@ const INSERT = `
       traceparent text, trigger_by text, event_created_at timestamptz)
   ), inserted as (
     insert into notification_log (id, tenant_id, event_id, event_type, event_code, is_test, channels, recipient,
-      audience, content, params, extra, category, priority, collapse_key, expires_at, due_at, trace_id, traceparent,
-      trigger_by, event_created_at, status)
+      audience, content, params, extra, category, priority, collapse_key, expires_at, due_at, scheduled_at, trace_id,
+      traceparent, trigger_by, event_created_at, status)
     select id, tenant_id, event_id, event_type, event_code, is_test, channels, recipient, audience, content, params,
-      extra, category, priority, collapse_key, expires_at, coalesce(due_at, now()), trace_id, traceparent, trigger_by,
-      event_created_at, 'queued'
+      extra, category, priority, collapse_key, expires_at, coalesce(due_at, now()), coalesce(due_at, now()), trace_id, traceparent,
+      trigger_by, event_created_at, 'queued'
     from input order by tenant_id, event_id, position
     on conflict (tenant_id, event_id) do nothing
     returning id

@@ -1,6 +1,7 @@
 import { defineEntity, p } from '@mikro-orm/core';
 
 import { tenantWall } from '../database/tenant-wall.ts';
+import type { Limits } from './policies.ts';
 
 /** How one tenant sends through one channel. Secrets stand here as `secret://name`, never in clear. */
 export const ChannelConfigEntity = defineEntity({
@@ -12,6 +13,9 @@ export const ChannelConfigEntity = defineEntity({
     channel: p.text(),
     provider: p.text(),
     config: p.json<Record<string, unknown>>().defaultRaw(`'{}'`),
+    /** Order of failover among the providers of one channel, first to last. */
+    position: p.smallint().default(0),
+    limits: p.json<Limits>().nullable(),
     isEnabled: p.boolean().default(true),
     updatedAt: p.datetime().columnType('timestamptz').defaultRaw('now()'),
     updatedBy: p.text().nullable(),

@@ -4,29 +4,50 @@ import { join } from 'node:path';
 import { Ajv } from 'ajv';
 import { parse } from 'yaml';
 
-import { CHANNELS } from '../intake/channel.ts';
+import { CHANNELS, type Channel } from '../intake/channel.ts';
 import type { Log } from '../log.ts';
-import type { TenantSettings } from './settings.ts';
+import { createPolicyAjv, type Limits, limitsSchema, policySchemas, type TenantPolicies } from './policies.ts';
+
+/** One way to send, as an operator writes it. */
+export interface ProviderEntry {
+  provider: string;
+  config: Record<string, unknown>;
+  limits?: Limits;
+}
+
+/** What an operator's file says of a tenant. A channel has one provider, or several in failover order. */
+export interface TenantFile extends TenantPolicies {
+  defaultLocale?: string;
+  channels?: Partial<Record<Channel, ProviderEntry | ProviderEntry[]>>;
+}
 
 /** Settings that operators mount as one file per tenant. */
 export interface TenantFiles {
   /** The tenant's file, or undefined when it has none. An invalid file leaves the last good one in force. */
-  read(tenantId: string): Promise<Partial<TenantSettings> | undefined>;
+  read(tenantId: string): Promise<TenantFile | undefined>;
 }
 
-const validate = new Ajv({ allErrors: true }).compile<Partial<TenantSettings>>({
+const providerEntry = {
+  type: 'object',
+  required: ['provider', 'config'],
+  additionalProperties: false,
+  properties: { provider: { type: 'string', minLength: 1 }, config: { type: 'object' }, limits: limitsSchema },
+};
+
+const validate = createPolicyAjv().compile<TenantFile>({
   type: 'object',
   additionalProperties: false,
   properties: {
+    ...policySchemas,
     defaultLocale: { type: 'string', pattern: '^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$' },
     channels: {
       type: 'object',
       propertyNames: { enum: [...CHANNELS] },
       additionalProperties: {
-        type: 'object',
-        required: ['provider', 'config'],
-        additionalProperties: false,
-        properties: { provider: { type: 'string', minLength: 1 }, config: { type: 'object' } },
+        if: { type: 'array' },
+        // oxlint-disable-next-line unicorn/no-thenable -- a keyword of JSON Schema
+        then: { type: 'array', items: providerEntry, minItems: 1, maxItems: 10 },
+        else: providerEntry,
       },
     },
   },
@@ -36,7 +57,7 @@ export const noTenantFiles: TenantFiles = { read: async () => undefined };
 
 /** Reads `<tenant_id>.yaml`, `.yml` or `.json` from a folder. */
 export function tenantFiles(folder: string, log: Log): TenantFiles {
-  const lastGood = new Map<string, Partial<TenantSettings>>();
+  const lastGood = new Map<string, TenantFile>();
   return {
     read: async (tenantId) => {
       // A tenant id may hold no path separator (see the event schemas), but a token may say anything.

@@ -1,21 +1,37 @@
 import { LRUCache } from 'lru-cache';
 
 import type { Database } from '../database/database.ts';
+import type { DeliveryMode } from '../delivery/mode.ts';
+import { validationFailed } from '../errors.ts';
+import { newId } from '../ids.ts';
 import type { Channel } from '../intake/channel.ts';
-import type { TenantFiles } from './files.ts';
+import type { ProviderEntry, TenantFiles } from './files.ts';
+import {
+  createPolicyAjv,
+  mergePolicies,
+  policySchemas,
+  type ResolvedPolicies,
+  type TenantPolicies,
+} from './policies.ts';
 
 /** One way to send through a channel. `config` may hold `secret://` references. */
-export interface ProviderSettings {
-  provider: string;
-  config: Record<string, unknown>;
+export interface ProviderSettings extends ProviderEntry {
   /** Who decided: an admin of the tenant, or an operator by file or environment. */
   origin: 'database' | 'file' | 'environment';
 }
 
-export interface TenantSettings {
+export interface TenantSettings extends ResolvedPolicies {
   defaultLocale: string;
-  /** The provider in force for each channel; a channel that is not here is not configured. */
-  channels: Partial<Record<Channel, ProviderSettings>>;
+  /** The providers of each channel in failover order; a channel that is not here is not configured. */
+  channels: Partial<Record<Channel, ProviderSettings[]>>;
+  /** Null: the process decides. */
+  deliveryMode: DeliveryMode | null;
+}
+
+/** What an admin may set for the tenant as a whole. What is not named stays as it is; null goes back to the default. */
+export interface SettingsChanges extends TenantPolicies {
+  defaultLocale?: string | null;
+  deliveryMode?: DeliveryMode | null;
 }
 
 export interface TenantSettingsSource {
@@ -23,15 +39,18 @@ export interface TenantSettingsSource {
   load(tenantIds: Iterable<string>): Promise<ReadonlyMap<string, TenantSettings>>;
   /** Forgets what is cached for a tenant, or for all of them. */
   forget(tenantId?: string): void;
-  /** Sets what an admin decides for the tenant as a whole. */
-  save(tenantId: string, changes: Pick<TenantSettings, 'defaultLocale'>, updatedBy: string | null): Promise<void>;
+  /**
+   * Sets what an admin decides for the tenant as a whole, and audits it in the same transaction.
+   * @throws `validation_failed` naming the setting.
+   */
+  save(tenantId: string, changes: SettingsChanges, by: { userId: string | null; traceId?: string }): Promise<void>;
 }
 
 export interface SettingsOptions {
   database: Database;
   files: TenantFiles;
   /** What the environment gives every tenant. */
-  defaults: TenantSettings;
+  defaults: Pick<TenantSettings, 'defaultLocale' | 'channels'>;
   /** Called once a change is committed, so that nobody goes on with what is cached. */
   onChanged: (tenantId: string) => void;
 }
@@ -39,12 +58,23 @@ export interface SettingsOptions {
 const CACHE_MS = 5 * 60_000;
 const CACHE_TENANTS = 5_000;
 
-interface ChannelRow {
-  tenant_id: string;
+interface ChannelRow extends ProviderEntry {
+  tenantId: string;
   channel: Channel;
-  provider: string;
-  config: Record<string, unknown>;
 }
+
+interface SettingsRow {
+  tenantId: string;
+  defaultLocale: string | null;
+  deliveryMode: DeliveryMode | null;
+  policies: TenantPolicies;
+}
+
+const validatePolicies = createPolicyAjv().compile<TenantPolicies>({
+  type: 'object',
+  additionalProperties: false,
+  properties: policySchemas,
+});
 
 export function createTenantSettings({ database, files, defaults, onChanged }: SettingsOptions): TenantSettingsSource {
   const cache = new LRUCache<string, TenantSettings>({ max: CACHE_TENANTS, ttl: CACHE_MS });
@@ -63,21 +93,23 @@ export function createTenantSettings({ database, files, defaults, onChanged }: S
       if (missing.length === 0) return settings;
       const readIn = generation;
 
-      const [{ channels, locales }, fromFiles] = await Promise.all([
+      const [{ channels, rows }, fromFiles] = await Promise.all([
         readDatabase(database, missing),
         Promise.all(missing.map((tenantId) => files.read(tenantId))),
       ]);
       for (const [index, tenantId] of missing.entries()) {
-        const file = fromFiles[index];
+        const { channels: fileChannels = {}, defaultLocale: fileLocale, ...filePolicies } = fromFiles[index] ?? {};
+        const row = rows.get(tenantId);
         const merged: TenantSettings = {
-          defaultLocale: locales.get(tenantId) ?? file?.defaultLocale ?? defaults.defaultLocale,
+          ...mergePolicies(row?.policies, filePolicies),
+          defaultLocale: row?.defaultLocale ?? fileLocale ?? defaults.defaultLocale,
+          deliveryMode: row?.deliveryMode ?? null,
           channels: {
             ...defaults.channels,
-            ...file?.channels,
-            ...Object.fromEntries(
-              channels
-                .filter((row) => row.tenant_id === tenantId)
-                .map(({ channel, provider, config }) => [channel, { provider, config, origin: 'database' as const }]),
+            ...fromOrigin('file', Object.entries(fileChannels) as [Channel, ProviderEntry | ProviderEntry[]][]),
+            ...fromOrigin(
+              'database',
+              Map.groupBy(channels.get(tenantId) ?? [], (channel) => channel.channel),
             ),
           },
         };
@@ -91,13 +123,44 @@ export function createTenantSettings({ database, files, defaults, onChanged }: S
       if (tenantId === undefined) cache.clear();
       else cache.delete(tenantId);
     },
-    save: async (tenantId, { defaultLocale }, updatedBy) => {
+    save: async (tenantId, { defaultLocale, deliveryMode, ...policies }, { userId, traceId }) => {
+      if (!validatePolicies(policies)) {
+        throw validationFailed(
+          (validatePolicies.errors ?? []).map((error) => ({
+            path: error.instancePath.slice(1).replaceAll('/', '.') || 'settings',
+            message: error.message ?? 'is wrong',
+          })),
+        );
+      }
       await database.asTenant(tenantId, (tx) =>
         tx.query(
-          `insert into tenant_settings (tenant_id, default_locale, updated_by) values ($1, $2, $3)
-           on conflict (tenant_id) do update
-             set default_locale = excluded.default_locale, updated_by = excluded.updated_by, updated_at = now()`,
-          [tenantId, defaultLocale, updatedBy],
+          `with old as (select * from tenant_settings where tenant_id = $1),
+           saved as (
+             insert into tenant_settings as settings (tenant_id, default_locale, delivery_mode, policies, updated_by)
+             values ($1, $3, $5, $6, $7)
+             on conflict (tenant_id) do update
+               set default_locale = case when $2 then excluded.default_locale else settings.default_locale end,
+                   delivery_mode = case when $4 then excluded.delivery_mode else settings.delivery_mode end,
+                   policies = settings.policies || excluded.policies, updated_by = excluded.updated_by, updated_at = now()
+             returning default_locale, delivery_mode, policies
+           )
+           insert into audit_event (id, tenant_id, action, actor_id, trace_id, details)
+           select $8, $1, 'notification.config.updated', $7, $9, jsonb_build_object(
+             'old', jsonb_build_object('default_locale', old.default_locale, 'delivery_mode', old.delivery_mode,
+               'policies', old.policies),
+             'new', to_jsonb(saved))
+           from saved left join old on true`,
+          [
+            tenantId,
+            defaultLocale !== undefined,
+            defaultLocale ?? null,
+            deliveryMode !== undefined,
+            deliveryMode ?? null,
+            JSON.stringify(policies),
+            userId,
+            newId(),
+            traceId ?? newId(),
+          ],
         ),
       );
       onChanged(tenantId);
@@ -105,20 +168,42 @@ export function createTenantSettings({ database, files, defaults, onChanged }: S
   };
 }
 
+/** Channels as one source gives them. */
+function fromOrigin(
+  origin: ProviderSettings['origin'],
+  channels: Iterable<[Channel, ProviderEntry | ProviderEntry[]]>,
+): TenantSettings['channels'] {
+  return Object.fromEntries(
+    [...channels].map(([channel, entries]) => [
+      channel,
+      [entries].flat().map(({ provider, config, limits }) => ({
+        provider,
+        config,
+        origin,
+        ...(limits && { limits }),
+      })),
+    ]),
+  );
+}
+
 function readDatabase(
   database: Database,
   tenantIds: string[],
-): Promise<{ channels: ChannelRow[]; locales: Map<string, string | null> }> {
+): Promise<{ channels: Map<string, ChannelRow[]>; rows: Map<string, SettingsRow> }> {
   return database.asWorker(async (tx) => {
     const channels = await tx.query<ChannelRow>(
-      `select tenant_id, channel, provider, config from channel_config
-       where tenant_id = any($1) and is_enabled order by updated_at`,
+      `select tenant_id as "tenantId", channel, provider, config, limits from channel_config
+       where tenant_id = any($1) and is_enabled order by position, updated_at, id`,
       [tenantIds],
     );
-    const settings = await tx.query<{ tenant_id: string; default_locale: string | null }>(
-      'select tenant_id, default_locale from tenant_settings where tenant_id = any($1)',
+    const rows = await tx.query<SettingsRow>(
+      `select tenant_id as "tenantId", default_locale as "defaultLocale", delivery_mode as "deliveryMode", policies
+       from tenant_settings where tenant_id = any($1)`,
       [tenantIds],
     );
-    return { channels, locales: new Map(settings.map((row) => [row.tenant_id, row.default_locale])) };
+    return {
+      channels: Map.groupBy(channels, (row) => row.tenantId),
+      rows: new Map(rows.map((row) => [row.tenantId, row])),
+    };
   });
 }

@@ -1,6 +1,7 @@
 import { defineEntity, p } from '@mikro-orm/core';
 
 import { tenantWall } from '../database/tenant-wall.ts';
+import type { TenantPolicies } from './policies.ts';
 
 /** What a tenant's admins set for the tenant as a whole. Null: the tenant's file or the environment decides. */
 export const TenantSettingsEntity = defineEntity({
@@ -10,8 +11,12 @@ export const TenantSettingsEntity = defineEntity({
     tenantId: p.text().primary(),
     /** BCP 47. */
     defaultLocale: p.text().nullable(),
+    /** `live`, `sandbox` or `hold`; the stricter of it and the process's own is in force. */
+    deliveryMode: p.text().nullable(),
+    policies: p.json<TenantPolicies>().defaultRaw(`'{}'`),
     updatedAt: p.datetime().columnType('timestamptz').defaultRaw('now()'),
     updatedBy: p.text().nullable(),
   },
+  checks: [{ name: 'tenant_settings_delivery_mode', expression: `delivery_mode in ('live', 'sandbox', 'hold')` }],
   ...tenantWall('tenant_settings'),
 });

@@ -183,7 +183,7 @@ describe('the dispatcher', () => {
       'notification.triggered.v2',
       v2({ recipient: { email: 'anna@example.com' }, send_at: '2999-01-01T00:00:00Z' }),
     );
-    await sql(service.databaseUrl, 'update notification_log set attempts = 30, due_at = now() where id = $1', [id]);
+    await sql(service.databaseUrl, 'update notification_log set claims = 30, due_at = now() where id = $1', [id]);
     expect(await ended(id)).toMatchObject({ status: 'failed', error_code: 'attempts_exhausted' });
   });
 

@@ -107,7 +107,7 @@ describe('the settings of a tenant', () => {
     receivers();
     for (const broken of ['channels: [', 'channels:\n  fax: {}\n', 'unknown: true\n']) {
       await writeFile(join(folder, `${tenantId}.yaml`), broken);
-      await service.core.settings.save(tenantId, { defaultLocale: 'vi' }, null);
+      await service.core.settings.save(tenantId, { defaultLocale: 'vi' }, { userId: null });
       await send(tenantId);
       expect(receivers(), broken).toEqual(['file']);
     }
@@ -123,7 +123,7 @@ describe('the settings of a tenant', () => {
          on conflict (tenant_id, channel, provider) do update set config = excluded.config`,
         [tenantId, config],
       );
-      await service.core.settings.save(tenantId, { defaultLocale: 'vi' }, null);
+      await service.core.settings.save(tenantId, { defaultLocale: 'vi' }, { userId: null });
     };
     await configure({ host: '127.0.0.1', password: 'hunter2' });
     const incomplete = await send(tenantId);

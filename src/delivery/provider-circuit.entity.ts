@@ -1,0 +1,19 @@
+import { defineEntity, p } from '@mikro-orm/core';
+
+import { tenantWall } from '../database/tenant-wall.ts';
+
+/** What a dispatcher last found out about a provider of a tenant. Only for people to see: each process decides itself. */
+export const ProviderCircuitEntity = defineEntity({
+  name: 'ProviderCircuitEntity',
+  tableName: 'provider_circuit',
+  properties: {
+    tenantId: p.text().primary(),
+    channel: p.text().primary(),
+    provider: p.text().primary(),
+    state: p.text(),
+    retryAt: p.datetime().columnType('timestamptz').nullable(),
+    changedAt: p.datetime().columnType('timestamptz').defaultRaw('now()'),
+  },
+  checks: [{ name: 'provider_circuit_state', expression: `state in ('closed', 'open', 'half_open')` }],
+  ...tenantWall('provider_circuit'),
+});
