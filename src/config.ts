@@ -1,4 +1,5 @@
 import { accessSync, constants } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 
 import { DELIVERY_MODES, type DeliveryMode } from './delivery/mode.ts';
@@ -51,6 +52,12 @@ export interface Config {
   /** Default SMTP relay: `secret://name` or an `smtp://` URL. */
   smtpProviderSecret?: string;
   deliveryMode: DeliveryMode;
+  /** How long a dispatcher's claim on a row lasts unless it is renewed. Milliseconds. */
+  deliveryLeaseMs: number;
+  /** Hosts, addresses and CIDR ranges that tenants may send through although they are not public. */
+  outboundAllow: string[];
+  /** Threads that compose and send mail; 0: it is done in the main one. */
+  mailThreads: number;
 }
 
 /** Everything that is wrong with the environment, at once. */
@@ -82,6 +89,16 @@ export function readConfig(env: Env): Config {
     return fallback;
   };
   const flag = (name: string): boolean => oneOf(name, ['true', 'false'] as const, 'false') === 'true';
+  const wholeNumber = (
+    name: string,
+    { min, max, fallback }: { min: number; max: number; fallback: number },
+  ): number => {
+    const value = text(name);
+    if (value === undefined) return fallback;
+    if (/^\d{1,9}$/.test(value) && Number(value) >= min && Number(value) <= max) return Number(value);
+    problems.push(`${name} must be a number from ${min} to ${max}`);
+    return fallback;
+  };
   const url = (name: string, value: string, protocols: string[]): URL | undefined => {
     const parsed = URL.parse(value);
     if (parsed && protocols.includes(parsed.protocol)) return parsed;
@@ -105,9 +122,7 @@ export function readConfig(env: Env): Config {
     if (!isDev && !text(name)?.replaceAll(/[\s,]/g, '')) problems.push(`${name} is required outside dev: ${what}`);
   };
 
-  const portText = text('SERVICE_PORT') ?? '8080';
-  const servicePort = /^\d{1,5}$/.test(portText) ? Number(portText) : Number.NaN;
-  if (!(servicePort <= 65_535)) problems.push('SERVICE_PORT must be a number from 0 to 65535');
+  const servicePort = wholeNumber('SERVICE_PORT', { min: 0, max: 65_535, fallback: 8_080 });
 
   const roles = readRoles(text('ROLES'), problems);
 
@@ -118,10 +133,7 @@ export function readConfig(env: Env): Config {
   }
 
   required('REDIS_URL', 'instances wake each other through it');
-  const redisUrls = (text('REDIS_URL') ?? '')
-    .split(',')
-    .map((part) => part.trim())
-    .filter(Boolean);
+  const redisUrls = listOf(text('REDIS_URL'));
   for (const value of redisUrls) url('REDIS_URL', value, ['redis:', 'rediss:']);
 
   if (roles.has('consumer')) required('KAFKA_BROKERS', 'host:port, comma separated');
@@ -140,6 +152,16 @@ export function readConfig(env: Env): Config {
   const smtpProviderSecret = text('SMTP_PROVIDER_SECRET');
   if (smtpProviderSecret !== undefined) url('SMTP_PROVIDER_SECRET', smtpProviderSecret, ['secret:', 'smtp:', 'smtps:']);
 
+  const outboundAllow = listOf(text('OUTBOUND_ALLOW'));
+  if (outboundAllow.some((entry) => !/^[A-Za-z0-9._:-]+(\/\d{1,3})?$/.test(entry))) {
+    problems.push('OUTBOUND_ALLOW may name hosts, addresses and CIDR ranges, comma separated');
+  }
+  const mailThreads = wholeNumber('MAIL_THREADS', {
+    min: 0,
+    max: 64,
+    fallback: Math.max(1, availableParallelism() - 1),
+  });
+
   const config: Config = {
     environment,
     servicePort,
@@ -156,6 +178,9 @@ export function readConfig(env: Env): Config {
       issuer: text('JWT_ISSUER'),
       audience: text('JWT_AUDIENCE'),
     }),
+    deliveryLeaseMs: wholeNumber('DELIVERY_LEASE_MS', { min: 1_000, max: 3_600_000, fallback: 60_000 }),
+    outboundAllow,
+    mailThreads,
     secretsPath: resolve(text('SECRETS_PATH') ?? '/run/secrets'),
     deliveryMode: oneOf('DELIVERY_MODE', DELIVERY_MODES, isDev ? 'sandbox' : 'live'),
     ...definedOnly({
@@ -168,6 +193,14 @@ export function readConfig(env: Env): Config {
   };
   if (problems.length > 0) throw new ConfigError(problems);
   return config;
+}
+
+/** Comma separated; empty where there is nothing. */
+function listOf(value: string | undefined): string[] {
+  return (value ?? '')
+    .split(',')
+    .map((part) => part.trim())
+    .filter(Boolean);
 }
 
 function readRoles(value: string | undefined, problems: string[]): ReadonlySet<Role> {
@@ -184,10 +217,7 @@ function readKafka(
   readable: (name: string) => string | undefined,
   problems: string[],
 ): KafkaConfig | undefined {
-  const brokers = (text('KAFKA_BROKERS') ?? '')
-    .split(',')
-    .map((broker) => broker.trim())
-    .filter(Boolean);
+  const brokers = listOf(text('KAFKA_BROKERS'));
   if (brokers.some((broker) => !/^[^\s:]+:\d{1,5}$|^\[[0-9a-f:]+\]:\d{1,5}$/i.test(broker))) {
     problems.push('KAFKA_BROKERS must be host:port, comma separated');
   }

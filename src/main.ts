@@ -123,7 +123,9 @@ export async function startService(config: Config, options: ServiceOptions = {})
     log,
   };
   if (config.roles.has('dispatcher')) {
-    const providers = createProviders({ readSecret: secretReader(config.secretsPath), outboundAllow: [] });
+    const { outboundAllow, mailThreads, deliveryLeaseMs } = config;
+    const readSecret = secretReader(config.secretsPath);
+    const providers = createProviders({ readSecret, outboundAllow, mailThreads });
     parts.defer(() => providers.close());
     const dispatcher = startDispatcher({
       ...planning,
@@ -132,6 +134,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
       providers,
       sandbox: sandboxProvider(database),
       lanes,
+      leaseMs: deliveryLeaseMs,
     });
     parts.defer(() => dispatcher.close());
   }

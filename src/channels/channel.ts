@@ -2,6 +2,7 @@ import type { Channel } from '../intake/channel.ts';
 import type { Priority } from '../intake/command.ts';
 import type { RenderedMessage } from '../templates/template.ts';
 import type { ReadSecret } from '../tenants/secrets.ts';
+import type { HttpClient } from './http-client.ts';
 
 /** One message, ready to be handed to a provider. */
 export interface OutboundMessage {
@@ -78,6 +79,10 @@ export interface ProviderContext {
   readSecret: ReadSecret;
   /** Hosts, addresses and CIDR ranges that any tenant may name although they are not public. */
   outboundAllow: readonly string[];
+  /** Threads that compose and send mail; 0: it is done in this one. */
+  mailThreads: number;
+  /** Shared by all providers that speak HTTP. */
+  http: HttpClient;
 }
 
 export type CreateProvider = (context: ProviderContext) => Provider;

@@ -1,21 +1,37 @@
 import type { Channel } from '../intake/channel.ts';
 import type { CreateProvider, Provider, ProviderContext } from './channel.ts';
 import { smtpProvider } from './email-smtp.ts';
+import { createHttpClient } from './http-client.ts';
+import { fcmProvider } from './push-fcm.ts';
+import { webPushProvider } from './push-webpush.ts';
+import { smsHttpProvider } from './sms-http.ts';
+import { twilioProvider } from './sms-twilio.ts';
+import { webhookProvider } from './webhook.ts';
+import { znsProvider } from './zalo-zns.ts';
 
-/** THE list of providers. A new one is a file and a line. */
-const PROVIDERS: CreateProvider[] = [smtpProvider];
+/** THE list of providers. A new one is a file and a line. What is `in_app` needs none: see `in-app.ts`. */
+const PROVIDERS: CreateProvider[] = [
+  smtpProvider,
+  twilioProvider,
+  smsHttpProvider,
+  fcmProvider,
+  webPushProvider,
+  webhookProvider,
+  znsProvider,
+];
 
 export interface Providers {
   find(channel: Channel, name: string): Provider | undefined;
   close(): Promise<void>;
 }
 
-export function createProviders(context: ProviderContext): Providers {
-  const providers = PROVIDERS.map((create) => create(context));
+export function createProviders(context: Omit<ProviderContext, 'http'>): Providers {
+  const http = createHttpClient(context.outboundAllow);
+  const providers = PROVIDERS.map((create) => create({ ...context, http }));
   return {
     find: (channel, name) => providers.find((provider) => provider.channel === channel && provider.name === name),
     close: async () => {
-      await Promise.all(providers.map((provider) => provider.close()));
+      await Promise.all([http, ...providers].map((part) => part.close()));
     },
   };
 }

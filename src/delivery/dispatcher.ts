@@ -1,4 +1,5 @@
 import type { Provider } from '../channels/channel.ts';
+import { IN_APP } from '../channels/in-app.ts';
 import type { Providers } from '../channels/registry.ts';
 import type { Database } from '../database/database.ts';
 import { type Bus, topics } from '../live/bus.ts';
@@ -181,10 +182,10 @@ function settlementOf(row: PlannedLog['log'], plan: Exclude<Plan, { kind: 'send'
   return {
     log: row,
     status: step > 0 ? 'sent_fallback' : 'sent',
-    channel: 'in_app',
+    channel: IN_APP.channel,
     template,
     // Written in the transaction that settles the row, so it cannot be in doubt.
-    attempt: { number: row.attempts + 1, provider: 'inbox', outcome: 'ok', durationMs: 0 },
+    attempt: { number: row.attempts + 1, provider: IN_APP.name, outcome: 'ok', durationMs: 0 },
     inbox: { logId, leaseToken, tenantId, audience, content, category, isOptional },
   };
 }

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 
 import type { OutboundMessage } from '../channels/channel.ts';
+import { inboxContent } from '../channels/in-app.ts';
 import type { Channel } from '../intake/channel.ts';
 import { type Audience, type Content, PRIORITIES } from '../intake/command.ts';
 import { addressFor } from '../intake/recipient.ts';
@@ -193,7 +194,7 @@ function lookAt(
     throw error;
   }
   if (channel === 'in_app') {
-    const inbox = { type: log.eventCode, title: content.subject ?? '', body: content.text, ...actor(log) };
+    const inbox = inboxContent(content, log.eventCode, log.triggerBy);
     const audience: Audience = { scope: 'users', userIds: [address] };
     return { plan: { kind: 'inbox', audience, content: inbox, category, isOptional: false, template }, template };
   }
@@ -283,8 +284,6 @@ function idempotencyKey(log: ClaimedLog, channel: Channel): string {
   const tenant = createHash('sha256').update(log.tenantId).digest('hex').slice(0, 16);
   return `${log.eventId}.${channel}.${tenant}`;
 }
-
-const actor = (log: ClaimedLog): { actorId?: string } => (log.triggerBy === null ? {} : { actorId: log.triggerBy });
 
 function end(
   status: EndStatus,

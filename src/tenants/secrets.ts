@@ -22,14 +22,11 @@ export function secretReader(folder: string): ReadSecret {
 export const isSecretReference = (value: unknown): value is string =>
   typeof value === 'string' && value.startsWith('secret://');
 
-/** Replaces every `secret://name` in a configuration by the secret itself. */
-export async function resolveSecrets(
-  config: Record<string, unknown>,
-  read: ReadSecret,
-): Promise<Record<string, unknown>> {
-  const entries = Object.entries(config).map(async ([key, value]): Promise<[string, unknown]> => [
-    key,
-    isSecretReference(value) ? await read(value) : value,
-  ]);
-  return Object.fromEntries(await Promise.all(entries));
+/** Replaces every `secret://name` in a configuration, however deep, by the secret itself. */
+export async function resolveSecrets<Value>(value: Value, read: ReadSecret): Promise<Value> {
+  if (isSecretReference(value)) return (await read(value)) as Value;
+  if (Array.isArray(value)) return (await Promise.all(value.map((item) => resolveSecrets(item, read)))) as Value;
+  if (typeof value !== 'object' || value === null) return value;
+  const entries = Object.entries(value).map(async ([key, item]) => [key, await resolveSecrets(item, read)]);
+  return Object.fromEntries(await Promise.all(entries)) as Value;
 }

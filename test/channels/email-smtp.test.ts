@@ -1,21 +1,23 @@
+import { generateKeyPairSync } from 'node:crypto';
+
+import fc from 'fast-check';
+import { authenticate } from 'mailauth';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import type { OutboundMessage } from '../../src/channels/channel.ts';
+import type { Provider } from '../../src/channels/channel.ts';
+
 import { smtpProvider } from '../../src/channels/email-smtp.ts';
 import { eventually } from '../support/eventually.ts';
-import { type SmtpSink, startSmtpSink } from '../support/smtp-sink.ts';
+import { smtpError, type SmtpSink, startSmtpSink } from '../support/smtp-sink.ts';
+import { outboundMessage, providerContext } from './messages.ts';
 
-const message = (number: number): OutboundMessage => ({
-  tenantId: 't',
-  logId: `log-${number}`,
-  eventId: `event-${number}`,
-  channel: 'email',
-  address: `person-${number}@example.com`,
-  content: { subject: 'x', text: 'x', html: null },
-  eventCode: 'x',
-  idempotencyKey: `key-${number}`,
-  priority: 'normal',
-  createdAt: new Date(),
+const message = (number: number) =>
+  outboundMessage('email', `person-${number}@example.com`, { idempotencyKey: `key-${number}` });
+
+const dkimKey = generateKeyPairSync('rsa', {
+  modulusLength: 2048,
+  privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
+  publicKeyEncoding: { type: 'spki', format: 'pem' },
 });
 
 describe('a slow relay', () => {
@@ -26,7 +28,7 @@ describe('a slow relay', () => {
   afterEach(() => sink.close());
 
   it('is given no more than it has connections for, and what waits neither runs out of time nor is sent twice', async () => {
-    const provider = smtpProvider({ readSecret: async () => '', outboundAllow: [] });
+    const provider = smtpProvider(providerContext());
     const config = { host: '127.0.0.1', port: sink.port, from: 'a@example.com', maxConnections: 2 };
     const release = Promise.withResolvers<void>();
     let inHand = 0;
@@ -40,8 +42,8 @@ describe('a slow relay', () => {
     await eventually(() => inHand === 2, 'two mails in hand');
     // These two were handed over and not answered in time; the others have not even begun.
     expect(await Promise.all(sends.slice(0, 2))).toMatchObject([
-      { outcome: 'transient', errorCode: 'smtp_etimedout' },
-      { outcome: 'transient', errorCode: 'smtp_etimedout' },
+      { outcome: 'unknown', errorCode: 'smtp_etimedout' },
+      { outcome: 'unknown', errorCode: 'smtp_etimedout' },
     ]);
     expect(inHand).toBe(2);
     release.resolve();
@@ -50,5 +52,136 @@ describe('a slow relay', () => {
       [1, 2, 3, 4, 5, 6].map((number) => `<key-${number}@example.com>`),
     );
     await provider.close();
+  });
+});
+
+describe.each([
+  ['in this thread', 0],
+  ['in threads of its own', 2],
+])('mail that is composed and sent %s', (_where, mailThreads) => {
+  let sink: SmtpSink;
+  let provider: Provider;
+  beforeEach(async () => {
+    sink = await startSmtpSink();
+    provider = smtpProvider(providerContext({ mailThreads, readSecret: async () => dkimKey.privateKey }));
+  });
+  afterEach(async () => {
+    await provider.close();
+    await sink.close();
+  });
+  const config = () => ({ host: '127.0.0.1', port: sink.port, from: 'VAS <no-reply@vas.example>' });
+  const limits = { timeoutMs: 5_000, isTrusted: false };
+
+  it('goes out with its idempotency key as Message-ID', async () => {
+    const result = await provider.send(message(1), config(), limits);
+    expect(result).toEqual({ outcome: 'ok', providerMessageId: '<key-1@vas.example>' });
+    expect(sink.mails[0]?.mail).toMatchObject({ messageId: '<key-1@vas.example>', subject: 'Chào mừng' });
+  });
+
+  it('is signed, its one-click unsubscribe link included', async () => {
+    const dkim = { domainName: 'vas.example', keySelector: 'notif', privateKey: 'secret://dkim' };
+    const unsubscribeUrl = 'https://notif.vas.example/unsubscribe/token';
+    await provider.send({ ...message(1), unsubscribeUrl }, { ...config(), dkim }, limits);
+    const raw = sink.mails[0]?.raw ?? '';
+    const { dkim: checked } = await authenticate(raw, {
+      trustReceived: false,
+      resolver: async (name: string, type: string) => {
+        if (type !== 'TXT' || name !== 'notif._domainkey.vas.example')
+          throw Object.assign(new Error(), { code: 'ENOTFOUND' });
+        return [[`v=DKIM1; k=rsa; p=${dkimKey.publicKey.replaceAll(/-----[^-]+-----|\s/g, '')}`]];
+      },
+    });
+    expect(checked.results).toMatchObject([{ status: { result: 'pass' }, signingDomain: 'vas.example' }]);
+    const signed = /^DKIM-Signature:.*?\bh=([^;]+);/ims.exec(raw)?.[1]?.replaceAll(/\s/g, '').toLowerCase().split(':');
+    expect(signed).toContain('list-unsubscribe');
+    expect(signed).toContain('list-unsubscribe-post');
+    expect(raw).toContain(`List-Unsubscribe: <${unsubscribeUrl}>`);
+    expect(raw).toContain('List-Unsubscribe-Post: List-Unsubscribe=One-Click');
+  });
+
+  it('tells a refusal of the recipient from one of the sender', async () => {
+    sink.onRecipient = () => {
+      throw smtpError(550, '5.1.1 no such user');
+    };
+    expect(await provider.send(message(1), config(), limits)).toMatchObject({
+      outcome: 'permanent',
+      blames: 'recipient',
+      suppress: 'hard_bounce',
+    });
+  });
+
+  it('is in doubt once the relay has it and does not answer, and not before', async () => {
+    const release = Promise.withResolvers<void>();
+    sink.onMail = () => release.promise;
+    expect(await provider.send(message(1), config(), { ...limits, timeoutMs: 400 })).toMatchObject({
+      outcome: 'unknown',
+    });
+    sink.onRecipient = () => release.promise;
+    const other = { ...config(), maxConnections: 1 };
+    expect(await provider.send(message(2), other, { ...limits, timeoutMs: 400 })).toMatchObject({
+      outcome: 'transient',
+    });
+    release.resolve();
+  });
+
+  it('knows that nothing was handed to a relay that is not there', async () => {
+    const away = { ...config(), port: 1 };
+    expect(await provider.send(message(1), away, limits)).toMatchObject({ outcome: 'transient', blames: 'provider' });
+  });
+
+  it('reaches no private network unless it is allowed', async () => {
+    await provider.close();
+    provider = smtpProvider(providerContext({ mailThreads, outboundAllow: [] }));
+    for (const host of ['127.0.0.1', 'localhost', '0x7f.1']) {
+      expect(await provider.send(message(1), { ...config(), host }, limits)).toMatchObject({
+        outcome: 'permanent',
+        errorCode: 'outbound_forbidden',
+      });
+    }
+    expect(sink.connections).toBe(0);
+    expect(await provider.send(message(1), config(), { ...limits, isTrusted: true })).toMatchObject({ outcome: 'ok' });
+  });
+
+  it('keeps the connections of each tenant apart', async () => {
+    await provider.send({ ...message(1), tenantId: 'one' }, config(), limits);
+    await provider.send({ ...message(2), tenantId: 'one' }, config(), limits);
+    await provider.send({ ...message(3), tenantId: 'two' }, config(), limits);
+    expect(sink.connections).toBe(2);
+  });
+
+  it('has one recipient and one of each header, whatever the values are', async () => {
+    const hostile = fc
+      .string({ unit: 'binary', minLength: 1, maxLength: 60 })
+      .map((text) => `a\r\nBcc: evil@x.test\n${text}`);
+    await fc.assert(
+      fc.asyncProperty(hostile, async (subject) => {
+        sink.mails.length = 0;
+        const content = { subject, text: subject, html: null };
+        await provider.send({ ...message(1), content, unsubscribeUrl: 'https://x.test/u' }, config(), limits);
+        const [received] = sink.mails;
+        expect(received?.envelope.to).toEqual(['person-1@example.com']);
+        expect(received?.mail.bcc).toBeUndefined();
+        expect(received?.mail.headerLines.filter(({ key }) => key === 'subject')).toHaveLength(1);
+      }),
+      { numRuns: 20 },
+    );
+  });
+});
+
+describe('a thread that dies', () => {
+  it('leaves its mails in doubt and is replaced', async () => {
+    const sink = await startSmtpSink();
+    const provider = smtpProvider(providerContext({ mailThreads: 1 }));
+    // A value that cannot be handed to a thread, or kills it there, must not end the service.
+    const config = { host: '127.0.0.1', port: sink.port, from: 'a@example.com' };
+    expect(await provider.send(message(1), config, { timeoutMs: 5_000, isTrusted: true })).toMatchObject({
+      outcome: 'ok',
+    });
+    await provider.close();
+    expect(await provider.send(message(2), config, { timeoutMs: 5_000, isTrusted: true })).toMatchObject({
+      outcome: 'unknown',
+      errorCode: 'mail_thread_lost',
+    });
+    await sink.close();
   });
 });

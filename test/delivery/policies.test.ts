@@ -1,7 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
-import { classifySmtpError } from '../../src/channels/smtp-errors.ts';
 import { maskAddress } from '../../src/delivery/mask.ts';
 import { backoff } from '../../src/delivery/retry.ts';
 import { isTerminal, LOG_STATUSES } from '../../src/delivery/status.ts';
@@ -30,30 +29,6 @@ describe('the backoff', () => {
   it('asks a provider that named a time not earlier than that', () => {
     expect(backoff(policy, 1, 0.5, 30_000)).toBe(30_000);
     expect(backoff(policy, 4, 0.9, 10)).toBe(5_400);
-  });
-});
-
-describe('SMTP failures', () => {
-  it.each([
-    [{ responseCode: 421, response: '421 4.3.2 shutting down' }, 'transient', 'smtp_421'],
-    [{ responseCode: 451, response: '451 try later' }, 'transient', 'smtp_451'],
-    [{ responseCode: 550, response: '550 5.1.1 no such user' }, 'permanent', 'smtp_550'],
-    [{ code: 'EAUTH', responseCode: 535, response: '535 5.7.8 bad credentials' }, 'permanent', 'smtp_535'],
-    [{ code: 'EAUTH' }, 'permanent', 'smtp_eauth'],
-    [{ code: 'EENVELOPE' }, 'permanent', 'smtp_eenvelope'],
-    [{ code: 'ECONNECTION' }, 'transient', 'smtp_econnection'],
-    [{ code: 'ECONNREFUSED' }, 'transient', 'smtp_econnrefused'],
-    [{ code: 'EDNS' }, 'transient', 'smtp_edns'],
-    [{ code: 'ETIMEDOUT' }, 'transient', 'smtp_etimedout'],
-    [{ code: 'ETLS' }, 'transient', 'smtp_etls'],
-    [{}, 'transient', 'smtp_unknown'],
-  ])('%j is %s', (error, outcome, errorCode) => {
-    expect(classifySmtpError(Object.assign(new Error('x'), error))).toMatchObject({ outcome, errorCode });
-  });
-
-  it('pass on the codes and not the words, which may repeat the recipient', () => {
-    const { errorMessage } = classifySmtpError({ responseCode: 550, response: '550 5.1.1 <anna@example.com> unknown' });
-    expect(errorMessage).toBe('The SMTP relay answered 550 5.1.1.');
   });
 });
 

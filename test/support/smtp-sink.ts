@@ -57,6 +57,8 @@ export async function startSmtpSink(): Promise<SmtpSink> {
       })((error) => done(error));
     },
   });
+  // A client that is gone before its answer.
+  server.on('error', () => {});
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   sink.port = (server.server.address() as AddressInfo).port;
   return sink;

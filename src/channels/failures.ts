@@ -1,0 +1,205 @@
+import type { SendFailure } from './channel.ts';
+
+/** What a failure means, apart from its words. */
+export type FailureClass = Pick<SendFailure, 'outcome' | 'blames' | 'suppress'>;
+
+const busy: FailureClass = { outcome: 'transient', blames: 'provider' };
+const refused: FailureClass = { outcome: 'permanent', blames: 'provider' };
+const badMessage: FailureClass = { outcome: 'permanent', blames: 'message' };
+const badRecipient: FailureClass = { outcome: 'permanent', blames: 'recipient' };
+const noSuchRecipient: FailureClass = { ...badRecipient, suppress: 'hard_bounce' };
+/** It was handed over and nobody said what became of it. */
+const inDoubt: FailureClass = { outcome: 'unknown', blames: 'provider' };
+
+/**
+ * THE table of what may pass and what never will: codes of SMTP (RFC 5321, and the enhanced ones of RFC 3463), of HTTP
+ * (RFC 9110) and of sockets. The most particular code counts.
+ */
+export const FAILURES = {
+  smtpEnhanced: {
+    '4.2.1': { outcome: 'transient', blames: 'recipient' },
+    '4.2.2': { outcome: 'transient', blames: 'recipient' },
+    '4.7.1': { outcome: 'transient', blames: 'recipient' },
+    '5.1.0': badRecipient,
+    '5.1.1': noSuchRecipient,
+    '5.1.2': noSuchRecipient,
+    '5.1.3': noSuchRecipient,
+    '5.1.6': noSuchRecipient,
+    '5.1.7': refused,
+    '5.1.8': refused,
+    '5.1.10': noSuchRecipient,
+    '5.2.1': noSuchRecipient,
+    '5.2.2': badRecipient,
+    '5.2.3': badMessage,
+    '5.3.4': badMessage,
+    '5.4.1': badRecipient,
+    '5.5.4': badMessage,
+    '5.6.0': badMessage,
+    '5.7.0': refused,
+    '5.7.1': refused,
+    '5.7.8': refused,
+    '5.7.26': refused,
+  },
+  smtp: {
+    421: busy,
+    450: { outcome: 'transient', blames: 'recipient' },
+    451: { outcome: 'transient', blames: 'recipient' },
+    452: busy,
+    454: busy,
+    500: badMessage,
+    501: badMessage,
+    502: refused,
+    503: refused,
+    504: refused,
+    521: refused,
+    530: refused,
+    534: refused,
+    535: refused,
+    538: refused,
+    550: badRecipient,
+    551: badRecipient,
+    552: badRecipient,
+    553: badRecipient,
+    554: badMessage,
+    555: badMessage,
+    556: noSuchRecipient,
+  },
+  http: {
+    400: badMessage,
+    401: refused,
+    402: refused,
+    403: refused,
+    404: refused,
+    405: refused,
+    406: refused,
+    407: refused,
+    408: busy,
+    409: badMessage,
+    410: refused,
+    411: refused,
+    413: badMessage,
+    414: badMessage,
+    415: badMessage,
+    422: badMessage,
+    423: busy,
+    425: busy,
+    429: busy,
+    431: badMessage,
+    501: refused,
+    505: refused,
+  },
+  socket: {
+    // Nothing was handed over.
+    EFORBIDDEN: refused,
+    EAI_AGAIN: busy,
+    ECONNREFUSED: busy,
+    EDNS: busy,
+    EHOSTUNREACH: busy,
+    ENETUNREACH: busy,
+    ENOTFOUND: busy,
+    ETLS: busy,
+    EPROTOCOL: busy,
+    EMAXLIMIT: busy,
+    UND_ERR_CONNECT_TIMEOUT: busy,
+    CERT_HAS_EXPIRED: busy,
+    DEPTH_ZERO_SELF_SIGNED_CERT: busy,
+    ERR_TLS_CERT_ALTNAME_INVALID: busy,
+    SELF_SIGNED_CERT_IN_CHAIN: busy,
+    UNABLE_TO_VERIFY_LEAF_SIGNATURE: busy,
+    EAUTH: refused,
+    ENOAUTH: refused,
+    EENVELOPE: badMessage,
+    EMESSAGE: badMessage,
+    // The request was on its way.
+    ECONNRESET: inDoubt,
+    EPIPE: inDoubt,
+    ETIMEDOUT: inDoubt,
+    UND_ERR_ABORTED: inDoubt,
+    UND_ERR_BODY_TIMEOUT: inDoubt,
+    UND_ERR_HEADERS_TIMEOUT: inDoubt,
+    UND_ERR_RES_EXCEEDED_MAX_SIZE: inDoubt,
+    UND_ERR_SOCKET: inDoubt,
+  },
+} as const satisfies Record<string, Record<string, FailureClass>>;
+
+const find = (table: Record<string, FailureClass>, code: string | number | undefined): FailureClass | undefined =>
+  code === undefined ? undefined : table[code];
+
+/**
+ * What an SMTP relay's refusal, or the loss of its connection, means. The relay's own words are not passed on, since
+ * relays like to repeat the recipient in them; its codes say the same.
+ *
+ * @param isHandedOver whether the message itself had begun to go out.
+ */
+export function classifySmtpError(error: unknown, isHandedOver: boolean): SendFailure {
+  const { code, responseCode, response } = error as { code?: string; responseCode?: number; response?: string };
+  if (responseCode !== undefined && responseCode >= 400) {
+    const enhanced = /^\d{3}[ -]([245]\.\d{1,3}\.\d{1,3})\b/.exec(response ?? '')?.[1];
+    const said = enhanced === undefined ? String(responseCode) : `${responseCode} ${enhanced}`;
+    return {
+      ...(find(FAILURES.smtpEnhanced, enhanced) ??
+        find(FAILURES.smtp, responseCode) ??
+        (responseCode >= 500 ? badMessage : busy)),
+      errorCode: `smtp_${responseCode}`,
+      errorMessage: `The SMTP relay answered ${said}.`,
+    };
+  }
+  const reason = code ?? 'unknown';
+  const known = find(FAILURES.socket, code) ?? busy;
+  // A connection that is lost before the message went out has taken nothing with it.
+  const lost = known.outcome === 'unknown' || known.outcome === 'transient' ? (isHandedOver ? inDoubt : busy) : known;
+  return {
+    ...lost,
+    errorCode: code === 'EFORBIDDEN' ? 'outbound_forbidden' : `smtp_${reason.toLowerCase()}`,
+    errorMessage:
+      code === 'EFORBIDDEN'
+        ? 'The SMTP relay is in a network that may not be reached.'
+        : `The SMTP relay could not be used (${reason}).`,
+  };
+}
+
+/** What an HTTP status other than success means, where the provider's own documents say nothing more particular. */
+export function classifyHttpStatus(status: number, retryAfter: string | undefined, now = Date.now()): SendFailure {
+  const known = find(FAILURES.http, status) ?? (status >= 500 ? busy : status >= 400 ? badMessage : refused);
+  const retryAfterMs = known.outcome === 'transient' ? parseRetryAfter(retryAfter, now) : undefined;
+  return {
+    ...known,
+    errorCode: `http_${status}`,
+    errorMessage:
+      status >= 300 && status < 400
+        ? `The provider answered with a redirect (${status}), and none is followed.`
+        : `The provider answered ${status}.`,
+    ...(retryAfterMs !== undefined && { retryAfterMs }),
+  };
+}
+
+/** What it means that no HTTP answer came. */
+export function classifyHttpError(error: unknown): SendFailure {
+  const code = codeOf(error);
+  if (code === 'EFORBIDDEN') {
+    const errorMessage = 'The provider is in a network that may not be reached.';
+    return { ...refused, errorCode: 'outbound_forbidden', errorMessage };
+  }
+  return {
+    ...(find(FAILURES.socket, code) ?? inDoubt),
+    errorCode: `http_${(code ?? 'unknown').toLowerCase()}`,
+    errorMessage: `No answer came from the provider (${code ?? 'unknown'}).`,
+  };
+}
+
+/** The code of an error, or of one of those that it sums up. */
+function codeOf(error: unknown): string | undefined {
+  if (error instanceof Error && error.name === 'TimeoutError') return 'ETIMEDOUT';
+  const { code, cause } = error as { code?: unknown; cause?: unknown };
+  if (typeof code === 'string') return code;
+  const first = error instanceof AggregateError ? (error.errors[0] as unknown) : cause;
+  return first === undefined || first === null ? undefined : codeOf(first);
+}
+
+/** `Retry-After` in seconds or as an HTTP date. @returns milliseconds, undefined where it says nothing usable. */
+export function parseRetryAfter(value: string | undefined, now: number): number | undefined {
+  if (value === undefined) return undefined;
+  if (/^\d{1,9}$/.test(value.trim())) return Number(value) * 1_000;
+  const date = /[A-Za-z]/.test(value) ? Date.parse(value) : Number.NaN;
+  return Number.isNaN(date) ? undefined : Math.max(0, date - now);
+}

@@ -1,0 +1,93 @@
+import { Worker } from 'node:worker_threads';
+
+import type { SendResult } from './channel.ts';
+import type { Mail, SmtpClient, SmtpRelay } from './smtp-client.ts';
+
+/** What a thread is asked, and what it answers. */
+export interface MailJob {
+  id: number;
+  relay: SmtpRelay;
+  mail: Mail;
+  timeoutMs: number;
+}
+
+export interface MailAnswer {
+  id: number;
+  result: SendResult;
+}
+
+export interface MailThreadsOptions {
+  threads: number;
+  outboundAllow: readonly string[];
+}
+
+interface Thread {
+  worker: Worker;
+  waiting: Map<number, (result: SendResult) => void>;
+}
+
+/** Beside compiled code lies compiled code; Node.js strips the types of what is not. */
+const WORKER = new URL(import.meta.url.endsWith('.ts') ? './mail-worker.ts' : './mail-worker.js', import.meta.url);
+
+/** The thread died with the mail in hand: whether the relay has it nobody knows. */
+const LOST: SendResult = {
+  outcome: 'unknown',
+  blames: 'provider',
+  errorCode: 'mail_thread_lost',
+  errorMessage: 'The thread that sent the mail ended unexpectedly.',
+};
+
+/**
+ * An SMTP client whose work is done in other threads. A relay stays with one thread, so that its bound on connections
+ * holds. A thread that dies is replaced.
+ */
+export function mailThreads({ threads, outboundAllow }: MailThreadsOptions): SmtpClient {
+  let isClosing = false;
+  let lastId = 0;
+  const slots: (Thread | undefined)[] = Array.from({ length: threads }, () => undefined);
+
+  const threadAt = (slot: number): Thread => {
+    const known = slots[slot];
+    if (known) return known;
+    const thread: Thread = { worker: new Worker(WORKER, { workerData: { outboundAllow } }), waiting: new Map() };
+    thread.worker.on('message', ({ id, result }: MailAnswer) => {
+      thread.waiting.get(id)?.(result);
+      thread.waiting.delete(id);
+    });
+    const lost = (): void => {
+      if (slots[slot] === thread) slots[slot] = undefined;
+      for (const answer of thread.waiting.values()) answer(LOST);
+      thread.waiting.clear();
+    };
+    thread.worker.on('error', lost);
+    thread.worker.on('exit', lost);
+    thread.worker.unref();
+    slots[slot] = thread;
+    return thread;
+  };
+
+  return {
+    send: (relay, mail, timeoutMs) =>
+      new Promise((resolve) => {
+        if (isClosing) return resolve(LOST);
+        const { worker, waiting } = threadAt(slotOf(relay, threads));
+        const job: MailJob = { id: (lastId += 1), relay, mail, timeoutMs };
+        waiting.set(job.id, resolve);
+        // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window
+        worker.postMessage(job);
+      }),
+    close: async () => {
+      isClosing = true;
+      await Promise.all(slots.map((thread) => thread?.worker.terminate()));
+    },
+  };
+}
+
+/** The same relay always comes to the same thread (FNV-1a over whose and where it is). */
+function slotOf({ tenantId, host, port, user }: SmtpRelay, threads: number): number {
+  let hash = 0x811c9dc5;
+  for (const character of `${tenantId}\n${user ?? ''}@${host}:${port}`) {
+    hash = Math.imul(hash ^ (character.codePointAt(0) as number), 0x01000193);
+  }
+  return (hash >>> 0) % threads;
+}

@@ -1,0 +1,138 @@
+import type { CreateProvider, OutboundMessage, SendResult } from './channel.ts';
+import { failureOf, type HttpReply, isFailure, isSuccess, jsonOf, malformedReply } from './http-client.ts';
+import { configReader } from './provider-config.ts';
+
+/** Any SMS gateway with an HTTP API: how a message is put into a request, and what its replies mean. */
+export interface SmsHttpConfig {
+  url: string;
+  method?: 'POST' | 'PUT' | 'GET';
+  headers?: Record<string, string>;
+  /** `{to}`, `{text}`, `{from}` and `{key}` (the idempotency key) stand for the message's values. */
+  body?: Record<string, unknown>;
+  /** How the body is written. Default: `json`. `query`: as parameters of the URL. */
+  encoding?: 'json' | 'form' | 'query';
+  from?: string;
+  /** Where the gateway takes the idempotency key as a header. */
+  idempotencyHeader?: string;
+  /** JSON Pointer (RFC 6901) to the gateway's own code; absent: the HTTP status says it all. */
+  codePointer?: string;
+  successCodes?: (string | number)[];
+  transientCodes?: (string | number)[];
+  badRecipientCodes?: (string | number)[];
+  /** JSON Pointer to the gateway's id of the message. */
+  messageIdPointer?: string;
+}
+
+const codes = { type: 'array', maxItems: 100, items: { type: ['string', 'number'] } };
+const pointer = { type: 'string', pattern: '^(/[^/]*)*$' };
+const header = "^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$";
+
+const configSchema = {
+  type: 'object',
+  required: ['url'],
+  additionalProperties: false,
+  properties: {
+    url: { type: 'string', pattern: '^https?://' },
+    method: { enum: ['POST', 'PUT', 'GET'] },
+    headers: {
+      type: 'object',
+      propertyNames: { pattern: header },
+      additionalProperties: { type: 'string', pattern: '^[\\t\\x20-\\x7e]*$' },
+    },
+    body: { type: 'object' },
+    encoding: { enum: ['json', 'form', 'query'] },
+    from: { type: 'string' },
+    idempotencyHeader: { type: 'string', pattern: header },
+    codePointer: pointer,
+    successCodes: codes,
+    transientCodes: codes,
+    badRecipientCodes: codes,
+    messageIdPointer: pointer,
+  },
+};
+
+const DEFAULT_BODY = { to: '{to}', text: '{text}', from: '{from}' };
+
+/** SMS through any HTTP gateway, by a mapping in its configuration. */
+export const smsHttpProvider: CreateProvider = ({ readSecret, http }) => {
+  const configs = configReader<SmsHttpConfig>('SMS gateway', configSchema, readSecret);
+  return {
+    channel: 'sms',
+    name: 'http',
+    configSchema,
+    send: async (message, rawConfig, limits) => {
+      const config = await configs.read(rawConfig);
+      if ('outcome' in config) return config;
+      const { url, ...request } = requestOf(message, config);
+      const reply = await http.send(url, request, limits);
+      return isFailure(reply) ? reply : resultOf(reply, config);
+    },
+    close: async () => {},
+  };
+};
+
+function requestOf(message: OutboundMessage, config: SmsHttpConfig) {
+  const { method = 'POST', headers = {}, body = DEFAULT_BODY, encoding = 'json', from = '' } = config;
+  const values = { to: message.address, text: message.content.text, from, key: message.idempotencyKey };
+  const filled = fill(body, values) as Record<string, unknown>;
+  const url = new URL(config.url);
+  if (encoding === 'query')
+    for (const [name, value] of Object.entries(filled)) url.searchParams.set(name, textOf(value));
+  const sent = {
+    ...headers,
+    ...(config.idempotencyHeader && { [config.idempotencyHeader]: message.idempotencyKey }),
+    ...(encoding !== 'query' && {
+      'content-type': encoding === 'json' ? 'application/json' : 'application/x-www-form-urlencoded',
+    }),
+  };
+  const form = (): string =>
+    new URLSearchParams(
+      Object.entries(filled).map(([name, value]): [string, string] => [name, textOf(value)]),
+    ).toString();
+  return {
+    url: url.href,
+    method,
+    headers: sent,
+    ...(encoding !== 'query' && { body: encoding === 'json' ? JSON.stringify(filled) : form() }),
+  };
+}
+
+const textOf = (value: unknown): string => (typeof value === 'string' ? value : JSON.stringify(value));
+
+/** Puts values in the place of `{names}`. In one pass, so that no value is read as a name. */
+function fill(template: unknown, values: Record<string, string>): unknown {
+  if (typeof template === 'string')
+    return template.replaceAll(/\{(to|text|from|key)\}/g, (_all, name: string) => values[name] ?? '');
+  if (Array.isArray(template)) return template.map((item) => fill(item, values));
+  if (typeof template !== 'object' || template === null) return template;
+  return Object.fromEntries(Object.entries(template).map(([key, value]) => [key, fill(value, values)]));
+}
+
+function resultOf(reply: HttpReply, config: SmsHttpConfig): SendResult {
+  const { codePointer, successCodes, transientCodes = [], badRecipientCodes = [], messageIdPointer } = config;
+  const answer = codePointer || messageIdPointer ? jsonOf(reply) : undefined;
+  const code = codePointer === undefined ? undefined : valueAt(answer, codePointer);
+  const isOneOf = (list: (string | number)[]): boolean => code !== undefined && list.map(String).includes(String(code));
+  const said = {
+    errorCode: 'sms_refused',
+    errorMessage: `The SMS gateway answered ${reply.status} with a code that means no.`,
+  };
+  if (isOneOf(badRecipientCodes))
+    return { outcome: 'permanent', blames: 'recipient', suppress: 'hard_bounce', ...said };
+  if (isOneOf(transientCodes)) return { outcome: 'transient', blames: 'provider', ...said };
+  if (!isSuccess(reply)) return failureOf(reply);
+  if (codePointer !== undefined && code === undefined) return malformedReply();
+  if (successCodes && !isOneOf(successCodes)) return { outcome: 'permanent', blames: 'provider', ...said };
+  const id = messageIdPointer === undefined ? undefined : valueAt(answer, messageIdPointer);
+  return id === undefined ? { outcome: 'ok' } : { outcome: 'ok', providerMessageId: String(id).slice(0, 200) };
+}
+
+/** A text or number at a JSON Pointer. */
+function valueAt(document: unknown, at: string): string | number | undefined {
+  let value = document;
+  for (const step of at.split('/').slice(1)) {
+    if (typeof value !== 'object' || value === null) return undefined;
+    value = (value as Record<string, unknown>)[step.replaceAll('~1', '/').replaceAll('~0', '~')];
+  }
+  return typeof value === 'string' || typeof value === 'number' ? value : undefined;
+}

@@ -1,0 +1,172 @@
+import { createServer, type Server, type Socket } from 'node:net';
+
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+import type { Provider, SendResult } from '../../src/channels/channel.ts';
+import { answer, type HttpPeer, type PeerReply, startHttpPeer } from '../support/http-peer.ts';
+import { httpProviders } from './http-providers.ts';
+import { outboundMessage, providerContext } from './messages.ts';
+
+/** What every provider that speaks HTTP has to do, whatever its API looks like. */
+describe.each(httpProviders)('the provider $name', (example) => {
+  let peer: HttpPeer;
+  let provider: Provider;
+  beforeEach(async () => {
+    peer = await startHttpPeer();
+    provider = example.create(providerContext());
+  });
+  afterEach(async () => {
+    await provider.close();
+    await peer.close();
+  });
+
+  const replying = (reply: PeerReply): void => {
+    peer.onRequest = (request, response) => answer(response, example.isAside?.(request) ?? reply);
+  };
+  const message = () =>
+    outboundMessage(example.channel, example.address(peer.url), {
+      ...(example.text && { content: { subject: null, text: example.text, html: null } }),
+    });
+  const send = (timeoutMs = 10_000, isTrusted = false): Promise<SendResult> =>
+    provider.send(message(), example.config(peer.url), { timeoutMs, isTrusted });
+  /** Requests that carried the message. */
+  const sent = () => peer.requests.filter((request) => !example.isAside?.(request));
+
+  it('hands a message over', async () => {
+    replying(example.success);
+    expect(await send()).toMatchObject({ outcome: 'ok' });
+    expect(sent()).toHaveLength(1);
+  });
+
+  it('tells what may pass from what will not, and whom to blame', async () => {
+    replying(example.transient);
+    expect(await send()).toMatchObject({ outcome: 'transient', blames: 'provider' });
+    replying(example.permanent);
+    expect(await send()).toMatchObject({ outcome: 'permanent' });
+    replying({ status: 401 });
+    expect(await send()).toMatchObject({ outcome: 'permanent' });
+  });
+
+  it('knows an address that is no good', async () => {
+    replying(example.badRecipient);
+    expect(await send()).toMatchObject({ outcome: 'permanent', blames: 'recipient', suppress: 'hard_bounce' });
+  });
+
+  it('hears how long the provider wants to be left alone', async () => {
+    replying({ status: 429, headers: { 'retry-after': '120' } });
+    expect(await send()).toMatchObject({ outcome: 'transient', blames: 'provider', retryAfterMs: 120_000 });
+  });
+
+  it('is in doubt when no answer comes in time', async () => {
+    peer.onRequest = (request, response) => {
+      const aside = example.isAside?.(request);
+      if (aside) answer(response, aside);
+    };
+    expect(await send(300)).toMatchObject({ outcome: 'unknown', errorCode: 'http_etimedout' });
+    expect(sent()).toHaveLength(1);
+  });
+
+  it('waits for a slow answer', async () => {
+    const waiting = Promise.withResolvers<() => void>();
+    peer.onRequest = (request, response) => {
+      const aside = example.isAside?.(request);
+      if (aside) answer(response, aside);
+      else waiting.resolve(() => answer(response, example.success));
+    };
+    const result = send();
+    (await waiting.promise)();
+    expect(await result).toMatchObject({ outcome: 'ok' });
+  });
+
+  it('reads no reply that is too large or never ends', async () => {
+    replying({ ...example.success, status: 200, body: 'x'.repeat(200_000) });
+    expect(await send()).toMatchObject({ outcome: 'unknown' });
+    peer.onRequest = (request, response) => {
+      const aside = example.isAside?.(request);
+      if (aside) return answer(response, aside);
+      response.writeHead(200);
+      const drip = setInterval(() => response.write(' '), 20);
+      response.on('close', () => clearInterval(drip));
+    };
+    expect(await send(400)).toMatchObject({ outcome: 'unknown' });
+  });
+
+  it.each(example.malformed)('is in doubt about a yes that it cannot read', async (malformed) => {
+    replying(malformed);
+    expect(await send()).toMatchObject({ outcome: 'unknown', errorCode: 'malformed_reply' });
+  });
+
+  it('follows no redirect', async () => {
+    replying({ status: 307, headers: { location: `${peer.url}/elsewhere` } });
+    expect(await send()).toMatchObject({ outcome: 'permanent', errorCode: 'http_307' });
+    expect(peer.requests.map(({ path }) => path)).not.toContain('/elsewhere');
+  });
+
+  it('gives the same idempotency key at every try', async () => {
+    replying(example.transient);
+    await send();
+    replying(example.success);
+    await send();
+    const keys = sent().map((request) => example.idempotencyKeyOf(request));
+    // Web Push has no place for one: the payload carries it, which only the browser can read.
+    const expected = example.name === 'web push' ? undefined : message().idempotencyKey;
+    expect(keys).toEqual([expected, expected]);
+  });
+
+  it('reaches no private network unless it is allowed', async () => {
+    replying(example.success);
+    await provider.close();
+    provider = example.create(providerContext({ outboundAllow: [] }));
+    expect(await send()).toMatchObject({ outcome: 'permanent', errorCode: 'outbound_forbidden' });
+    expect(peer.requests).toEqual([]);
+    const trusted = await send(10_000, true);
+    expect(trusted.outcome).toBe(example.isHostForeign ? 'permanent' : 'ok');
+  });
+
+  it('shows no secret and no recipient, whatever goes wrong', async () => {
+    const results: SendResult[] = [];
+    for (const reply of [example.transient, example.permanent, example.badRecipient, { status: 500, body: 'x' }]) {
+      replying(reply);
+      results.push(await send());
+    }
+    results.push(await provider.send(message(), { nonsense: example.secrets[0] }, { timeoutMs: 100, isTrusted: true }));
+    const shown = JSON.stringify(results);
+    for (const hidden of [...example.secrets, message().address, '912345678', 'address-secret']) {
+      expect(shown).not.toContain(hidden);
+    }
+  });
+
+  it('says which setting is wrong', async () => {
+    const result = await provider.send(message(), { nonsense: 1 }, { timeoutMs: 100, isTrusted: true });
+    expect(result).toMatchObject({ outcome: 'permanent', blames: 'provider', errorCode: 'channel_misconfigured' });
+    expect(result).toHaveProperty('errorMessage', expect.stringContaining('must not have "nonsense"'));
+  });
+
+  describe('with nobody there', () => {
+    let server: Server | undefined;
+    afterEach(() => new Promise((resolve) => (server ? server.close(resolve) : resolve(undefined))));
+
+    const listening = async (onConnection: (socket: Socket) => void): Promise<string> => {
+      const opened = createServer(onConnection);
+      server = opened;
+      await new Promise<void>((resolve) => opened.listen(0, '127.0.0.1', resolve));
+      return `http://127.0.0.1:${(opened.address() as { port: number }).port}`;
+    };
+    const sendTo = (url: string): Promise<SendResult> =>
+      provider.send({ ...message(), address: example.address(url) }, example.config(url), {
+        timeoutMs: 5_000,
+        isTrusted: false,
+      });
+
+    it('knows that nothing was handed over', async () => {
+      expect(await sendTo('http://127.0.0.1:1')).toMatchObject({ outcome: 'transient', blames: 'provider' });
+    });
+
+    it('is in doubt when the connection breaks', async () => {
+      const url = await listening((socket) => socket.once('data', () => socket.destroy()));
+      const { outcome } = await sendTo(url);
+      // Where a token has to be fetched first, nothing was handed over yet.
+      expect(outcome).toBe(example.isAside ? 'transient' : 'unknown');
+    });
+  });
+});
