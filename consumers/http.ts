@@ -151,6 +151,7 @@ function toResult(outcome: Outcome): EventResult {
   if (outcome.kind === 'accepted') {
     return { status: outcome.isDuplicate ? 'duplicate' : 'accepted', log_id: outcome.logId };
   }
+  if (outcome.kind === 'recorded') return { status: 'accepted' };
   const { rejectionId, reason, message } = outcome;
   return { status: 'rejected', rejected_event_id: rejectionId, error_code: reason, message };
 }

@@ -1,6 +1,6 @@
 import type { Input } from '../src/intake/intake.ts';
 import type { Rejection } from '../src/intake/reject.ts';
-import { EventRefused, type RawEvent } from './events/event.ts';
+import { EventRefused, type ParsedEvent, type RawEvent } from './events/event.ts';
 import { parseEvent } from './events/index.ts';
 
 /** What is known of a message whatever its content: kept with it when it is rejected. */
@@ -29,9 +29,9 @@ export function toInput(open: () => RawEvent, origin: Origin, authorize?: (tenan
   try {
     event = open();
     const parsed = parseEvent(event);
-    tenantId = parsed.kind === 'command' ? parsed.command.tenantId : parsed.tenantId;
+    tenantId = tenantOf(parsed);
     authorize?.(tenantId);
-    if (parsed.kind === 'config-updated') return parsed;
+    if (parsed.kind !== 'command') return parsed;
     return {
       kind: 'command',
       command: parsed.command,
@@ -40,6 +40,17 @@ export function toInput(open: () => RawEvent, origin: Origin, authorize?: (tenan
   } catch (error) {
     if (!(error instanceof EventRefused)) throw error;
     return { kind: 'rejection', rejection: rejection(error.reason, error.message) };
+  }
+}
+
+function tenantOf(parsed: ParsedEvent): string {
+  switch (parsed.kind) {
+    case 'command':
+      return parsed.command.tenantId;
+    case 'feedback':
+      return parsed.feedback.tenantId;
+    case 'config-updated':
+      return parsed.tenantId;
   }
 }
 

@@ -1,7 +1,10 @@
 import { registerEnumType } from 'type-graphql';
 
+import { DELIVERY_MODES } from '../src/delivery/mode.ts';
 import { LOG_STATUSES, type LogStatus } from '../src/delivery/status.ts';
 import { CHANNELS, type Channel } from '../src/intake/channel.ts';
+import { PRIORITIES } from '../src/intake/command.ts';
+import { SUPPRESSION_REASONS } from '../src/preferences/suppressions.ts';
 
 const mirror = <T extends string>(values: readonly T[]): Record<T, T> =>
   Object.fromEntries(values.map((value) => [value, value])) as Record<T, T>;
@@ -49,7 +52,7 @@ registerEnumType(AttemptOutcome, {
     ok: 'The provider took it.',
     transient: 'Failed in a way that may pass.',
     permanent: 'Failed in a way that will not pass.',
-    unknown: 'The process died between handing over and recording.',
+    unknown: 'Handed over, and nobody knows whether it was taken: no answer came, or the process died.',
   }),
 });
 
@@ -61,5 +64,61 @@ registerEnumType(RecipientScope, {
     users: 'Named users.',
     merchant: 'Whoever holds a role over a merchant.',
     organization: 'Whoever holds a role over an organization.',
+  }),
+});
+
+export const NotificationPriority = mirror(PRIORITIES);
+registerEnumType(NotificationPriority, {
+  name: 'NotificationPriority',
+  description: 'How urgent a notification is within its tenant.',
+  valuesConfig: described({
+    high: 'Before everything else, and in quiet hours too.',
+    normal: 'In its turn.',
+    low: 'After everything else.',
+  }),
+});
+
+export const DeliveryMode = mirror(DELIVERY_MODES);
+registerEnumType(DeliveryMode, {
+  name: 'DeliveryMode',
+  description: 'What is done with notifications that are due.',
+  valuesConfig: described({
+    live: 'They are sent.',
+    sandbox: 'They are captured, and nothing leaves.',
+    hold: 'They stay queued, to go on later.',
+  }),
+});
+
+export const CircuitState = mirror(['closed', 'open', 'half_open'] as const);
+registerEnumType(CircuitState, {
+  name: 'CircuitState',
+  description: 'Whether a provider is in use.',
+  valuesConfig: described({
+    closed: 'It is in use.',
+    open: 'It failed too often in a row and is left alone for a while.',
+    half_open: 'One message is trying whether it has recovered.',
+  }),
+});
+
+export const ConfigOrigin = mirror(['database', 'file', 'environment'] as const);
+registerEnumType(ConfigOrigin, {
+  name: 'ConfigOrigin',
+  description: 'Where a setting comes from; the strongest is first.',
+  valuesConfig: described({
+    database: 'An admin of the tenant.',
+    file: "The operator's file for the tenant.",
+    environment: "The operator's environment.",
+  }),
+});
+
+export const SuppressionReason = mirror(SUPPRESSION_REASONS);
+registerEnumType(SuppressionReason, {
+  name: 'SuppressionReason',
+  description: 'Why an address is not used any more.',
+  valuesConfig: described({
+    hard_bounce: 'It does not exist.',
+    complaint: 'Its owner complained, or answered STOP.',
+    unsubscribed: 'Its owner unsubscribed.',
+    manual: 'An admin added it.',
   }),
 });

@@ -9,10 +9,13 @@ import type { Core } from '../src/core.ts';
 import { validationFailed } from '../src/errors.ts';
 import { requirePermission } from '../src/identity/actor.ts';
 import { type GraphContext, signedIn } from './context.ts';
+import { DeliveryResolver } from './delivery.ts';
 import { authChecker } from './guard.ts';
 import { NotificationLogResolver, toLog } from './notification-log.ts';
 import { NotificationResolver, toNotification } from './notification.ts';
 import { NotificationTemplateResolver, toTemplate } from './notification-template.ts';
+import { PreferenceResolver } from './preference.ts';
+import { RejectedEventResolver } from './rejected-event.ts';
 import { DateTime } from './scalars.ts';
 import { UserResolver } from './user.ts';
 
@@ -20,7 +23,15 @@ const FEDERATION = `extend schema @link(url: "https://specs.apollo.dev/federatio
   import: ["@key", "@shareable", "@authenticated", "@requiresScopes"])`;
 
 /** THE list of resolver classes. */
-const RESOLVERS = [NotificationResolver, NotificationLogResolver, NotificationTemplateResolver, UserResolver] as const;
+const RESOLVERS = [
+  NotificationResolver,
+  NotificationLogResolver,
+  NotificationTemplateResolver,
+  UserResolver,
+  PreferenceResolver,
+  DeliveryResolver,
+  RejectedEventResolver,
+] as const;
 
 interface Reference {
   id: string;

@@ -52,6 +52,10 @@ export interface Config {
   /** Default SMTP relay: `secret://name` or an `smtp://` URL. */
   smtpProviderSecret?: string;
   deliveryMode: DeliveryMode;
+  /** Where the service is reached from outside; absent: mails carry no unsubscribe links. */
+  publicUrl?: string;
+  /** Signs those links: `secret://name`, or the key itself. */
+  linkSecret?: string;
   /** How long a dispatcher's claim on a row lasts unless it is renewed. Milliseconds. */
   deliveryLeaseMs: number;
   /** Hosts, addresses and CIDR ranges that tenants may send through although they are not public. */
@@ -152,6 +156,16 @@ export function readConfig(env: Env): Config {
   const smtpProviderSecret = text('SMTP_PROVIDER_SECRET');
   if (smtpProviderSecret !== undefined) url('SMTP_PROVIDER_SECRET', smtpProviderSecret, ['secret:', 'smtp:', 'smtps:']);
 
+  const publicUrl = text('PUBLIC_URL');
+  const linkSecret = text('LINK_SECRET');
+  if (publicUrl !== undefined) url('PUBLIC_URL', publicUrl, isDev ? ['http:', 'https:'] : ['https:']);
+  if (publicUrl !== undefined && linkSecret === undefined) {
+    problems.push('LINK_SECRET is required with PUBLIC_URL: unsubscribe links are signed with it');
+  }
+  if (linkSecret !== undefined && !linkSecret.startsWith('secret://') && linkSecret.length < 32) {
+    problems.push('LINK_SECRET must be secret://name, or 32 characters at least');
+  }
+
   const outboundAllow = listOf(text('OUTBOUND_ALLOW'));
   if (outboundAllow.some((entry) => !/^[A-Za-z0-9._:-]+(\/\d{1,3})?$/.test(entry))) {
     problems.push('OUTBOUND_ALLOW may name hosts, addresses and CIDR ranges, comma separated');
@@ -189,6 +203,8 @@ export function readConfig(env: Env): Config {
       kafka,
       tenantConfigSecretPath: readable('TENANT_CONFIG_SECRET_PATH'),
       smtpProviderSecret,
+      publicUrl,
+      linkSecret,
     }),
   };
   if (problems.length > 0) throw new ConfigError(problems);

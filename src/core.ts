@@ -1,18 +1,42 @@
+import type { ProviderCircuit } from './delivery/circuits.ts';
+import type { Explanation, HypotheticalEvent } from './delivery/explain.ts';
 import type { DeliveryLogs } from './delivery/logs.ts';
+import type { DeliveryMode } from './delivery/mode.ts';
+import type { Actor } from './identity/actor.ts';
 import type { Inbox } from './inbox/notifications.ts';
 import type { Intake } from './intake/intake.ts';
+import type { RejectedEvents } from './intake/rejected-events.ts';
 import type { InboxFeeds } from './live/inbox-feeds.ts';
 import type { LogFeeds } from './live/log-feeds.ts';
+import type { Preferences } from './preferences/preferences.ts';
+import type { Suppressions } from './preferences/suppressions.ts';
 import type { TenantSettingsSource } from './tenants/settings.ts';
 import type { Templates } from './templates/templates.ts';
 
 /** What the core offers to its doors. `main.ts` builds it. */
 export interface Core {
+  delivery: DeliveryControl;
   inbox: Inbox;
   inboxFeeds: InboxFeeds;
   intake: Intake;
   logFeeds: LogFeeds;
   logs: DeliveryLogs;
+  preferences: Preferences;
+  rejectedEvents: RejectedEvents;
   settings: TenantSettingsSource;
+  suppressions: Suppressions;
   templates: Templates;
+}
+
+/** What admins and operators do with deliveries. */
+export interface DeliveryControl {
+  /** @throws `not_found`, `conflict` */
+  retry(actor: Actor, logId: string, traceId: string): Promise<void>;
+  /** @throws `validation_failed` */
+  explain(actor: Actor, event: HypotheticalEvent): Promise<Explanation>;
+  circuits(tenantId: string): Promise<ProviderCircuit[]>;
+  /** Switches a tenant, in every process at once. @returns what is in force for it. */
+  setTenantMode(actor: Actor, mode: DeliveryMode, traceId: string): Promise<DeliveryMode>;
+  /** Switches this process until it ends. */
+  setProcessMode(mode: DeliveryMode): DeliveryMode;
 }

@@ -5,6 +5,8 @@ import type { JWTVerifyGetKey } from 'jose';
 
 import { eventRoutes } from '../consumers/http.ts';
 import { startKafkaConsumer } from '../consumers/kafka.ts';
+import { reparse } from '../consumers/reparse.ts';
+import { unsubscribeRoutes } from '../consumers/unsubscribe.ts';
 import { graphiqlRoutes } from '../resolvers/graphiql/graphiql.ts';
 import { graphHttpRoutes } from '../resolvers/http.ts';
 import { mailboxRoutes } from '../resolvers/mailbox/mailbox.ts';
@@ -17,16 +19,20 @@ import type { Core } from './core.ts';
 import { openDatabase } from './database/database.ts';
 import { startEmbeddedDatabase } from './database/embedded.ts';
 import { migrate } from './database/migrate.ts';
-import { circuitReporter } from './delivery/circuits.ts';
-import { startDispatcher } from './delivery/dispatcher.ts';
+import { circuitReporter, findCircuits } from './delivery/circuits.ts';
+import { type Dispatcher, startDispatcher } from './delivery/dispatcher.ts';
+import { explainDelivery } from './delivery/explain.ts';
 import { createLanes } from './delivery/lanes.ts';
 import { createDeliveryLogs } from './delivery/logs.ts';
+import { stricterMode } from './delivery/mode.ts';
 import type { PlanBatchOptions } from './delivery/plan-batch.ts';
+import { retryNotification } from './delivery/replay.ts';
 import { type DevIdentity, devIdentity } from './identity/dev-keys.ts';
 import { fileKeys, localKeys, remoteKeys } from './identity/keys.ts';
 import { createAuthenticator } from './identity/verify.ts';
 import { createInbox } from './inbox/notifications.ts';
 import { createIntake } from './intake/intake.ts';
+import { createRejectedEvents } from './intake/rejected-events.ts';
 import { topics } from './live/bus.ts';
 import { memoryBus } from './live/bus-memory.ts';
 import { redisBus } from './live/bus-redis.ts';
@@ -34,12 +40,15 @@ import { createInboxFeeds } from './live/inbox-feeds.ts';
 import { createLogFeeds } from './live/log-feeds.ts';
 import { createLog, type Log } from './log.ts';
 import { type Checks, healthRoutes } from './observability/health.ts';
+import { createPreferences } from './preferences/preferences.ts';
 import { createReach } from './preferences/reach.ts';
+import { createSuppressions } from './preferences/suppressions.ts';
+import { unsubscribe, type UnsubscribeLinks, unsubscribeLinks } from './preferences/unsubscribe.ts';
 import { createTemplateLookup } from './templates/lookup.ts';
 import { createTemplates } from './templates/templates.ts';
 import { noTenantFiles, tenantFiles } from './tenants/files.ts';
-import { secretReader } from './tenants/secrets.ts';
-import { createTenantSettings } from './tenants/settings.ts';
+import { isSecretReference, secretReader } from './tenants/secrets.ts';
+import { createTenantSettings, type TenantSettings } from './tenants/settings.ts';
 
 export interface Service {
   /** Where it listens, e.g. `http://127.0.0.1:8080`. */
@@ -100,10 +109,56 @@ export async function startService(config: Config, options: ServiceOptions = {})
   const logs = createDeliveryLogs(database);
   const inboxFeeds = createInboxFeeds({ database, bus, log });
   parts.defer(() => inboxFeeds.close());
+  let mode = config.deliveryMode;
+  let dispatcher: Dispatcher | undefined;
+  const lanes = createLanes({ onChange: circuitReporter(database, log) });
+  const links = await linksOf(config);
+  const planning: PlanBatchOptions = {
+    settings,
+    templates: templateLookup,
+    reach: createReach(database),
+    lanes,
+    unsubscribeLinks: links,
+    mode: () => mode,
+    log,
+  };
+  const settingsOf = async (tenantId: string): Promise<TenantSettings> =>
+    (await settings.load([tenantId])).get(tenantId) as TenantSettings;
+  const intake = createIntake({ database, bus, log });
   const core: Core = {
+    delivery: {
+      retry: (actor, logId, traceId) => retryNotification({ database, bus }, actor, logId, traceId),
+      explain: (actor, event) => explainDelivery(planning, actor, event),
+      circuits: (tenantId) => findCircuits(database, tenantId),
+      setTenantMode: async ({ tenantId, userId }, deliveryMode, traceId) => {
+        await settings.save(tenantId, { deliveryMode }, { userId, traceId });
+        return stricterMode(mode, deliveryMode);
+      },
+      setProcessMode: (changed) => {
+        log.warn({ from: mode, to: changed }, 'delivery mode of this process changed');
+        mode = changed;
+        dispatcher?.wake();
+        return mode;
+      },
+    },
+    preferences: createPreferences({
+      database,
+      categoriesOf: async (tenantId) => (await settingsOf(tenantId)).categories,
+    }),
+    rejectedEvents: createRejectedEvents({
+      database,
+      intake,
+      reparse: (event) => {
+        const input = reparse(event);
+        if (input.kind !== 'config-updated') return input;
+        configChanged(input.tenantId);
+        return 'applied';
+      },
+    }),
+    suppressions: createSuppressions(database),
     inbox: createInbox({ database, bus }),
     inboxFeeds,
-    intake: createIntake({ database, bus, log }),
+    intake,
     logFeeds: createLogFeeds({ bus, logs, log }),
     logs,
     settings,
@@ -112,22 +167,12 @@ export async function startService(config: Config, options: ServiceOptions = {})
 
   const checks: Checks = { database: () => database.ping(), bus: () => bus.ping() };
 
-  let mode = config.deliveryMode;
-  const lanes = createLanes({ onChange: circuitReporter(database, log) });
-  const planning: PlanBatchOptions = {
-    settings,
-    templates: templateLookup,
-    reach: createReach(database),
-    lanes,
-    mode: () => mode,
-    log,
-  };
   if (config.roles.has('dispatcher')) {
     const { outboundAllow, mailThreads, deliveryLeaseMs } = config;
     const readSecret = secretReader(config.secretsPath);
     const providers = createProviders({ readSecret, outboundAllow, mailThreads });
     parts.defer(() => providers.close());
-    const dispatcher = startDispatcher({
+    const started = startDispatcher({
       ...planning,
       database,
       bus,
@@ -136,7 +181,8 @@ export async function startService(config: Config, options: ServiceOptions = {})
       lanes,
       leaseMs: deliveryLeaseMs,
     });
-    parts.defer(() => dispatcher.close());
+    dispatcher = started;
+    parts.defer(() => started.close());
   }
 
   if (config.roles.has('consumer') && config.kafka) {
@@ -170,6 +216,9 @@ export async function startService(config: Config, options: ServiceOptions = {})
   if (config.roles.has('consumer')) {
     await app.register(eventRoutes, { authenticate, intake: core.intake, onConfigUpdated: configChanged, log });
   }
+  if (config.roles.has('api') && links) {
+    await app.register(unsubscribeRoutes, { links, unsubscribe: (subject) => unsubscribe(database, subject) });
+  }
   if (config.roles.has('api')) {
     const isSchemaOpen = config.environment === 'dev';
     const schema = await buildGraph(core);
@@ -193,6 +242,13 @@ async function embedded(config: Config, log: Log, ephemeral: boolean, parts: Asy
   const server = await startEmbeddedDatabase({ dataPath: config.dataPath, ephemeral, log });
   parts.defer(() => server.stop());
   return server.url;
+}
+
+/** Links in mails, where the service is told its address: they have to work from outside. */
+async function linksOf({ publicUrl, linkSecret, secretsPath }: Config): Promise<UnsubscribeLinks | undefined> {
+  if (publicUrl === undefined || linkSecret === undefined) return undefined;
+  const key = isSecretReference(linkSecret) ? await secretReader(secretsPath)(linkSecret) : linkSecret;
+  return unsubscribeLinks({ publicUrl, key });
 }
 
 interface VerificationKeys {

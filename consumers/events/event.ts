@@ -1,5 +1,6 @@
 import type { FieldProblem } from '../../src/errors.ts';
 import type { NotificationCommand } from '../../src/intake/command.ts';
+import type { Feedback } from '../../src/intake/feedback.ts';
 import type { RejectionReason } from '../../src/intake/reject.ts';
 
 /** An input taken out of its envelope, whichever door it came through. */
@@ -15,7 +16,8 @@ export interface RawEvent {
 
 export type ParsedEvent =
   | { kind: 'command'; command: NotificationCommand }
-  | { kind: 'config-updated'; tenantId: string };
+  | { kind: 'config-updated'; tenantId: string }
+  | { kind: 'feedback'; feedback: Feedback };
 
 export type EventParser = (event: RawEvent) => ParsedEvent;
 

@@ -1,6 +1,7 @@
 import { activityNotification } from './activity-notification.ts';
 import { configUpdated } from './config-updated.ts';
 import { type EventParser, EventRefused, type ParsedEvent, type RawEvent } from './event.ts';
+import { feedbackV1 } from './feedback.v1.ts';
 import { triggeredV1 } from './triggered.v1.ts';
 import { triggeredV2 } from './triggered.v2.ts';
 
@@ -10,6 +11,7 @@ const PARSERS: Record<string, (type: string) => EventParser> = {
   'notification.triggered.v2': triggeredV2,
   'notification.test.v1': (type) => triggeredV1(type, { isTest: true }),
   'signal.activity-notification': activityNotification,
+  'notification.feedback.v1': feedbackV1,
   'config.updated': configUpdated,
 };
 

@@ -5,6 +5,8 @@ import { DeliveryAttemptEntity, NotificationLogEntity } from '../delivery/notifi
 import { ProviderCircuitEntity } from '../delivery/provider-circuit.entity.ts';
 import { InboxEntity, NotificationEntity } from '../inbox/notification.entity.ts';
 import { PolicyDefinitionEntity } from '../inbox/policy-definition.entity.ts';
+import { NotificationPreferenceEntity, RecipientProfileEntity } from '../preferences/preference.entity.ts';
+import { SuppressionEntity } from '../preferences/suppression.entity.ts';
 import { RejectedEventEntity } from '../intake/rejected-event.entity.ts';
 import { NotificationTemplateEntity, NotificationTemplateVersionEntity } from '../templates/template.entity.ts';
 import { ChannelConfigEntity } from '../tenants/channel-config.entity.ts';
@@ -19,11 +21,14 @@ export const entities = [
   InboxEntity,
   NotificationEntity,
   NotificationLogEntity,
+  NotificationPreferenceEntity,
   NotificationTemplateEntity,
   NotificationTemplateVersionEntity,
   PolicyDefinitionEntity,
   ProviderCircuitEntity,
+  RecipientProfileEntity,
   RejectedEventEntity,
   SandboxMessageEntity,
+  SuppressionEntity,
   TenantSettingsEntity,
 ];

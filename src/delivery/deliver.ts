@@ -65,8 +65,14 @@ export async function deliver(
     };
   }
 
-  const { errorCode, errorMessage } = result;
-  const failed = { ...base, attempt, errorCode, errorMessage };
+  const { errorCode, errorMessage, suppress } = result;
+  const failed = {
+    ...base,
+    attempt,
+    errorCode,
+    errorMessage,
+    ...(suppress && { suppress: { address: message.address, reason: suppress } }),
+  };
   const now = Date.now();
   const move = afterFailure(
     { step, stepAttempts, provider: provider.name, excludedProviders: excludedAt(log, step) },

@@ -177,7 +177,7 @@ function settlementOf(row: PlannedLog['log'], plan: Exclude<Plan, { kind: 'send'
     const { status, channel, errorCode, errorMessage } = plan;
     return { log: row, status, channel, errorCode, errorMessage };
   }
-  const { audience, content, template, category, isOptional, step } = plan;
+  const { audience, content, template, category, consent, step } = plan;
   const { id: logId, leaseToken, tenantId } = row;
   return {
     log: row,
@@ -186,7 +186,7 @@ function settlementOf(row: PlannedLog['log'], plan: Exclude<Plan, { kind: 'send'
     template,
     // Written in the transaction that settles the row, so it cannot be in doubt.
     attempt: { number: row.attempts + 1, provider: IN_APP.name, outcome: 'ok', durationMs: 0 },
-    inbox: { logId, leaseToken, tenantId, audience, content, category, isOptional },
+    inbox: { logId, leaseToken, tenantId, audience, content, category, consent },
   };
 }
 

@@ -5,7 +5,7 @@ import type { Channel } from '../intake/channel.ts';
 import type { Recipient } from '../intake/command.ts';
 import { addressFor } from '../intake/recipient.ts';
 import { idCursor, keysetQuery, type Page, type PageArgs, toPage } from '../paging/page.ts';
-import { maskAddress } from './mask.ts';
+import { maskAddress } from '../intake/mask.ts';
 import type { LogStatus } from './status.ts';
 
 /** A try to hand a notification to a provider. */

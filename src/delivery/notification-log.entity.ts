@@ -81,6 +81,11 @@ export const NotificationLogEntity = defineEntity({
       where: `status in ('queued', 'sending', 'retrying')`,
     },
     { name: 'notification_log_newest', properties: ['tenantId', 'id'] },
+    {
+      name: 'notification_log_collapse',
+      properties: ['tenantId', 'collapseKey', 'id'],
+      where: 'collapse_key is not null',
+    },
   ],
   ...tenantWall('notification_log'),
 });

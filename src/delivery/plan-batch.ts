@@ -58,6 +58,7 @@ export async function planBatch(claimed: ClaimedLog[], options: PlanBatchOptions
           const address = addressFor(channel, row.recipient);
           return address === undefined ? [] : [{ channel, address }];
         }),
+        needsTimeZone: tenant.quietHours !== null,
         collapse: row.collapseKey === null ? undefined : { key: row.collapseKey, logId: row.id },
       })),
     ),
@@ -73,15 +74,8 @@ export async function planBatch(claimed: ClaimedLog[], options: PlanBatchOptions
         templatesFor: (channel) => templatesOf({ tenantId, eventCode, channel }),
         reach: reached[index] ?? { blocked: {} },
         blockedUntil: (channel, provider) => options.lanes.blockedUntil({ tenantId, channel, provider }),
-        unsubscribeUrl: (channel, address, category) =>
-          options.unsubscribeLinks?.linkFor({
-            tenantId,
-            userId: row.recipient.user_id,
-            channel,
-            address,
-            category,
-            logId: row.id,
-          }),
+        unsubscribeUrl: (channel, category) =>
+          options.unsubscribeLinks?.linkFor({ tenantId, logId: row.id, channel, category }),
         now,
       });
       return { log: row, settings: tenant, mode, plan };

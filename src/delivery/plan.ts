@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 
 import type { OutboundMessage } from '../channels/channel.ts';
 import { inboxContent } from '../channels/in-app.ts';
+import type { Consent } from '../inbox/write.ts';
 import type { Channel } from '../intake/channel.ts';
 import { type Audience, type Content, PRIORITIES } from '../intake/command.ts';
 import { addressFor } from '../intake/recipient.ts';
@@ -39,8 +40,7 @@ export type Plan = { considered: Consideration[] } & (
       audience: Audience;
       content: Content;
       category: string | null;
-      /** Whoever of an audience does not want this category is left out. */
-      isOptional: boolean;
+      consent: Consent;
       template?: UsedTemplate;
     }
   /** Nothing is wrong, it is only too early. */
@@ -71,7 +71,7 @@ export interface PlanContext {
   /** When a provider whose circuit is open may be tried again; undefined where it may be now. */
   blockedUntil: (channel: Channel, provider: string) => Date | undefined;
   /** Where the person can opt out of the category by one click. */
-  unsubscribeUrl: (channel: Channel, address: string, category: string) => string | undefined;
+  unsubscribeUrl: (channel: Channel, category: string) => string | undefined;
   now: Date;
 }
 
@@ -101,8 +101,8 @@ export function planDelivery(log: ClaimedLog, context: PlanContext): Plan {
   if (log.content && log.audience) {
     const { audience, content } = log;
     const considered = [{ channel: 'in_app' as const, verdict: 'chosen', message: 'The event brings its own text.' }];
-    const isOptional = !isMandatory;
-    return { kind: 'inbox', route: ['in_app'], step: 0, audience, content, category, isOptional, considered };
+    const consent = consentFor(category, settings);
+    return { kind: 'inbox', route: ['in_app'], step: 0, audience, content, category, consent, considered };
   }
   if (context.reach.collapsedBy !== undefined) {
     return end('suppressed', 'collapsed', 'A newer notification with the same collapse_key took its place.');
@@ -196,7 +196,7 @@ function lookAt(
   if (channel === 'in_app') {
     const inbox = inboxContent(content, log.eventCode, log.triggerBy);
     const audience: Audience = { scope: 'users', userIds: [address] };
-    return { plan: { kind: 'inbox', audience, content: inbox, category, isOptional: false, template }, template };
+    return { plan: { kind: 'inbox', audience, content: inbox, category, consent: 'not_needed', template }, template };
   }
 
   const left = providers.filter(({ provider }) => !position?.excludedProviders.includes(provider));
@@ -209,7 +209,7 @@ function lookAt(
     }
     return { until: provider.until, reason: 'circuit_open' };
   }
-  const unsubscribeUrl = isMandatory ? undefined : context.unsubscribeUrl(channel, address, category as string);
+  const unsubscribeUrl = isMandatory ? undefined : context.unsubscribeUrl(channel, category as string);
   const message: OutboundMessage = {
     tenantId: log.tenantId,
     logId: log.id,
@@ -261,6 +261,12 @@ function quietEnd(channel: Channel, log: ClaimedLog, isMandatory: boolean, conte
   const isUrgent = log.priority === 0 || (isMandatory && log.category !== null);
   if (!quiet || isUrgent || !(quiet.channels ?? LOUD).includes(channel)) return undefined;
   return quietUntil(quiet, context.reach.timeZone ?? quiet.timeZone ?? context.settings.timeZone, context.now);
+}
+
+function consentFor(category: string | null, { categories }: TenantSettings): Consent {
+  const policy = category === null ? undefined : categories[category];
+  if (category === null || policy?.isMandatory || policy?.channels?.includes('in_app') === false) return 'not_needed';
+  return policy?.defaultEnabled === false ? 'opt_in' : 'opt_out';
 }
 
 /** Every channel was looked at and none is left: the first real failure says more than what came after it. */

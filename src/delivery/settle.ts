@@ -5,7 +5,8 @@ import { type InboxEntry, writeToInboxes, type WrittenNotification } from '../in
 import { addressFor } from '../intake/recipient.ts';
 import type { Channel } from '../intake/channel.ts';
 import type { ClaimedLog } from './claim.ts';
-import { maskAddress } from './mask.ts';
+import { maskAddress } from '../intake/mask.ts';
+import { insertSuppressions, type SuppressionEntry } from '../preferences/suppressions.ts';
 import type { UsedTemplate } from './plan.ts';
 import { isTerminal, type LogStatus } from './status.ts';
 
@@ -30,6 +31,8 @@ export interface Settlement {
   };
   /** An attempt that was opened and whose provider was never called: it did not happen. */
   withdrawn?: { number: number };
+  /** An address that turned out to be no good, or whose owner wants no more. */
+  suppress?: { address: string; reason: 'hard_bounce' | 'complaint' };
   /** For the inbox: written in the same transaction, so that it happens exactly once. */
   inbox?: InboxEntry;
 }
@@ -89,7 +92,7 @@ const SETTLE = `
 
 /**
  * Records how a batch of deliveries went: states, attempts, audit events and inbox rows in one transaction, two
- * statements. A row whose lease was lost meanwhile is somebody else's now and is left alone.
+ * statements, and one more where addresses turned out to be no good. A row whose lease was lost meanwhile is somebody else's now and is left alone.
  */
 export function settleBatch(database: Database, settlements: Settlement[]): Promise<Settled> {
   return database.asWorker(async (tx) => {
@@ -100,8 +103,15 @@ export function settleBatch(database: Database, settlements: Settlement[]): Prom
       toRow(settlement.inbox && !reached.has(settlement.log.id) ? withoutAudience(settlement) : settlement),
     );
     const logs = await tx.query<Settled['logs'][number]>(SETTLE, [JSON.stringify(rows)]);
+    await insertSuppressions(tx, settlements.flatMap(suppressionOf));
     return { logs, notifications };
   });
+}
+
+function suppressionOf({ log, channel, suppress }: Settlement): SuppressionEntry[] {
+  if (!suppress || channel === undefined) return [];
+  const { tenantId, id: sourceLogId } = log;
+  return [{ tenantId, channel, category: '', sourceLogId, createdBy: null, ...suppress }];
 }
 
 function withoutAudience({ attempt: _none, ...settlement }: Settlement): Settlement {

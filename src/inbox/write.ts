@@ -1,6 +1,9 @@
 import type { Transaction } from '../database/database.ts';
 import type { Audience, Content } from '../intake/command.ts';
 
+/** Whether people of an audience have to be asked about the category: not at all, unless they said no, or if they said yes. */
+export type Consent = 'not_needed' | 'opt_out' | 'opt_in';
+
 /** A notification on its way into the inboxes of its audience. */
 export interface InboxEntry {
   logId: string;
@@ -10,8 +13,7 @@ export interface InboxEntry {
   audience: Audience;
   content: Content;
   category: string | null;
-  /** Whoever of the audience does not want the category in the inbox is left out. */
-  isOptional: boolean;
+  consent: Consent;
 }
 
 export interface WrittenNotification {
@@ -33,7 +35,7 @@ const UUID_V7 = `encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid()) pla
  */
 export function writeToInboxes(tx: Transaction, entries: InboxEntry[]): Promise<WrittenNotification[]> {
   if (entries.length === 0) return Promise.resolve([]);
-  const rows = entries.map(({ logId, leaseToken, tenantId, audience, content, category }) => ({
+  const rows = entries.map(({ logId, leaseToken, tenantId, audience, content, category, consent }) => ({
     log_id: logId,
     lease_token: leaseToken,
     tenant_id: tenantId,
@@ -47,13 +49,14 @@ export function writeToInboxes(tx: Transaction, entries: InboxEntry[]): Promise<
     action_url: content.actionUrl ?? null,
     actor_id: content.actorId ?? null,
     category,
+    consent,
   }));
   return tx.query<WrittenNotification>(
     `with entry as (
        select input.*
        from jsonb_to_recordset($1::jsonb) as input (log_id uuid, lease_token uuid, tenant_id text, scope text,
          scope_id text, user_ids text[], type text, title text, body text, data jsonb, action_url text, actor_id text,
-         category text)
+         category text, consent text)
        join notification_log log on log.id = input.log_id and log.lease_token = input.lease_token
        for update of log
      ), audience as (
@@ -61,10 +64,16 @@ export function writeToInboxes(tx: Transaction, entries: InboxEntry[]): Promise<
        union
        select entry.log_id, entry.tenant_id, policy.user_id
        from entry join policy_definition policy using (tenant_id, scope, scope_id)
+     ), wanted as (
+       select audience.* from audience join entry using (log_id)
+       where entry.consent = 'not_needed' or coalesce((
+         select preference.is_enabled from notification_preference preference
+         where preference.tenant_id = audience.tenant_id and preference.user_id = audience.user_id
+           and preference.category = entry.category and preference.channel = 'in_app'), entry.consent = 'opt_out')
      ), fresh as (
        select audience.*, row_number() over (partition by tenant_id, user_id order by log_id) as nth,
               count(*) over (partition by tenant_id, user_id) as total
-       from audience
+       from wanted as audience
        where not exists (select from notification n where n.log_id = audience.log_id and n.user_id = audience.user_id)
      ), head as (
        insert into inbox as box (tenant_id, user_id, last_seq, unread_count)

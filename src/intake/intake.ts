@@ -4,16 +4,20 @@ import { type Bus, topics } from '../live/bus.ts';
 import type { Log } from '../log.ts';
 import { acceptCommands, type Accepted } from './accept.ts';
 import type { NotificationCommand } from './command.ts';
+import { type Feedback, recordFeedback } from './feedback.ts';
 import { recordRejections, type Rejection } from './reject.ts';
 
 /** What a door made out of one input. */
 export type Input =
   | { kind: 'command'; command: NotificationCommand; asRejection: (message: string) => Rejection }
-  | { kind: 'rejection'; rejection: Rejection };
+  | { kind: 'rejection'; rejection: Rejection }
+  | { kind: 'feedback'; feedback: Feedback };
 
 export type Outcome =
   | ({ kind: 'accepted' } & Accepted)
-  | { kind: 'rejected'; rejectionId: string; reason: Rejection['reason']; message: string };
+  | { kind: 'rejected'; rejectionId: string; reason: Rejection['reason']; message: string }
+  /** Feedback, which has no record of its own. */
+  | { kind: 'recorded' };
 
 export interface Intake {
   /**
@@ -39,8 +43,13 @@ export function createIntake({ database, bus, log }: IntakeOptions): Intake {
       const rejections = inputs.flatMap((input) => (input.kind === 'rejection' ? [input.rejection] : []));
       const accepted = (await acceptCommands(tx, commands)).values();
       const rejectionIds = (await recordRejections(tx, rejections)).values();
+      await recordFeedback(
+        tx,
+        inputs.flatMap((input) => (input.kind === 'feedback' ? [input.feedback] : [])),
+      );
       return inputs.map((input): Outcome => {
         if (input.kind === 'command') return { kind: 'accepted', ...(accepted.next().value as Accepted) };
+        if (input.kind === 'feedback') return { kind: 'recorded' };
         const { reason, message } = input.rejection;
         return { kind: 'rejected', rejectionId: rejectionIds.next().value as string, reason, message };
       });
@@ -96,7 +105,7 @@ function logOutcome(log: Log, input: Input, outcome: Outcome): void {
     if (outcome.kind === 'accepted') {
       log.info({ ...fields, log_id: outcome.logId }, outcome.isDuplicate ? 'event known already' : 'event accepted');
     }
-  } else if (outcome.kind === 'rejected') {
+  } else if (input.kind === 'rejection') {
     const { tenantId, eventType, reason, source } = input.rejection;
     log.warn({ tenant_id: tenantId, event_type: eventType, reason, source }, 'event rejected');
   }

@@ -20,6 +20,10 @@ export const RejectedEventEntity = defineEntity({
     topic: p.text().nullable(),
     partition: p.integer().nullable(),
     offset: p.bigint('string').nullable(),
+    replayedAt: p.datetime().columnType('timestamptz').nullable(),
+    /** The delivery record that it became after all. */
+    replayedLogId: p.uuid().nullable(),
+    replayedBy: p.text().nullable(),
     receivedAt: p.datetime().columnType('timestamptz').defaultRaw('now()'),
   },
   // A batch that Kafka hands out twice is rejected once.

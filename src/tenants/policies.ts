@@ -3,6 +3,7 @@ import { Ajv } from 'ajv';
 import { DEFAULT_RETRY, type RetryPolicy } from '../delivery/retry.ts';
 import { CHANNELS, type Channel } from '../intake/channel.ts';
 import type { CategoryPolicy } from '../preferences/category.ts';
+import { isTimeZone } from '../preferences/preferences.ts';
 import type { QuietHours } from '../preferences/quiet-hours.ts';
 
 /** What one event code is to a tenant. */
@@ -107,14 +108,6 @@ export const policySchemas: Record<keyof TenantPolicies, object> = {
 /** An Ajv that knows what these schemas use. */
 export const createPolicyAjv = (): Ajv =>
   new Ajv({ allErrors: true, allowUnionTypes: true, formats: { 'time-zone': isTimeZone } });
-
-function isTimeZone(value: string): boolean {
-  try {
-    return Intl.DateTimeFormat('en', { timeZone: value }) !== undefined;
-  } catch {
-    return false;
-  }
-}
 
 /** Puts sources together, strongest first: event codes and categories one by one, numbers one by one. */
 export function mergePolicies(...sources: (TenantPolicies | undefined)[]): ResolvedPolicies {

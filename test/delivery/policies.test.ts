@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
-import { maskAddress } from '../../src/delivery/mask.ts';
+import { maskAddress } from '../../src/intake/mask.ts';
 import { backoff } from '../../src/delivery/retry.ts';
 import { isTerminal, LOG_STATUSES } from '../../src/delivery/status.ts';
 

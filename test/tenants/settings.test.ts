@@ -33,6 +33,7 @@ describe('the settings of a tenant', () => {
       SMTP_PROVIDER_SECRET: 'secret://smtp-notif',
       SECRETS_PATH: secrets,
       TENANT_CONFIG_SECRET_PATH: folder,
+      OUTBOUND_ALLOW: '127.0.0.1',
     });
   });
   afterAll(async () => {

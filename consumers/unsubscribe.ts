@@ -1,0 +1,55 @@
+import type { FastifyInstance } from 'fastify';
+
+import type { UnsubscribeLinks, UnsubscribeSubject } from '../src/preferences/unsubscribe.ts';
+
+export interface UnsubscribeRoutesOptions {
+  links: UnsubscribeLinks;
+  unsubscribe: (subject: UnsubscribeSubject) => Promise<boolean>;
+}
+
+/** A signed token of the longest ids that there are. */
+const MAX_TOKEN = 2_000;
+
+/**
+ * One-click unsubscribe (RFC 8058). Only a POST takes anybody off a list: scanners of mail follow links, so a GET shows a
+ * page with a button.
+ */
+export async function unsubscribeRoutes(app: FastifyInstance, options: UnsubscribeRoutesOptions): Promise<void> {
+  app.removeAllContentTypeParsers();
+  // Mail clients send `List-Unsubscribe=One-Click` as a form; nothing depends on it.
+  app.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: 4_096 }, (_request, _body, done) => done(null));
+
+  const subjectOf = (token: string): UnsubscribeSubject | undefined =>
+    token.length <= MAX_TOKEN ? options.links.read(token) : undefined;
+
+  app.get<{ Params: { token: string } }>('/unsubscribe/:token', async ({ params }, reply) => {
+    const subject = subjectOf(params.token);
+    return reply
+      .code(subject ? 200 : 404)
+      .headers(HEADERS)
+      .send(subject ? page('Unsubscribe?', BUTTON) : page('This link is not valid.'));
+  });
+
+  app.post<{ Params: { token: string } }>('/unsubscribe/:token', async ({ params }, reply) => {
+    const subject = subjectOf(params.token);
+    const isDone = subject !== undefined && (await options.unsubscribe(subject));
+    return reply
+      .code(isDone ? 200 : 404)
+      .headers(HEADERS)
+      .send(page(isDone ? 'You are unsubscribed.' : 'This link is not valid.'));
+  });
+}
+
+const HEADERS = {
+  'content-type': 'text/html; charset=utf-8',
+  'content-security-policy': "default-src 'none'; form-action 'self'; frame-ancestors 'none'",
+  'referrer-policy': 'no-referrer',
+  'cache-control': 'no-store',
+};
+
+const BUTTON = '<form method="post"><button>Unsubscribe</button></form>';
+
+const page = (title: string, content = ''): string => `<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>${title}</title>
+<h1>${title}</h1>${content}</html>
+`;

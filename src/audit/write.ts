@@ -1,0 +1,27 @@
+import type { Transaction } from '../database/database.ts';
+import type { Actor } from '../identity/actor.ts';
+import { newId } from '../ids.ts';
+
+/** Something that somebody did. */
+export interface AuditEntry {
+  actor: Pick<Actor, 'tenantId' | 'userId'>;
+  traceId: string;
+  action: AuditAction;
+  /** What exactly, without secrets and with addresses masked. */
+  details: Record<string, unknown>;
+}
+
+export type AuditAction =
+  | 'notification.sent'
+  | 'notification.test_sent'
+  | 'notification.config.updated'
+  | 'notification.template.updated'
+  | 'notification.replayed';
+
+/** Writes an audit event in the transaction of what it describes. */
+export async function writeAudit(tx: Transaction, { actor, traceId, action, details }: AuditEntry): Promise<void> {
+  await tx.query(
+    `insert into audit_event (id, tenant_id, action, actor_id, trace_id, details) values ($1, $2, $3, $4, $5, $6)`,
+    [newId(), actor.tenantId, action, actor.userId, traceId, details],
+  );
+}

@@ -1,0 +1,50 @@
+import { writeAudit } from '../audit/write.ts';
+import type { Database } from '../database/database.ts';
+import { AppError } from '../errors.ts';
+import type { Actor } from '../identity/actor.ts';
+import { isUuid } from '../ids.ts';
+import { type Bus, topics } from '../live/bus.ts';
+import { isTerminal, type LogStatus } from './status.ts';
+
+/**
+ * Puts a notification that ended without being sent back into the queue, from the start of its route; audited. What is
+ * in the queue already stays as it is, so that asking twice sends once.
+ *
+ * @throws `not_found`, or `conflict` where it was sent.
+ */
+export async function retryNotification(
+  { database, bus }: { database: Database; bus: Bus },
+  actor: Actor,
+  logId: string,
+  traceId: string,
+): Promise<void> {
+  const { tenantId } = actor;
+  const isQueued = await database.asTenant(tenantId, async (tx) => {
+    const [log] = isUuid(logId)
+      ? await tx.query<{ status: LogStatus; eventId: string; errorCode: string | null }>(
+          `select status, event_id as "eventId", error_code as "errorCode" from notification_log
+           where tenant_id = $1 and id = $2 for update`,
+          [tenantId, logId],
+        )
+      : [];
+    if (!log) throw new AppError('not_found', 'There is no such delivery record.');
+    if (!isTerminal(log.status)) return false;
+    if (log.status === 'sent' || log.status === 'sent_fallback') {
+      throw new AppError('conflict', 'The notification was sent. Post a new event to send another.');
+    }
+    await tx.query(
+      `update notification_log
+       set status = 'queued', due_at = now(), scheduled_at = now(), error_code = null, error_message = null,
+           route = null, step = 0, step_attempts = 0, provider = null, excluded_providers = '{}', claims = 0,
+           updated_at = now()
+       where tenant_id = $1 and id = $2`,
+      [tenantId, logId],
+    );
+    const details = { log_id: logId, event_id: log.eventId, was: log.status, error_code: log.errorCode };
+    await writeAudit(tx, { actor, traceId, action: 'notification.replayed', details });
+    return true;
+  });
+  if (!isQueued) return;
+  bus.publish(topics.due, null);
+  bus.publish(topics.logs(tenantId), [logId]);
+}
