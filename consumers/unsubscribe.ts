@@ -19,19 +19,19 @@ export async function unsubscribeRoutes(app: FastifyInstance, options: Unsubscri
   // Mail clients send `List-Unsubscribe=One-Click` as a form; nothing depends on it.
   app.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: 4_096 }, (_request, _body, done) => done(null));
 
-  const subjectOf = (token: string): UnsubscribeSubject | undefined =>
-    token.length <= MAX_TOKEN ? options.links.read(token) : undefined;
+  const subjectOf = (token: unknown): UnsubscribeSubject | undefined =>
+    typeof token === 'string' && token.length <= MAX_TOKEN ? options.links.read(token) : undefined;
 
-  app.get<{ Params: { token: string } }>('/unsubscribe/:token', async ({ params }, reply) => {
-    const subject = subjectOf(params.token);
+  app.get<{ Querystring: { token?: unknown } }>('/unsubscribe', async ({ query }, reply) => {
+    const subject = subjectOf(query.token);
     return reply
       .code(subject ? 200 : 404)
       .headers(HEADERS)
       .send(subject ? page('Unsubscribe?', BUTTON) : page('This link is not valid.'));
   });
 
-  app.post<{ Params: { token: string } }>('/unsubscribe/:token', async ({ params }, reply) => {
-    const subject = subjectOf(params.token);
+  app.post<{ Querystring: { token?: unknown } }>('/unsubscribe', async ({ query }, reply) => {
+    const subject = subjectOf(query.token);
     const isDone = subject !== undefined && (await options.unsubscribe(subject));
     return reply
       .code(isDone ? 200 : 404)

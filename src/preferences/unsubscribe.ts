@@ -37,7 +37,7 @@ export function unsubscribeLinks({ publicUrl, key }: UnsubscribeLinksOptions): U
   return {
     linkFor: ({ tenantId, logId, channel, category }) => {
       const payload = Buffer.from(JSON.stringify([tenantId, logId, channel, category])).toString('base64url');
-      return `${publicUrl.replace(/\/+$/, '')}/unsubscribe/${payload}.${sign(payload).toString('base64url')}`;
+      return `${publicUrl.replace(/\/+$/, '')}/unsubscribe?token=${payload}.${sign(payload).toString('base64url')}`;
     },
     read: (token) => {
       const [payload = '', signature = ''] = token.split('.');

@@ -1,0 +1,131 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+import {
+  RejectedEventsDocument,
+  ReplayRejectedEventDocument,
+  RetryNotificationDocument,
+  SetDeliveryModeDocument,
+} from '../generated/operations.ts';
+import { query, run } from '../support/client.ts';
+import { eventually } from '../support/eventually.ts';
+import { postEvent, WELCOME_TEMPLATE, welcomeEvent } from '../support/service.ts';
+import { sql } from '../support/sql.ts';
+import { startTenantService, type TenantService, type TestTenant } from '../support/tenant.ts';
+
+const INBOX = { recipient: { user_id: 'anna' }, channels: ['in_app'] };
+
+describe('operators', () => {
+  let service: TenantService;
+  beforeAll(async () => {
+    service = await startTenantService();
+  });
+  afterAll(() => service.close());
+
+  const audits = (tenant: TestTenant) =>
+    sql(
+      service.databaseUrl,
+      `select actor_id, details from audit_event where tenant_id = $1 and action = 'notification.replayed'`,
+      [tenant.id],
+    );
+  const codeOf = (errors: readonly { extensions?: Record<string, unknown> }[]) => errors[0]?.extensions?.['error_code'];
+
+  it('put what failed back into the queue; asked twice at once, it is sent once and audited once', async () => {
+    const tenant = await service.newTenant({}, []);
+    const operator = await tenant.token(['notif.replay'], 'ops');
+    const logId = await tenant.post(INBOX);
+    expect(await tenant.reached(logId, 'failed')).toMatchObject({ error_code: 'template_not_found' });
+    await service.core.templates.publish(tenant.id, [{ ...WELCOME_TEMPLATE, channel: 'in_app' }], null);
+    const retries = await Promise.all(
+      [1, 2, 3].map(() => run(service.url, operator, RetryNotificationDocument, { logId })),
+    );
+    // Whoever came after it was sent is told so.
+    for (const { errors } of retries) expect([undefined, 'conflict']).toContain(codeOf(errors));
+    await tenant.reached(logId, 'sent');
+    const rows = await sql(service.databaseUrl, 'select 1 from notification where log_id = $1', [logId]);
+    expect(rows).toHaveLength(1);
+    expect(await audits(tenant)).toMatchObject([
+      { actor_id: 'ops', details: { log_id: logId, was: 'failed', error_code: 'template_not_found' } },
+    ]);
+    const again = await run(service.url, operator, RetryNotificationDocument, { logId });
+    expect(codeOf(again.errors)).toBe('conflict');
+  });
+
+  it('reach no record of another tenant', async () => {
+    const [tenant, other] = [await service.newTenant({}, []), await service.newTenant({}, [])];
+    const logId = await tenant.post(INBOX);
+    await tenant.reached(logId, 'failed');
+    const operator = await other.token(['notif.replay']);
+    expect(codeOf((await run(service.url, operator, RetryNotificationDocument, { logId })).errors)).toBe('not_found');
+    expect(await tenant.row(logId)).toMatchObject({ status: 'failed' });
+  });
+
+  it('see what was rejected, and take it in once the service understands it', async () => {
+    const tenant = await service.newTenant({}, ['in_app']);
+    const operator = await tenant.token(['notif.replay'], 'ops');
+    const producer = await tenant.token(['notif.ingest']);
+    const { body } = await postEvent(service, producer, 'notification.triggered.v1', {
+      ...welcomeEvent(tenant.id),
+      channel: 'in_app',
+      recipient: '',
+    });
+    const id = body.results[0]?.rejected_event_id as string;
+    const [edge] = (await query(service.url, operator, RejectedEventsDocument, {})).rejectedEvents.edges;
+    expect(edge?.node).toMatchObject({ id, source: 'http', reason: 'validation_failed', replayedAt: null });
+    expect(edge?.node.raw).toContain('user.welcome');
+
+    const refused = await run(service.url, operator, ReplayRejectedEventDocument, { id });
+    expect(codeOf(refused.errors)).toBe('validation_failed');
+    // As if a newer version read the same bytes.
+    await sql(
+      service.databaseUrl,
+      `update rejected_event set raw = convert_to(replace(convert_from(raw, 'UTF8'), '"recipient":""',
+         '"recipient":"anna"'), 'UTF8') where id = $1`,
+      [id],
+    );
+    const [first, second] = await Promise.all(
+      [1, 2].map(() => query(service.url, operator, ReplayRejectedEventDocument, { id })),
+    );
+    const logId = first?.replayRejectedEvent.replayedLogId as string;
+    expect(second?.replayRejectedEvent.replayedLogId).toBe(logId);
+    await tenant.reached(logId, 'sent');
+    expect(await audits(tenant)).toMatchObject([
+      { actor_id: 'ops', details: { rejected_event_id: id, log_id: logId } },
+    ]);
+
+    const foreign = await (await service.newTenant({}, [])).token(['notif.replay']);
+    expect(codeOf((await run(service.url, foreign, ReplayRejectedEventDocument, { id })).errors)).toBe('not_found');
+    const list = await query(service.url, foreign, RejectedEventsDocument, {});
+    expect(list.rejectedEvents.edges).toEqual([]);
+  });
+
+  it('hold one tenant and let it go on, while the others are not held up', async () => {
+    const [held, free] = [await service.newTenant({}, ['in_app']), await service.newTenant({}, ['in_app'])];
+    const admin = await held.token(['notif.write.config']);
+    const set = (mode: 'hold' | 'live') => query(service.url, admin, SetDeliveryModeDocument, { mode });
+    expect(await set('hold')).toEqual({ setDeliveryMode: 'hold' });
+    const waiting = await Promise.all(Array.from({ length: 5 }, () => held.post(INBOX)));
+    await free.reached(await free.post(INBOX), 'sent');
+    for (const id of waiting) expect(await held.row(id)).toMatchObject({ status: 'queued', attempts: 0 });
+    await set('live');
+    for (const id of waiting) expect(await held.reached(id, 'sent')).toMatchObject({ attempts: 1 });
+  });
+
+  it('switch a whole process while it runs, as superadmins', async () => {
+    const tenant = await service.newTenant({}, ['in_app']);
+    const admin = await tenant.token(['notif.write.config']);
+    const denied = await run(service.url, admin, SetDeliveryModeDocument, { mode: 'hold', process: true });
+    expect(codeOf(denied.errors)).toBe('validation_failed');
+    const root = await service.token({ tenant_id: tenant.id, role: 'superadmin' });
+    const set = (mode: 'hold' | 'live') => query(service.url, root, SetDeliveryModeDocument, { mode, process: true });
+    await set('hold');
+    const id = await tenant.post(INBOX);
+    const sandboxed = await service.token({ tenant_id: tenant.id, permissions: ['notif.write.config'] });
+    // Of the two the stricter one counts.
+    const answer = await query(service.url, sandboxed, SetDeliveryModeDocument, { mode: 'live' });
+    expect(answer).toEqual({ setDeliveryMode: 'hold' });
+    expect(await tenant.row(id)).toMatchObject({ status: 'queued' });
+    await set('live');
+    await eventually(async () => (await tenant.row(id)).status === 'sent', 'the notification');
+    expect(await tenant.row(id)).toMatchObject({ attempts: 1 });
+  });
+});

@@ -1,0 +1,280 @@
+import { randomUUID } from 'node:crypto';
+
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+
+import {
+  ChangePreferenceDocument,
+  ExplainDeliveryDocument,
+  MyPreferencesDocument,
+  SuppressAddressDocument,
+  SuppressionsDocument,
+  UnsuppressAddressDocument,
+} from '../generated/operations.ts';
+import { query, run } from '../support/client.ts';
+import { activityEvent, postEvent } from '../support/service.ts';
+import { smtpError, type SmtpSink, startSmtpSink } from '../support/smtp-sink.ts';
+import { sql } from '../support/sql.ts';
+import { startTenantService, type TenantService, type TestTenant } from '../support/tenant.ts';
+
+const categories = {
+  marketing: { name: 'Offers', description: 'What is new' },
+  security: { isMandatory: true },
+  digest: { defaultEnabled: false, channels: ['email' as const] },
+};
+
+describe('people', () => {
+  let service: TenantService;
+  let relay: SmtpSink;
+  beforeAll(async () => {
+    relay = await startSmtpSink();
+    service = await startTenantService({
+      PUBLIC_URL: 'http://notif.example',
+      LINK_SECRET: 'a key that is long enough to sign links with',
+    });
+  });
+  afterAll(async () => {
+    await service.close();
+    await relay.close();
+  });
+  afterEach(() => {
+    relay.mails.length = 0;
+    relay.onRecipient = () => {};
+  });
+
+  const email = () => ({ provider: 'smtp', config: { host: '127.0.0.1', port: relay.port, from: 'vas@example.com' } });
+  const newTenant = (file: object = {}): Promise<TestTenant> =>
+    service.newTenant({ channels: { email: email() }, categories, ...file }, ['email', 'in_app']);
+  const anna = (): { user_id: string; email: string } => ({ user_id: 'anna', email: `${randomUUID()}@example.com` });
+  const audits = (tenant: TestTenant) =>
+    sql<{ details: Record<string, unknown> }>(
+      service.databaseUrl,
+      `select details from audit_event where tenant_id = $1 and action = 'notification.config.updated' order by id`,
+      [tenant.id],
+    );
+
+  it('opt out of a category on a channel and get everything else', async () => {
+    const tenant = await newTenant();
+    const token = await tenant.token([], 'anna');
+    const mail = { recipient: anna(), channels: ['email'] };
+    const input = { category: 'marketing', channel: 'email' as const, isEnabled: false };
+    await query(service.url, token, ChangePreferenceDocument, { input });
+
+    const optedOut = await tenant.post({ ...mail, category: 'marketing' });
+    expect(await tenant.reached(optedOut, 'suppressed')).toMatchObject({ error_code: 'opted_out', attempts: 0 });
+    await tenant.reached(await tenant.post({ ...mail, category: 'security' }), 'sent');
+    await tenant.reached(await tenant.post(mail), 'sent');
+    await tenant.reached(
+      await tenant.post({ ...mail, recipient: { ...anna(), user_id: 'bình' }, category: 'marketing' }),
+      'sent',
+    );
+    const inbox = await tenant.post({ recipient: anna(), channels: ['in_app'], category: 'marketing' });
+    await tenant.reached(inbox, 'sent');
+
+    const mine = (await query(service.url, token, MyPreferencesDocument, {})).notificationPreferences;
+    expect(mine.filter(({ category }) => category === 'digest')).toEqual([
+      { category: 'digest', name: null, description: null, channel: 'email', isEnabled: false, isMandatory: false },
+    ]);
+    const marketing = mine.filter(({ category, isEnabled }) => category === 'marketing' && !isEnabled);
+    expect(marketing).toMatchObject([{ channel: 'email', name: 'Offers' }]);
+  });
+
+  it('get what is opt-in only once they asked for it', async () => {
+    const tenant = await newTenant();
+    const mail = { recipient: anna(), channels: ['email'], category: 'digest' };
+    expect(await tenant.reached(await tenant.post(mail), 'suppressed')).toMatchObject({ error_code: 'opted_out' });
+    const token = await tenant.token([], 'anna');
+    const input = { category: 'digest', channel: 'email' as const, isEnabled: true };
+    await query(service.url, token, ChangePreferenceDocument, { input });
+    await tenant.reached(await tenant.post(mail), 'sent');
+  });
+
+  it('are left out of an audience whose category they do not want', async () => {
+    const tenant = await newTenant();
+    const input = { category: 'marketing', channel: 'in_app' as const, isEnabled: false };
+    await query(service.url, await tenant.token([], 'anna'), ChangePreferenceDocument, { input });
+    const producer = await tenant.token(['notif.ingest']);
+    const event = activityEvent(tenant.id, ['anna', 'bình'], { category: 'marketing' });
+    const { body } = await postEvent(service, producer, 'signal.activity-notification', event);
+    await tenant.reached(body.results[0]?.log_id as string, 'sent');
+    const rows = await sql(service.databaseUrl, 'select user_id from notification where tenant_id = $1', [tenant.id]);
+    expect(rows).toEqual([{ user_id: 'bình' }]);
+  });
+
+  it('cannot opt out of what is mandatory, or of what there is not', async () => {
+    const tenant = await newTenant();
+    const token = await tenant.token([], 'anna');
+    for (const [input, path] of [
+      [{ category: 'security', channel: 'email', isEnabled: false }, 'input.isEnabled'],
+      [{ category: 'nonsense', channel: 'email', isEnabled: false }, 'input.category'],
+      [{ category: 'digest', channel: 'sms', isEnabled: true }, 'input.channel'],
+      [{ category: 'digest', channel: 'email', isEnabled: true, timeZone: 'Mars/Olympus' }, 'input.timeZone'],
+    ] as const) {
+      const { errors } = await run(service.url, token, ChangePreferenceDocument, { input });
+      expect(errors[0]?.extensions).toMatchObject({ error_code: 'validation_failed', fields: [{ path }] });
+    }
+  });
+
+  it('whose address bounces are not written to again, until an admin lets them', async () => {
+    const tenant = await newTenant();
+    const recipient = anna();
+    relay.onRecipient = () => {
+      throw smtpError(550, '5.1.1 no such user');
+    };
+    const bounced = await tenant.post({ recipient, channels: ['email'] });
+    await tenant.reached(bounced, 'failed');
+    relay.onRecipient = () => {};
+    const next = await tenant.post({ recipient: { email: recipient.email.toUpperCase() }, channels: ['email'] });
+    expect(await tenant.reached(next, 'suppressed')).toMatchObject({ error_code: 'address_suppressed' });
+
+    const admin = await tenant.token(['notif.read.log', 'notif.write.config']);
+    const [entry] = (await query(service.url, admin, SuppressionsDocument, {})).suppressions.edges;
+    expect(entry?.node).toMatchObject({
+      channel: 'email',
+      reason: 'hard_bounce',
+      category: null,
+      sourceLogId: bounced,
+    });
+    expect(JSON.stringify(entry)).not.toContain(recipient.email.split('@')[0]);
+    await query(service.url, admin, UnsuppressAddressDocument, { id: entry?.node.id ?? '' });
+    await tenant.reached(await tenant.post({ recipient, channels: ['email'] }), 'sent');
+    expect(await audits(tenant)).toMatchObject([{ details: { unsuppressed: { reason: 'hard_bounce' } } }]);
+  });
+
+  it('are suppressed by feedback that comes later and by hand, in their tenant only', async () => {
+    const [tenant, other] = [await newTenant(), await newTenant()];
+    const recipient = anna();
+    const feedback = { channel: 'email', recipient: recipient.email, created_at: '2026-01-01T00:00:00Z' };
+    await tenant.post({ ...feedback, kind: 'soft_bounce' }, 'notification.feedback.v1');
+    await tenant.reached(await tenant.post({ recipient, channels: ['email'] }), 'sent');
+    await tenant.post({ ...feedback, kind: 'complaint' }, 'notification.feedback.v1');
+    await tenant.reached(await tenant.post({ recipient, channels: ['email'] }), 'suppressed');
+    await other.reached(await other.post({ recipient, channels: ['email'] }), 'sent');
+
+    const admin = await other.token(['notif.write.config']);
+    const input = { channel: 'email' as const, address: recipient.email };
+    const { suppressAddress: first } = await query(service.url, admin, SuppressAddressDocument, { input });
+    const { suppressAddress: again } = await query(service.url, admin, SuppressAddressDocument, { input });
+    expect(again.id).toBe(first.id);
+    await other.reached(await other.post({ recipient, channels: ['email'] }), 'suppressed');
+    expect(await audits(other)).toHaveLength(1);
+  });
+
+  it('unsubscribe by the link of a mail, with one POST and never by looking at it', async () => {
+    const tenant = await newTenant();
+    const mail = { recipient: { email: `${randomUUID()}@example.com` }, channels: ['email'], category: 'marketing' };
+    await tenant.reached(await tenant.post(mail), 'sent');
+    const raw = relay.mails[0]?.raw ?? '';
+    expect(raw).toContain('List-Unsubscribe-Post: List-Unsubscribe=One-Click');
+    const link = /^List-Unsubscribe:\s*<([^>]+)>/im.exec(raw.replaceAll(/\r\n[ \t]+/g, ' '))?.[1]?.replaceAll(' ', '');
+    const url = link?.replace('http://notif.example', service.url) ?? '';
+    expect(url).not.toContain(mail.recipient.email);
+
+    expect((await fetch(url)).status).toBe(200);
+    await tenant.reached(await tenant.post(mail), 'sent');
+    const click = { method: 'POST', body: new URLSearchParams({ 'List-Unsubscribe': 'One-Click' }) };
+    expect((await fetch(url, click)).status).toBe(200);
+    expect((await fetch(url, click)).status).toBe(200);
+    expect(await tenant.reached(await tenant.post(mail), 'suppressed')).toMatchObject({
+      error_code: 'address_suppressed',
+    });
+    await tenant.reached(await tenant.post({ ...mail, category: 'security' }), 'sent');
+    expect((await fetch(`${url.slice(0, -1)}x`, click)).status).toBe(404);
+    expect((await fetch(`${service.url}/unsubscribe?token=nonsense`, click)).status).toBe(404);
+  });
+
+  it('with a user id unsubscribe for themselves, whatever the address', async () => {
+    const tenant = await newTenant();
+    const mail = { recipient: anna(), channels: ['email'], category: 'marketing' };
+    await tenant.reached(await tenant.post(mail), 'sent');
+    const raw = relay.mails[0]?.raw.replaceAll(/\r\n[ \t]+/g, '') ?? '';
+    const path = /unsubscribe\?token=[^>]+/.exec(raw)?.[0];
+    await fetch(`${service.url}/${path}`, { method: 'POST' });
+    const elsewhere = { ...mail, recipient: anna() };
+    expect(await tenant.reached(await tenant.post(elsewhere), 'suppressed')).toMatchObject({ error_code: 'opted_out' });
+  });
+
+  it('get only the newest of what collapses', async () => {
+    const tenant = await newTenant();
+    const mail = { recipient: anna(), channels: ['email'], collapse_key: 'order-1024' };
+    const later = new Date(Date.now() + 3_600_000).toISOString();
+    const old = await tenant.post({ ...mail, send_at: later });
+    const somebodyElse = await tenant.post({ ...mail, recipient: { ...anna(), user_id: 'bình' }, send_at: later });
+    const fresh = await tenant.post(mail);
+    await tenant.reached(fresh, 'sent');
+    await sql(service.databaseUrl, 'update notification_log set due_at = now() where id = any($1)', [
+      [old, somebodyElse],
+    ]);
+    expect(await tenant.reached(old, 'suppressed')).toMatchObject({ error_code: 'collapsed' });
+    await tenant.reached(somebodyElse, 'sent');
+  });
+
+  it('are not woken in quiet hours by their own clock, and hear of what is urgent', async () => {
+    const clock = (shift: number): string => new Date(Date.now() + shift * 60_000).toISOString().slice(11, 16);
+    // Quiet now in UTC, and over for an hour where the person is: two hours further east.
+    const tenant = await newTenant({ quietHours: { from: clock(-30), to: clock(60) } });
+    const mail = { recipient: anna(), channels: ['email'] };
+    const waiting = await tenant.post(mail);
+    await tenant.reached(await tenant.post({ ...mail, priority: 'high' }), 'sent');
+    await tenant.reached(await tenant.post({ ...mail, channels: ['in_app'] }), 'sent');
+    const row = await tenant.row(waiting);
+    expect(row).toMatchObject({ status: 'queued', attempts: 0 });
+    expect(row.due_at.getTime()).toBeGreaterThan(Date.now() + 50 * 60_000);
+
+    const token = await tenant.token([], 'anna');
+    const input = { category: 'marketing', channel: 'email' as const, isEnabled: true, timeZone: 'Etc/GMT-2' };
+    await query(service.url, token, ChangePreferenceDocument, { input });
+    await tenant.reached(await tenant.post(mail), 'sent');
+
+    const expires_at = new Date(Date.now() + 10 * 60_000).toISOString();
+    const short = await tenant.post({ ...mail, recipient: { ...anna(), user_id: 'bình' }, expires_at });
+    expect(await tenant.reached(short, 'expired')).toMatchObject({ error_code: 'quiet_hours' });
+  });
+
+  it('have it explained beforehand what would happen, and nothing is sent', async () => {
+    const tenant = await newTenant({ events: { 'user.welcome': { channels: ['sms', 'email', 'in_app'] } } });
+    const admin = await tenant.token(['notif.send.test', 'notif.write.config']);
+    const explain = async (changes: object) =>
+      (
+        await query(service.url, admin, ExplainDeliveryDocument, {
+          input: {
+            eventCode: 'user.welcome',
+            recipient: { userId: 'anna', email: 'anna@example.com', phone: '+84912345678' },
+            params: { full_name: 'Anna' },
+            ...changes,
+          },
+        })
+      ).explainDelivery;
+
+    expect(await explain({})).toMatchObject({ status: 'sent', channel: 'email', provider: 'smtp', mode: 'live' });
+    const named = await explain({ channels: ['email', 'sms'] });
+    expect(named.considered).toMatchObject([{ channel: 'email', verdict: 'chosen', provider: 'smtp', locale: 'vi' }]);
+    expect(await explain({ eventCode: 'no.template', channels: ['email'] })).toMatchObject({
+      status: 'failed',
+      errorCode: 'template_not_found',
+    });
+    expect(await explain({ params: {}, channels: ['email'] })).toMatchObject({
+      status: 'failed',
+      errorCode: 'template_variable_missing',
+      errorMessage: expect.stringContaining('full_name'),
+    });
+    expect(await explain({ sendAt: '2999-01-01T00:00:00Z' })).toMatchObject({
+      status: 'queued',
+      waitReason: 'send_at',
+    });
+    const input = { channel: 'email' as const, address: 'anna@example.com' };
+    await query(service.url, admin, SuppressAddressDocument, { input });
+    expect(await explain({ channels: ['email'] })).toMatchObject({
+      status: 'sent_fallback',
+      channel: 'in_app',
+      considered: [
+        { channel: 'email', verdict: 'address_suppressed' },
+        { channel: 'sms', verdict: 'template_not_found' },
+        { channel: 'in_app', verdict: 'chosen' },
+      ],
+    });
+    expect(relay.mails).toEqual([]);
+    expect(await sql(service.databaseUrl, 'select 1 from notification_log where tenant_id = $1', [tenant.id])).toEqual(
+      [],
+    );
+  });
+});
