@@ -1,0 +1,49 @@
+import { type AddressInfo, createServer } from 'node:net';
+
+export interface LeanSmtp {
+  port: number;
+  /** How often each Message-ID was accepted. */
+  received: Map<string, number>;
+  close(): Promise<void>;
+}
+
+/** An SMTP server that says yes to everything as fast as it can, and remembers nothing but Message-IDs. */
+export async function startLeanSmtp(): Promise<LeanSmtp> {
+  const received = new Map<string, number>();
+  const server = createServer((socket) => {
+    let rest = '';
+    let isData = false;
+    socket.setNoDelay(true);
+    socket.on('error', () => {});
+    socket.on('data', (chunk) => {
+      rest += chunk.toString('latin1');
+      let answer = '';
+      for (;;) {
+        if (isData) {
+          const end = rest.indexOf('\r\n.\r\n');
+          if (end === -1) break;
+          const id = /^Message-ID:\s*(<[^>]+>)/im.exec(rest.slice(0, end))?.[1] ?? '';
+          received.set(id, (received.get(id) ?? 0) + 1);
+          rest = rest.slice(end + 5);
+          isData = false;
+          answer += '250 2.0.0 ok\r\n';
+          continue;
+        }
+        const end = rest.indexOf('\r\n');
+        if (end === -1) break;
+        const command = rest.slice(0, 4).toUpperCase();
+        rest = rest.slice(end + 2);
+        isData = command === 'DATA';
+        answer += isData ? '354 go on\r\n' : command === 'QUIT' ? '221 bye\r\n' : '250 ok\r\n';
+      }
+      if (answer !== '') socket.write(answer);
+    });
+    socket.write('220 lean\r\n');
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return {
+    port: (server.address() as AddressInfo).port,
+    received,
+    close: () => new Promise((resolve) => server.close(() => resolve())),
+  };
+}
