@@ -40,6 +40,8 @@ export interface Dispatcher {
 
 /** Rows that one claim takes at the most, so that no statement is long. */
 const CLAIM_LIMIT = 500;
+/** Between two claims that found something. Milliseconds. */
+const GATHER_MS = 15;
 
 /**
  * Works off the queue: claims due rows, plans them, holds them against the limits, hands them to providers and records
@@ -48,7 +50,7 @@ const CLAIM_LIMIT = 500;
  */
 export function startDispatcher(options: DispatcherOptions): Dispatcher {
   const { database, bus, log, lanes } = options;
-  const { concurrency = 1_000, tenantConcurrency = 200, leaseMs = 60_000, pollMs = 1_000 } = options;
+  const { concurrency = 2_000, tenantConcurrency = 500, leaseMs = 60_000, pollMs = 1_000 } = options;
 
   /** What is in hand, and ours for as long as this process lives. */
   const hand = createHand(concurrency, tenantConcurrency);
@@ -127,6 +129,8 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
           })
           .finally(() => working.delete(task));
         working.add(task);
+        // Under load places come free one by one: a moment later there are more of them to be filled at once.
+        await new Promise((resolve) => setTimeout(resolve, GATHER_MS));
         continue;
       }
       // Not every tenant had its turn yet.

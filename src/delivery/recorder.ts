@@ -26,11 +26,17 @@ export const INTERNAL_FAILURE = {
   errorMessage: 'The delivery failed inside the service.',
 } as const;
 
-/** Writes outcomes down in batches: while one is written, the next one gathers. */
+/** Batches that are written at once: one gathers in the service while the database is busy with the other. */
+const MAX_FLUSHES = 2;
+/** Under load, how long a batch gathers at the least. Milliseconds. */
+const GATHER_MS = 15;
+
+/** Writes outcomes down in batches: while some are written, the next one gathers. */
 export function createRecorder({ database, log, onRecorded }: RecorderOptions): Recorder {
   const waiting: { settlement: Settlement; resolve: () => void }[] = [];
-  let isFlushing = false;
+  let flushes = 0;
   let isBehind = false;
+  let writtenAt = Number.NEGATIVE_INFINITY;
 
   const write = async (batch: Settlement[]): Promise<void> => {
     onRecorded(await settleBatch(database, batch));
@@ -58,16 +64,20 @@ export function createRecorder({ database, log, onRecorded }: RecorderOptions): 
   };
 
   const flush = async (): Promise<void> => {
-    isFlushing = true;
+    flushes += 1;
     for (let delayMs = 100; waiting.length > 0;) {
-      // Lets everything that ended in this turn of the event loop into the same batch.
-      await new Promise((resolve) => setImmediate(resolve));
+      // Lets everything that ends in this turn of the event loop into the same batch; and under load, when one batch has
+      // just been written, what ends in the next moments.
+      await new Promise((resolve) =>
+        performance.now() - writtenAt < GATHER_MS ? setTimeout(resolve, GATHER_MS) : setImmediate(resolve),
+      );
       const batch = waiting.splice(0, batchLength(waiting.map(({ settlement }) => settlement)));
       try {
         await writeAround(batch.map(({ settlement }) => settlement));
         for (const { resolve } of batch) resolve();
         isBehind = false;
         delayMs = 100;
+        writtenAt = performance.now();
       } catch (error) {
         // The messages are out and only the record is missing: it is written as soon as the database is back. What of
         // the batch was written already is no longer ours, and writing it again changes nothing.
@@ -78,14 +88,14 @@ export function createRecorder({ database, log, onRecorded }: RecorderOptions): 
         delayMs = Math.min(delayMs * 2, 2_000);
       }
     }
-    isFlushing = false;
+    flushes -= 1;
   };
 
   return {
     record: (settlement) =>
       new Promise((resolve) => {
         waiting.push({ settlement, resolve });
-        if (!isFlushing) void flush();
+        if (flushes < MAX_FLUSHES) void flush();
       }),
     get isBehind() {
       return isBehind;

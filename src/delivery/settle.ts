@@ -47,7 +47,7 @@ const SETTLE = `
     select * from jsonb_to_recordset($1::jsonb) as settlement (
       id uuid, lease_token uuid, status text, channel text, retry_in_ms bigint, step smallint, step_attempts smallint,
       next_provider text, excluded_providers text[], template_id uuid, template_version int, locale text,
-      error_code text, error_message text, attempt_number int, attempt_channel text, attempt_provider text,
+      error_code text, error_message text, attempt_number int, is_atomic boolean, attempt_channel text, attempt_provider text,
       outcome text, duration_ms int, provider_message_id text, withdrawn_number int, audit_id uuid, audit_action text,
       audit_details jsonb)
   ), settled as (
@@ -67,19 +67,21 @@ const SETTLE = `
     from input
     where log.id = input.id and log.lease_token = input.lease_token and log.status = 'sending'
     returning log.id, log.tenant_id, log.trace_id, log.trigger_by, log.status, input.attempt_number,
-      input.attempt_channel, input.attempt_provider, input.outcome, input.duration_ms, input.provider_message_id,
+      input.is_atomic, input.attempt_channel, input.attempt_provider, input.outcome, input.duration_ms, input.provider_message_id,
       input.error_code, input.error_message, input.withdrawn_number, input.audit_id, input.audit_action,
       input.audit_details
   ), attempted as (
-    insert into delivery_attempt as attempt (log_id, number, tenant_id, channel, provider, outcome, duration_ms,
-      provider_message_id, error_code, error_message)
-    select id, attempt_number, tenant_id, attempt_channel, attempt_provider, outcome, duration_ms,
-      provider_message_id, error_code, error_message
-    from settled where attempt_number is not null
-    on conflict (log_id, number) do update
-      set outcome = excluded.outcome, duration_ms = excluded.duration_ms,
-          provider_message_id = excluded.provider_message_id, error_code = excluded.error_code,
-          error_message = excluded.error_message
+    update delivery_attempt attempt
+    set outcome = settled.outcome, duration_ms = settled.duration_ms,
+        provider_message_id = settled.provider_message_id, error_code = settled.error_code,
+        error_message = settled.error_message
+    from settled
+    where attempt.log_id = settled.id and attempt.number = settled.attempt_number and not settled.is_atomic
+  ), recorded as (
+    insert into delivery_attempt (log_id, number, tenant_id, channel, provider, outcome, duration_ms)
+    select id, attempt_number, tenant_id, attempt_channel, attempt_provider, outcome, duration_ms
+    from settled where is_atomic and attempt_number is not null
+    on conflict (log_id, number) do nothing
   ), withdrawn as (
     delete from delivery_attempt attempt using settled
     where attempt.log_id = settled.id and attempt.number = settled.withdrawn_number and attempt.outcome is null
@@ -142,6 +144,8 @@ function toRow(settlement: Settlement) {
     error_code: settlement.errorCode ?? null,
     error_message: settlement.errorMessage ?? null,
     attempt_number: attempt?.number ?? null,
+    // Written here in one go, instead of before and after calling somebody.
+    is_atomic: settlement.inbox !== undefined,
     attempt_channel: attempt ? settlement.channel : null,
     attempt_provider: attempt?.provider ?? null,
     outcome: attempt?.outcome ?? null,
