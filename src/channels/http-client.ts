@@ -35,7 +35,7 @@ export interface HttpClient {
 const MAX_REPLY = 64 * 1024;
 const CONNECT_TIMEOUT_MS = 10_000;
 /** Connections to one origin at once. */
-const MAX_CONNECTIONS = 64;
+const MAX_CONNECTIONS = 128;
 /** Origins that are kept open, so that webhooks to the whole world do not pile up. */
 const MAX_ORIGINS = 1_000;
 

@@ -23,7 +23,7 @@ export interface DeliverOptions {
 }
 
 /** Messages in hand with one provider of one tenant, where nobody says otherwise. */
-const DEFAULT_CONCURRENCY = 50;
+const DEFAULT_CONCURRENCY = 100;
 
 /** Hands one message to its provider and says how the row is to be settled. Never rejects. */
 export async function deliver(

@@ -50,7 +50,7 @@ const GATHER_MS = 15;
  */
 export function startDispatcher(options: DispatcherOptions): Dispatcher {
   const { database, bus, log, lanes } = options;
-  const { concurrency = 2_000, tenantConcurrency = 500, leaseMs = 60_000, pollMs = 1_000 } = options;
+  const { concurrency = 5_000, tenantConcurrency = 1_000, leaseMs = 60_000, pollMs = 1_000 } = options;
 
   /** What is in hand, and ours for as long as this process lives. */
   const hand = createHand(concurrency, tenantConcurrency);
