@@ -23,7 +23,7 @@ import { circuitReporter, findCircuits } from './delivery/circuits.ts';
 import { type Dispatcher, startDispatcher } from './delivery/dispatcher.ts';
 import { explainDelivery } from './delivery/explain.ts';
 import { createLanes } from './delivery/lanes.ts';
-import { createDeliveryLogs } from './delivery/logs.ts';
+import { createDeliveryLogs, queueSizes } from './delivery/logs.ts';
 import { stricterMode } from './delivery/mode.ts';
 import type { PlanBatchOptions } from './delivery/plan-batch.ts';
 import { retryNotification } from './delivery/replay.ts';
@@ -40,6 +40,7 @@ import { createInboxFeeds } from './live/inbox-feeds.ts';
 import { createLogFeeds } from './live/log-feeds.ts';
 import { createLog, type Log } from './log.ts';
 import { type Checks, healthRoutes } from './observability/health.ts';
+import { createMetrics, metricsRoutes } from './observability/metrics.ts';
 import { createPreferences } from './preferences/preferences.ts';
 import { createReach } from './preferences/reach.ts';
 import { createSuppressions } from './preferences/suppressions.ts';
@@ -77,7 +78,8 @@ export async function startService(config: Config, options: ServiceOptions = {})
   const databaseUrl = config.databaseUrl ?? (await embedded(config, log, options.ephemeral ?? false, parts));
   const ran = await migrate(config.databaseOwnerUrl ?? databaseUrl);
   if (ran.length > 0) log.info({ migrations: ran }, 'database migrated');
-  const database = openDatabase({ url: databaseUrl, log });
+  const metrics = createMetrics({ queueSize: () => queueSizes(database) });
+  const database = openDatabase({ url: databaseUrl, log, onTransaction: metrics.databaseLatency });
   parts.defer(() => database.close());
 
   const bus = config.redisUrls.length > 0 ? redisBus({ urls: config.redisUrls, log }) : memoryBus();
@@ -94,7 +96,9 @@ export async function startService(config: Config, options: ServiceOptions = {})
   };
   const settings = createTenantSettings({
     database,
-    files: config.tenantConfigSecretPath ? tenantFiles(config.tenantConfigSecretPath, log) : noTenantFiles,
+    files: config.tenantConfigSecretPath
+      ? tenantFiles(config.tenantConfigSecretPath, log, metrics.configLoadError)
+      : noTenantFiles,
     defaults: {
       defaultLocale: 'en',
       channels: config.smtpProviderSecret
@@ -111,7 +115,13 @@ export async function startService(config: Config, options: ServiceOptions = {})
   parts.defer(() => inboxFeeds.close());
   let mode = config.deliveryMode;
   let dispatcher: Dispatcher | undefined;
-  const lanes = createLanes({ onChange: circuitReporter(database, log) });
+  const report = circuitReporter(database, log);
+  const lanes = createLanes({
+    onChange: (key, circuit) => {
+      report(key, circuit);
+      metrics.circuit(key, circuit.state);
+    },
+  });
   const links = await linksOf(config);
   const planning: PlanBatchOptions = {
     settings,
@@ -124,7 +134,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
   };
   const settingsOf = async (tenantId: string): Promise<TenantSettings> =>
     (await settings.load([tenantId])).get(tenantId) as TenantSettings;
-  const intake = createIntake({ database, bus, log });
+  const intake = createIntake({ database, bus, log, onAccepted: metrics.received });
   const core: Core = {
     delivery: {
       retry: (actor, logId, traceId) => retryNotification({ database, bus }, actor, logId, traceId),
@@ -180,6 +190,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
       sandbox: sandboxProvider(database),
       lanes,
       leaseMs: deliveryLeaseMs,
+      onEnded: metrics.settled,
     });
     dispatcher = started;
     parts.defer(() => started.close());
@@ -213,6 +224,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
   });
   parts.defer(() => app.close());
   await app.register(healthRoutes, { checks });
+  await app.register(metricsRoutes, { metrics });
   if (config.roles.has('consumer')) {
     await app.register(eventRoutes, { authenticate, intake: core.intake, onConfigUpdated: configChanged, log });
   }

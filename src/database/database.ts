@@ -24,6 +24,8 @@ export interface DatabaseOptions {
   log: Log;
   /** Connections for the API and, apart from them, for the worker: neither can starve the other. */
   poolSize?: number;
+  /** Told how long each transaction took, from asking for a connection to its end. Milliseconds. */
+  onTransaction?: (ms: number) => void;
 }
 
 /** Nobody waits for ever, and a process that hangs in mid-transaction lets go of its locks. */
@@ -34,7 +36,7 @@ const types = new pg.TypeOverrides();
 types.setTypeParser(pg.types.builtins.INT8, Number);
 
 /** Opens the two pools. Nothing is connected until the first transaction. */
-export function openDatabase({ url, log, poolSize = 10 }: DatabaseOptions): Database {
+export function openDatabase({ url, log, poolSize = 10, onTransaction }: DatabaseOptions): Database {
   const open = (name: string): pg.Pool => {
     const pool = new pg.Pool({
       connectionString: url,
@@ -47,6 +49,14 @@ export function openDatabase({ url, log, poolSize = 10 }: DatabaseOptions): Data
     pool.on('error', (error) => log.warn({ error }, 'idle database connection lost'));
     return pool;
   };
+  const timed: typeof transact = async (pool, begin, work) => {
+    const startedAt = performance.now();
+    try {
+      return await transact(pool, begin, work);
+    } finally {
+      onTransaction?.(performance.now() - startedAt);
+    }
+  };
   const api = open('api');
   const worker = open('worker');
 
@@ -55,9 +65,9 @@ export function openDatabase({ url, log, poolSize = 10 }: DatabaseOptions): Data
       // One round trip. The role is set per transaction and not per session, so poolers in between do no harm.
       const tenant = pg.escapeLiteral(tenantId);
       const scope = `set local role ${API_ROLE}; select set_config('app.tenant_id', ${tenant}, true)`;
-      return transact(api, `begin; ${LIMITS}; ${scope}`, work);
+      return timed(api, `begin; ${LIMITS}; ${scope}`, work);
     },
-    asWorker: (work) => transact(worker, `begin; ${LIMITS}; set local role ${WORKER_ROLE}`, work),
+    asWorker: (work) => timed(worker, `begin; ${LIMITS}; set local role ${WORKER_ROLE}`, work),
     ping: async () => {
       await worker.query('select 1');
     },

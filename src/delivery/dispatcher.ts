@@ -3,6 +3,7 @@ import { IN_APP } from '../channels/in-app.ts';
 import type { Providers } from '../channels/registry.ts';
 import type { Database } from '../database/database.ts';
 import { type Bus, topics } from '../live/bus.ts';
+import type { DeliveryOutcome } from '../observability/metrics.ts';
 import { openAttempts } from './attempts.ts';
 import { type Claim, claimDue, renewLeases } from './claim.ts';
 import { deliver, type Delivery, type SendPlan, waiting } from './deliver.ts';
@@ -21,6 +22,8 @@ export interface DispatcherOptions extends PlanBatchOptions {
   /** Takes the place of every provider in sandbox mode. */
   sandbox: Pick<Provider, 'name' | 'send'>;
   lanes: Lanes;
+  /** Called for each delivery that came to its end. Tests are left out. */
+  onEnded?: (outcome: DeliveryOutcome) => void;
   /** Deliveries in hand at once. */
   concurrency?: number;
   /** Of these, one tenant's at the most, where its settings do not say otherwise. */
@@ -49,7 +52,7 @@ const GATHER_MS = 15;
  * until they are recorded.
  */
 export function startDispatcher(options: DispatcherOptions): Dispatcher {
-  const { database, bus, log, lanes } = options;
+  const { database, bus, log, lanes, onEnded } = options;
   const { concurrency = 5_000, tenantConcurrency = 1_000, leaseMs = 60_000, pollMs = 1_000 } = options;
 
   /** What is in hand, and ours for as long as this process lives. */
@@ -57,7 +60,12 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
   let isClosing = false;
   let wake = (): void => {};
   const working = new Set<Promise<unknown>>();
-  const recorder = createRecorder({ database, log, onRecorded: (settled) => announce(bus, settled) });
+  const recorder = createRecorder({
+    database,
+    log,
+    onRecorded: (settled) => announce(bus, settled),
+    ...(onEnded && { onEnded }),
+  });
 
   const finish = async (settlement: Settlement): Promise<void> => {
     await recorder.record(settlement);
@@ -129,8 +137,10 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
           })
           .finally(() => working.delete(task));
         working.add(task);
-        // Under load places come free one by one: a moment later there are more of them to be filled at once.
-        await new Promise((resolve) => setTimeout(resolve, GATHER_MS));
+        // Under load places come free one by one: a moment later there are more of them to be filled at once. Where much
+        // more is in hand than came in now, that may be a longer moment.
+        const isPlenty = concurrency - hand.free > 4 * claimed.rows.length;
+        await new Promise((resolve) => setTimeout(resolve, isPlenty ? 3 * GATHER_MS : GATHER_MS));
         continue;
       }
       // Not every tenant had its turn yet.

@@ -1,6 +1,7 @@
 import type { Database } from '../database/database.ts';
 import { isRefusedData } from '../database/errors.ts';
 import type { Log } from '../log.ts';
+import type { DeliveryOutcome } from '../observability/metrics.ts';
 import { isTerminal } from './status.ts';
 import { type Settled, settleBatch, type Settlement } from './settle.ts';
 
@@ -19,6 +20,8 @@ export interface RecorderOptions {
   log: Log;
   /** Called after each commit. */
   onRecorded: (settled: Settled) => void;
+  /** Called for each delivery that came to its end. Tests are left out. */
+  onEnded?: (outcome: DeliveryOutcome) => void;
 }
 
 export const INTERNAL_FAILURE = {
@@ -32,7 +35,7 @@ const MAX_FLUSHES = 2;
 const GATHER_MS = 15;
 
 /** Writes outcomes down in batches: while some are written, the next one gathers. */
-export function createRecorder({ database, log, onRecorded }: RecorderOptions): Recorder {
+export function createRecorder({ database, log, onRecorded, onEnded }: RecorderOptions): Recorder {
   const waiting: { settlement: Settlement; resolve: () => void }[] = [];
   let flushes = 0;
   let isBehind = false;
@@ -40,7 +43,10 @@ export function createRecorder({ database, log, onRecorded }: RecorderOptions): 
 
   const write = async (batch: Settlement[]): Promise<void> => {
     onRecorded(await settleBatch(database, batch));
-    for (const settlement of batch) logSettlement(log, settlement);
+    for (const settlement of batch) {
+      logSettlement(log, settlement);
+      if (isTerminal(settlement.status) && !settlement.log.isTest) onEnded?.(outcomeOf(settlement));
+    }
   };
 
   /** Halves a batch that the database refuses until the outcome that it refuses stands alone. */
@@ -134,6 +140,14 @@ const withoutWords = ({ number, provider, outcome, durationMs }: NonNullable<Set
   provider,
   outcome,
   durationMs,
+});
+
+const outcomeOf = ({ log: row, channel, template, status }: Settlement): DeliveryOutcome => ({
+  tenantId: row.tenantId,
+  channel,
+  templateId: template?.templateId,
+  status,
+  durationMs: Date.now() - row.scheduledAt.getTime(),
 });
 
 function logSettlement(log: Log, settlement: Settlement): void {

@@ -34,9 +34,11 @@ export interface IntakeOptions {
   database: Database;
   bus: Bus;
   log: Log;
+  /** Told of each event that is new. */
+  onAccepted?: (tenantId: string) => void;
 }
 
-export function createIntake({ database, bus, log }: IntakeOptions): Intake {
+export function createIntake({ database, bus, log, onAccepted }: IntakeOptions): Intake {
   const store = (inputs: Input[]): Promise<Outcome[]> =>
     database.asWorker(async (tx) => {
       const commands = inputs.flatMap((input) => (input.kind === 'command' ? [input.command] : []));
@@ -76,7 +78,12 @@ export function createIntake({ database, bus, log }: IntakeOptions): Intake {
     take: async (inputs) => {
       if (inputs.length === 0) return [];
       const outcomes = await storeAround(inputs);
-      for (const [index, outcome] of outcomes.entries()) logOutcome(log, inputs[index] as Input, outcome);
+      for (const [index, outcome] of outcomes.entries()) {
+        const input = inputs[index] as Input;
+        logOutcome(log, input, outcome);
+        if (input.kind !== 'command' || outcome.kind !== 'accepted' || outcome.isDuplicate) continue;
+        onAccepted?.(input.command.tenantId);
+      }
       if (outcomes.some((outcome) => outcome.kind === 'accepted' && !outcome.isDuplicate)) {
         bus.publish(topics.due, null);
         for (const tenantId of changedTenants(inputs, outcomes)) bus.publish(topics.logs(tenantId.id), tenantId.logIds);

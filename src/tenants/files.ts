@@ -56,7 +56,7 @@ const validate = createPolicyAjv().compile<TenantFile>({
 export const noTenantFiles: TenantFiles = { read: async () => undefined };
 
 /** Reads `<tenant_id>.yaml`, `.yml` or `.json` from a folder. */
-export function tenantFiles(folder: string, log: Log): TenantFiles {
+export function tenantFiles(folder: string, log: Log, onInvalid: () => void = () => {}): TenantFiles {
   const lastGood = new Map<string, TenantFile>();
   return {
     read: async (tenantId) => {
@@ -73,6 +73,7 @@ export function tenantFiles(folder: string, log: Log): TenantFiles {
         lastGood.set(tenantId, settings);
         return settings;
       } catch (error) {
+        onInvalid();
         log.error(
           { error, tenant_id: tenantId },
           'invalid tenant configuration file; the last good one stays in force',
