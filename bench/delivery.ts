@@ -78,7 +78,7 @@ const transactions = async (): Promise<number> => {
 };
 
 async function measure(channel: BenchChannel, script: string): Promise<Measured> {
-  await fillQueue(setup.databaseUrl, channel, rows, httpPort);
+  await fillQueue(setup.databaseUrl, channel, rows, { httpPort });
   const before = await transactions();
   const child = start(script);
   // From the first event that is done, so that starting the process counts for neither.

@@ -5,7 +5,12 @@ import { sql } from '../test/support/sql.ts';
 export type BenchChannel = Extract<Channel, 'email' | 'in_app' | 'webhook'>;
 
 /** Empties the tables and queues this many notifications of one channel. */
-export async function fillQueue(url: string, channel: BenchChannel, rows: number, httpPort: number): Promise<void> {
+export async function fillQueue(
+  url: string,
+  channel: BenchChannel,
+  rows: number,
+  { httpPort = 0, tenant = LOAD_TENANT }: { httpPort?: number; tenant?: string } = {},
+): Promise<void> {
   const recipient = {
     email: `jsonb_build_object('email', 'person-' || n || '@example.com')`,
     in_app: `jsonb_build_object('user_id', 'user-' || n % 500)`,
@@ -19,7 +24,7 @@ export async function fillQueue(url: string, channel: BenchChannel, rows: number
      select gen_random_uuid(), $1, gen_random_uuid(), 'notification.triggered.v1', 'load.test', array[$2], ${recipient},
        jsonb_build_object('name', 'Person ' || n), 'queued', 'bench', now()
      from generate_series(1, $3::int) n`,
-    [LOAD_TENANT, channel, rows],
+    [tenant, channel, rows],
   );
   await sql(url, 'vacuum analyze notification_log');
 }

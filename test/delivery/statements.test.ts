@@ -6,6 +6,41 @@ import { startTestService, WELCOME_TEMPLATE } from '../support/service.ts';
 import { sql } from '../support/sql.ts';
 import { statementDoor } from '../support/statement-door.ts';
 
+describe('a queue in which nothing is due', () => {
+  it('is looked through now and then, however many tenants it is of', async () => {
+    const holding = await startTestService({ DELIVERY_MODE: 'hold' });
+    const server = new URL(inject('databaseUrl'));
+    const door = await statementDoor(server.hostname, Number(server.port || 5432));
+    try {
+      await sql(
+        holding.databaseUrl,
+        `insert into notification_log (id, tenant_id, event_id, event_type, event_code, channels, recipient, params,
+           status, due_at, trace_id, event_created_at)
+         select gen_random_uuid(), 'tenant-' || n, gen_random_uuid(), 'notification.triggered.v1', 'user.welcome',
+           '{in_app}', '{"user_id": "anna"}', '{}', 'queued', now() + interval '1 hour', 'trace', now()
+         from generate_series(1, 250) n`,
+      );
+      const url = new URL(holding.databaseUrl);
+      url.hostname = '127.0.0.1';
+      url.port = String(door.port);
+      const dispatching = await holding.startAnother({
+        DATABASE_URL: url.href,
+        DELIVERY_MODE: 'live',
+        ROLES: 'dispatcher',
+      });
+      const startedAt = performance.now();
+      const claims = (): number => door.statements.filter((text) => text.includes('with recursive tenant')).length;
+      // Three claims go once around 250 tenants; then it is waited for a second.
+      await eventually(() => claims() >= 10, 'the claims');
+      expect(performance.now() - startedAt).toBeGreaterThan(2_000);
+      await dispatching.close();
+    } finally {
+      await holding.close();
+      await door.close();
+    }
+  });
+});
+
 describe('a batch of mails', () => {
   it('is claimed, looked up, opened and settled with one statement each, however many there are', async () => {
     const rows = 3_000;

@@ -23,18 +23,16 @@ export interface LoadSetup {
   close(): Promise<void>;
 }
 
-export async function setUpLoad(databaseServer: string): Promise<LoadSetup> {
+export async function setUpLoad(databaseServer: string, tenants: string[] = [LOAD_TENANT]): Promise<LoadSetup> {
   const database = await createTestDatabase(databaseServer);
   await migrate(database.url);
   const dataPath = await mkdtemp(join(tmpdir(), 'notification-load-'));
   await chmod(dataPath, 0o755);
   const opened = openDatabase({ url: database.url, log: createLog('silent') });
   const template = { eventCode: 'load.test', locale: 'en', subject: 'Hello {{name}}', body: '<p>Hello {{name}}</p>' };
-  await createTemplates({ database: opened, onChanged: () => {} }).publish(
-    LOAD_TENANT,
-    (['email', 'in_app', 'webhook'] as const).map((channel) => ({ ...template, channel })),
-    null,
-  );
+  const templates = createTemplates({ database: opened, onChanged: () => {} });
+  const texts = (['email', 'in_app', 'webhook'] as const).map((channel) => ({ ...template, channel }));
+  for (const tenant of tenants) await templates.publish(tenant, texts, null);
   await opened.close();
   const identity = await devIdentity(dataPath);
   return {
