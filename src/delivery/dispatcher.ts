@@ -120,8 +120,8 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
 
   const claimLoop = async (): Promise<void> => {
     let after = '';
-    /** The end of the list of tenants was passed since something was last found. */
-    let isSecondHalf = false;
+    /** The tenants were looked through from the first one on since something was last found. */
+    let isWholeRound = false;
     while (!isClosing) {
       const woken = new Promise<void>((resolve) => (wake = resolve));
       const isIdle = recorder.isBehind || options.mode() === 'hold';
@@ -130,7 +130,7 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
       const claimed: Claim = limit > 0 ? await claim(limit, from) : { rows: [], after: '' };
       after = claimed.after;
       if (claimed.rows.length > 0) {
-        isSecondHalf = false;
+        isWholeRound = false;
         for (const row of claimed.rows) hand.take(row);
         const task = planBatch(claimed.rows, options)
           .then(work)
@@ -147,12 +147,9 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
         continue;
       }
       // Not every tenant had its turn yet.
-      if (limit > 0 && after !== '') continue;
-      if (limit > 0 && from !== '' && !isSecondHalf) {
-        isSecondHalf = true;
-        continue;
-      }
-      isSecondHalf = false;
+      isWholeRound ||= from === '';
+      if (limit > 0 && (after !== '' || !isWholeRound)) continue;
+      isWholeRound = false;
       let timer: NodeJS.Timeout | undefined;
       await Promise.race([woken, new Promise((resolve) => (timer = setTimeout(resolve, pollMs)))]);
       clearTimeout(timer);
