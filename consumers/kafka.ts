@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ConnectionOptions } from 'node:tls';
 
-import { type Consumer, type EachBatchPayload, Kafka, logLevel, type SASLOptions } from 'kafkajs';
+import { type Consumer, type EachBatchPayload, Kafka, type KafkaMessage, logLevel, type SASLOptions } from 'kafkajs';
 
 import type { KafkaConfig } from '../src/config.ts';
 import type { Input, Intake } from '../src/intake/intake.ts';
@@ -164,12 +164,26 @@ async function consumeBatch(
   await payload.heartbeat();
   const { topic, partition } = payload.batch;
   const type = typeOfTopic.get(topic) as string;
-  const inputs = payload.batch.messages.map((message) => messageInput(message, { topic, partition, type }));
-  const stored = inputs.filter((input) => input.kind !== 'config-updated');
-  await storePatiently(stored, payload, intake, log);
-  for (const input of inputs) if (input.kind === 'config-updated') onConfigUpdated(input.tenantId);
+  // In pieces, so that a partition moves on while a large batch is worked through.
+  const { messages } = payload.batch;
+  for (let from = 0; from < messages.length; from += CHUNK) {
+    const chunk = messages.slice(from, from + CHUNK);
+    const inputs = chunk.map((message) => messageInput(message, { topic, partition, type }));
+    const stored = inputs.filter((input) => input.kind !== 'config-updated');
+    await storePatiently(stored, payload, intake, log);
+    for (const input of inputs) if (input.kind === 'config-updated') onConfigUpdated(input.tenantId);
+    const isLast = from + CHUNK >= messages.length;
+    // Of the last piece also what the broker keeps for itself, e.g. the marks of transactions.
+    await commit(payload, isLast ? payload.batch.lastOffset() : (chunk.at(-1) as KafkaMessage).offset);
+    if (!isLast) await payload.heartbeat();
+  }
+}
 
-  const last = payload.batch.lastOffset();
+/** Messages that are stored in one transaction. */
+const CHUNK = 500;
+
+async function commit(payload: EachBatchPayload, last: string): Promise<void> {
+  const { topic, partition } = payload.batch;
   // Committed first: where that fails, the batch is read again, and what is known already is known again.
   await payload.commitOffsetsIfNecessary({
     topics: [{ topic, partitions: [{ partition, offset: String(BigInt(last) + 1n) }] }],

@@ -47,8 +47,9 @@ export async function deliver(
     },
   );
   if (result === undefined) {
+    const until = options.lanes.blockedUntil({ tenantId: log.tenantId, channel, provider: provider.name });
     return {
-      ...waiting(log, 0),
+      ...waiting(log, untilRecovered(until ?? new Date())),
       withdrawn: { number },
       next: { step, stepAttempts: stepAttempts - 1, provider: log.provider, excludedProviders: excludedAt(log, step) },
     };
@@ -105,6 +106,13 @@ export async function deliver(
       return { ...failed, status: move.status };
   }
 }
+
+/** Those who wait for a provider come back one after the other, and not all at its first moment. Milliseconds. */
+const RECOVERY_SPREAD_MS = 5_000;
+
+/** How long to wait for a circuit that may be tried again then. Milliseconds. */
+export const untilRecovered = (until: Date): number =>
+  until.getTime() - Date.now() + Math.random() * RECOVERY_SPREAD_MS;
 
 /** A row that goes back to the queue as it was, for so long. Milliseconds. */
 export function waiting(log: ClaimedLog, forMs: number): Settlement {

@@ -1,3 +1,5 @@
+import { setTimeout as delay } from 'node:timers/promises';
+
 import type { Provider } from '../channels/channel.ts';
 import { IN_APP } from '../channels/in-app.ts';
 import type { Providers } from '../channels/registry.ts';
@@ -6,7 +8,7 @@ import { type Bus, topics } from '../live/bus.ts';
 import type { DeliveryOutcome } from '../observability/metrics.ts';
 import { openAttempts } from './attempts.ts';
 import { type Claim, claimDue, renewLeases } from './claim.ts';
-import { deliver, type Delivery, type SendPlan, waiting } from './deliver.ts';
+import { deliver, type Delivery, type SendPlan, untilRecovered, waiting } from './deliver.ts';
 import { createHand } from './hand.ts';
 import type { Lanes } from './lanes.ts';
 import { limitRates } from './limit.ts';
@@ -59,6 +61,7 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
   const hand = createHand(concurrency, tenantConcurrency);
   let isClosing = false;
   let wake = (): void => {};
+  let arrive = (): void => {};
   const working = new Set<Promise<unknown>>();
   const recorder = createRecorder({
     database,
@@ -124,6 +127,7 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
     let isWholeRound = false;
     while (!isClosing) {
       const woken = new Promise<void>((resolve) => (wake = resolve));
+      const arrived = new Promise<void>((resolve) => (arrive = resolve));
       const isIdle = recorder.isBehind || options.mode() === 'hold';
       const limit = isIdle ? 0 : Math.min(hand.free, CLAIM_LIMIT);
       const from = after;
@@ -141,9 +145,9 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
           .finally(() => working.delete(task));
         working.add(task);
         // Under load places come free one by one: a moment later there are more of them to be filled at once. Where much
-        // more is in hand than came in now, that may be a longer moment.
+        // more is in hand than came in now, that may be a longer moment; what is new does not wait for it.
         const isPlenty = concurrency - hand.free > 4 * claimed.rows.length;
-        await new Promise((resolve) => setTimeout(resolve, isPlenty ? 3 * GATHER_MS : GATHER_MS));
+        await Promise.race([arrived, delay(isPlenty ? 3 * GATHER_MS : GATHER_MS)]);
         continue;
       }
       // Not every tenant had its turn yet.
@@ -159,10 +163,14 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
   const renewal = setInterval(() => {
     renewLeases(database, hand.rows(), leaseMs).catch((error: unknown) => log.error({ error }, 'leases not renewed'));
   }, leaseMs / 3);
-  const unsubscribe = [topics.due, topics.config].map((topic) => bus.subscribe(topic, () => wake()));
+  const look = (): void => {
+    arrive();
+    wake();
+  };
+  const unsubscribe = [topics.due, topics.config].map((topic) => bus.subscribe(topic, look));
   const loop = claimLoop();
   return {
-    wake: () => wake(),
+    wake: look,
     close: async () => {
       isClosing = true;
       for (const end of unsubscribe) end();
@@ -191,7 +199,12 @@ function announce(bus: Bus, { logs, notifications }: Settled): void {
 }
 
 function settlementOf(row: PlannedLog['log'], plan: Exclude<Plan, { kind: 'send' }>): Settlement {
-  if (plan.kind === 'wait') return waiting(row, plan.until.getTime() - Date.now());
+  if (plan.kind === 'wait') {
+    return waiting(
+      row,
+      plan.reason === 'circuit_open' ? untilRecovered(plan.until) : plan.until.getTime() - Date.now(),
+    );
+  }
   if (plan.kind === 'end') {
     const { status, channel, errorCode, errorMessage } = plan;
     return { log: row, status, channel, errorCode, errorMessage };
