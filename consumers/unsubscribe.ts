@@ -19,6 +19,11 @@ export async function unsubscribeRoutes(app: FastifyInstance, options: Unsubscri
   // Mail clients send `List-Unsubscribe=One-Click` as a form; nothing depends on it.
   app.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: 4_096 }, (_request, _body, done) => done(null));
 
+  app.setErrorHandler((error, _request, reply) => {
+    app.log.error({ error }, 'unsubscribe failed');
+    return reply.code(503).headers(HEADERS).send(page('Please try again in a moment.'));
+  });
+
   const subjectOf = (token: unknown): UnsubscribeSubject | undefined =>
     typeof token === 'string' && token.length <= MAX_TOKEN ? options.links.read(token) : undefined;
 

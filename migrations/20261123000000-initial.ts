@@ -1,5 +1,7 @@
 import { Migration } from '@mikro-orm/migrations';
 
+import { raiseTenantWall } from './tenant-wall.ts';
+
 const TABLES = [
   'audit_event',
   'channel_config',
@@ -46,8 +48,6 @@ const GRANTS: Record<string, Record<string, string>> = {
     tenant_settings: 'select',
   },
 };
-
-const TENANT = `tenant_id = nullif(current_setting('app.tenant_id', true), '')`;
 
 /** The first tables, the wall around each, and the grants. */
 export class Initial extends Migration {
@@ -143,12 +143,7 @@ export class Initial extends Migration {
     `);
 
     for (const table of TABLES) {
-      this.addSql(`
-        alter table "${table}" enable row level security;
-        alter table "${table}" force row level security;
-        create policy "${table}_tenant" on "${table}" to "notif_api" using (${TENANT}) with check (${TENANT});
-        create policy "${table}_worker" on "${table}" to "notif_worker" using (true) with check (true);
-      `);
+      this.addSql(raiseTenantWall(table));
     }
 
     for (const [role, tables] of Object.entries(GRANTS)) {

@@ -1,6 +1,7 @@
 import { Migration } from '@mikro-orm/migrations';
 
-const TENANT = `tenant_id = nullif(current_setting('app.tenant_id', true), '')`;
+import { raiseTenantWall } from './tenant-wall.ts';
+
 const TABLES = ['delivery_rate', 'provider_circuit'];
 
 /** Routes with fallback and failover, fair claims, rates, circuits, and a tenant's policies. */
@@ -37,10 +38,7 @@ export class Delivery extends Migration {
     this.addSql(`grant delete on "delivery_attempt" to "notif_worker";`);
     for (const table of TABLES) {
       this.addSql(`
-        alter table "${table}" enable row level security;
-        alter table "${table}" force row level security;
-        create policy "${table}_tenant" on "${table}" to "notif_api" using (${TENANT}) with check (${TENANT});
-        create policy "${table}_worker" on "${table}" to "notif_worker" using (true) with check (true);
+        ${raiseTenantWall(table)}
         grant select on "${table}" to "notif_api";
         grant select, insert, update on "${table}" to "notif_worker";
       `);

@@ -1,6 +1,7 @@
 import { Migration } from '@mikro-orm/migrations';
 
-const TENANT = `tenant_id = nullif(current_setting('app.tenant_id', true), '')`;
+import { raiseTenantWall } from './tenant-wall.ts';
+
 const TABLES = ['notification_preference', 'recipient_profile', 'suppression'];
 
 /** What people decide for themselves, addresses that are not used again, and what operators replay. */
@@ -29,10 +30,7 @@ export class People extends Migration {
     `);
     for (const table of TABLES) {
       this.addSql(`
-        alter table "${table}" enable row level security;
-        alter table "${table}" force row level security;
-        create policy "${table}_tenant" on "${table}" to "notif_api" using (${TENANT}) with check (${TENANT});
-        create policy "${table}_worker" on "${table}" to "notif_worker" using (true) with check (true);
+        ${raiseTenantWall(table)}
         grant select, insert, update, delete on "${table}" to "notif_api";
         grant select, insert on "${table}" to "notif_worker";
       `);

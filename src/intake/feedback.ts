@@ -11,11 +11,11 @@ export interface Feedback {
 }
 
 /** Takes addresses out of use that are no good or whose owners complained. One statement for all. */
-export function recordFeedback(tx: Transaction, feedback: Feedback[]): Promise<void> {
+export async function recordFeedback(tx: Transaction, feedback: Feedback[]): Promise<void> {
   const entries = feedback.flatMap(({ tenantId, channel, address, kind }) =>
     kind === 'soft_bounce'
       ? []
       : [{ tenantId, channel, address, category: '', reason: kind, sourceLogId: null, createdBy: null }],
   );
-  return insertSuppressions(tx, entries);
+  await insertSuppressions(tx, entries);
 }

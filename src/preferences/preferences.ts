@@ -75,21 +75,27 @@ export function createPreferences({ database, categoriesOf }: PreferencesOptions
   };
 }
 
-/** Records a decision, whoever brings it: the person signed in, or by an unsubscribe link. */
+/**
+ * Records a decision, whoever brings it: the person signed in, or by an unsubscribe link.
+ * @returns whether it is a new one.
+ */
 export async function savePreference(
   tx: Transaction,
   { tenantId, userId }: Owner,
   category: string,
   channel: Channel,
   isEnabled: boolean,
-): Promise<void> {
-  await tx.query(
-    `insert into notification_preference (tenant_id, user_id, category, channel, is_enabled)
+): Promise<boolean> {
+  const changed = await tx.query(
+    `insert into notification_preference as preference (tenant_id, user_id, category, channel, is_enabled)
      values ($1, $2, $3, $4, $5)
      on conflict (tenant_id, user_id, category, channel) do update
-       set is_enabled = excluded.is_enabled, updated_at = now()`,
+       set is_enabled = excluded.is_enabled, updated_at = now()
+       where preference.is_enabled <> excluded.is_enabled
+     returning channel`,
     [tenantId, userId, category, channel, isEnabled],
   );
+  return changed.length > 0;
 }
 
 const preferenceOf = (

@@ -58,9 +58,12 @@ export const addressHash = (tenantId: string, channel: Channel, address: string)
     .update(JSON.stringify([tenantId, channel, channel === 'email' ? address.toLowerCase() : address]))
     .digest('hex');
 
-/** One statement for any number of entries; what is known already stays as it is. */
-export async function insertSuppressions(tx: Transaction, entries: SuppressionEntry[]): Promise<void> {
-  if (entries.length === 0) return;
+/**
+ * One statement for any number of entries; what is known already stays as it is.
+ * @returns how many are new.
+ */
+export async function insertSuppressions(tx: Transaction, entries: SuppressionEntry[]): Promise<number> {
+  if (entries.length === 0) return 0;
   const rows = entries.map(({ tenantId, channel, address, category, reason, sourceLogId, createdBy }) => ({
     id: newId(),
     tenant_id: tenantId,
@@ -72,16 +75,18 @@ export async function insertSuppressions(tx: Transaction, entries: SuppressionEn
     source_log_id: sourceLogId,
     created_by: createdBy,
   }));
-  await tx.query(
+  const added = await tx.query(
     `insert into suppression (id, tenant_id, channel, address_hash, address_masked, category, reason, source_log_id,
        created_by)
      select id, tenant_id, channel, address_hash, address_masked, category, reason, source_log_id, created_by
      from jsonb_to_recordset($1::jsonb) as entry (id uuid, tenant_id text, channel text, address_hash text,
        address_masked text, category text, reason text, source_log_id uuid, created_by text)
      order by tenant_id, channel, address_hash, category
-     on conflict (tenant_id, channel, address_hash, category) do nothing`,
+     on conflict (tenant_id, channel, address_hash, category) do nothing
+     returning id`,
     [JSON.stringify(rows)],
   );
+  return added.length;
 }
 
 const COLUMNS = `id, channel, address_masked as "addressMasked", category, reason, source_log_id as "sourceLogId",

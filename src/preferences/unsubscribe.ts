@@ -32,17 +32,18 @@ export interface UnsubscribeLinksOptions {
 
 /** Makes and reads links that need no login. A token can be used by whoever has the mail, and cannot be made up. */
 export function unsubscribeLinks({ publicUrl, key }: UnsubscribeLinksOptions): UnsubscribeLinks {
-  const sign = (payload: string): Buffer =>
-    createHmac('sha256', key).update(`unsubscribe.${payload}`).digest().subarray(0, 16);
+  const sign = (payload: string): string =>
+    createHmac('sha256', key).update(`unsubscribe.${payload}`).digest('base64url');
   return {
     linkFor: ({ tenantId, logId, channel, category }) => {
       const payload = Buffer.from(JSON.stringify([tenantId, logId, channel, category])).toString('base64url');
-      return `${publicUrl.replace(/\/+$/, '')}/unsubscribe?token=${payload}.${sign(payload).toString('base64url')}`;
+      return `${publicUrl.replace(/\/+$/, '')}/unsubscribe?token=${payload}.${sign(payload)}`;
     },
     read: (token) => {
       const [payload = '', signature = ''] = token.split('.');
-      const given = Buffer.from(signature, 'base64url');
-      const expected = sign(payload);
+      // As text: several spellings of one value would otherwise be one signature.
+      const given = Buffer.from(signature);
+      const expected = Buffer.from(sign(payload));
       if (given.length !== expected.length || !timingSafeEqual(given, expected)) return undefined;
       const [tenantId, logId, channel, category] = JSON.parse(Buffer.from(payload, 'base64url').toString()) as [
         string,
@@ -71,11 +72,13 @@ export function unsubscribe(database: Database, subject: UnsubscribeSubject): Pr
     if (!log) return false;
     const userId = log.recipient.user_id;
     const address = addressFor(channel, log.recipient);
-    if (userId !== undefined) await savePreference(tx, { tenantId, userId }, category, channel, false);
+    let isNew = false;
+    if (userId !== undefined) isNew = await savePreference(tx, { tenantId, userId }, category, channel, false);
     else if (address !== undefined) {
       const entry = { tenantId, channel, address, category, sourceLogId: logId, createdBy: null };
-      await insertSuppressions(tx, [{ ...entry, reason: 'unsubscribed' }]);
+      isNew = (await insertSuppressions(tx, [{ ...entry, reason: 'unsubscribed' }])) > 0;
     }
+    if (!isNew) return true;
     await writeAudit(tx, {
       actor: { tenantId, userId: userId ?? 'unsubscribe-link' },
       traceId: log.traceId,
