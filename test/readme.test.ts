@@ -1,14 +1,19 @@
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
 
 import { demoTokens, seedDemoTenant } from '../demo/seed.ts';
+import { createProviders } from '../src/channels/registry.ts';
+import type { Channel } from '../src/intake/channel.ts';
+import { createLog } from '../src/log.ts';
 import { projectRoot } from '../src/project-root.ts';
+import { tenantFiles } from '../src/tenants/files.ts';
 import { UnreadCountDocument } from './generated/operations.ts';
 import { outputOf, spawnScript } from './support/child.ts';
 import { query } from './support/client.ts';
@@ -49,6 +54,21 @@ describe('the README', () => {
     const named = [...text.matchAll(/npm (?:run )?([a-z][a-z:-]*)/g)].map((match) => match[1] as string);
     const known = new Set([...Object.keys(scripts), 'ci', 'run']);
     expect(named.filter((name) => !known.has(name))).toEqual([]);
+  });
+
+  it('shows a file of settings that is taken as it stands, and each of its providers', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'notification-readme-'));
+    const [file = ''] = blocks('yaml');
+    await writeFile(join(folder, 'tenant.yaml'), file);
+    const settings = await tenantFiles(folder, createLog('silent')).read('tenant');
+    await rm(folder, { recursive: true });
+    expect(Object.keys(settings ?? {})).toEqual(Object.keys(parse(file) as object));
+    const providers = createProviders({ readSecret: async () => '', outboundAllow: [], mailThreads: 0 });
+    const table = [...text.matchAll(/^\| `([a-z_]+)` +\| `(\w+)`/gm)].map(([, channel, name]) => [channel, name]);
+    expect(table.map(([channel, name]) => providers.find(channel as Channel, name as string)?.name)).toEqual(
+      table.map(([, name]) => name),
+    );
+    await providers.close();
   });
 
   it('shows requests that work as they stand, and a subscription that sees what they send', async () => {

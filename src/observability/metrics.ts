@@ -101,7 +101,9 @@ export function createMetrics({ queueSize }: MetricsOptions): Metrics {
         status,
       };
       const isSent = status === 'sent' || status === 'sent_fallback';
-      (isSent ? success : failed).inc(labels);
+      if (isSent) success.inc(labels);
+      // What was held back on purpose is no failure.
+      else if (status !== 'suppressed') failed.inc(labels);
       if (status === 'sent_fallback') fallback.inc(labels);
       duration.observe({ channel, status }, durationMs);
     },
