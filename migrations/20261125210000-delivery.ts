@@ -20,7 +20,11 @@ export class Delivery extends Migration {
       alter table "notification_log" set (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02);
       alter table "delivery_attempt" set (fillfactor = 70);
 
-      alter table "channel_config" add column "position" smallint not null default 0, add column "limits" jsonb null;
+      alter table "channel_config" add column "position" smallint not null default 0, add column "limits" jsonb null,
+        add column "name" text not null default '';
+      alter table "channel_config" drop constraint "channel_config_key";
+      alter table "channel_config" add constraint "channel_config_key"
+        unique ("tenant_id", "channel", "provider", "name");
       alter table "tenant_settings" add column "delivery_mode" text null,
         add column "policies" jsonb not null default '{}';
       alter table "tenant_settings" add constraint "tenant_settings_delivery_mode"
@@ -50,7 +54,9 @@ export class Delivery extends Migration {
       drop table ${TABLES.map((table) => `"${table}"`).join(', ')};
       alter table "tenant_settings" drop constraint "tenant_settings_delivery_mode";
       alter table "tenant_settings" drop column "delivery_mode", drop column "policies";
-      alter table "channel_config" drop column "position", drop column "limits";
+      alter table "channel_config" drop constraint "channel_config_key";
+      alter table "channel_config" drop column "position", drop column "limits", drop column "name";
+      alter table "channel_config" add constraint "channel_config_key" unique ("tenant_id", "channel", "provider");
       revoke delete on "delivery_attempt" from "notif_worker";
       alter table "delivery_attempt" reset (fillfactor);
       alter table "notification_log" reset (fillfactor, autovacuum_vacuum_scale_factor);

@@ -145,6 +145,9 @@ export class ChannelConfig {
   @Field(() => String, { description: 'Which provider, e.g. `smtp`.' })
   provider!: string;
 
+  @Field(() => String, { description: 'What attempts and circuits call it; unique in its channel.' })
+  name!: string;
+
   @Field(() => Int, { description: 'Its turn: 0 is first, and the next takes over where it fails.' })
   position!: number;
 
@@ -206,11 +209,12 @@ export class DeliveryResolver {
     ]);
     const channels = Object.entries(settings.get(tenantId)?.channels ?? {}) as [Channel, ProviderSettings[]][];
     return channels.flatMap(([channel, providers]) =>
-      providers.map(({ provider, origin, limits }, position) => {
-        const circuit = circuits.find((found) => found.channel === channel && found.provider === provider);
+      providers.map(({ provider, name, origin, limits }, position) => {
+        const circuit = circuits.find((found) => found.channel === channel && found.provider === name);
         return {
           channel,
           provider,
+          name,
           position,
           origin,
           concurrency: limits?.concurrency ?? null,

@@ -102,7 +102,11 @@ export async function startService(config: Config, options: ServiceOptions = {})
     defaults: {
       defaultLocale: 'en',
       channels: config.smtpProviderSecret
-        ? { email: [{ provider: 'smtp', config: { url: config.smtpProviderSecret }, origin: 'environment' }] }
+        ? {
+            email: [
+              { provider: 'smtp', name: 'smtp', config: { url: config.smtpProviderSecret }, origin: 'environment' },
+            ],
+          }
         : {},
     },
     onChanged: configChanged,

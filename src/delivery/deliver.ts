@@ -13,7 +13,7 @@ export interface Delivery {
   log: ClaimedLog;
   plan: SendPlan;
   settings: TenantSettings;
-  provider: Pick<Provider, 'name' | 'send'>;
+  provider: Pick<Provider, 'send'>;
 }
 
 export interface DeliverOptions {
@@ -31,13 +31,13 @@ export async function deliver(
   options: DeliverOptions,
 ): Promise<Settlement> {
   const { channel, step, message, template } = plan;
-  const { config, origin, limits } = plan.provider;
+  const { name, config, origin, limits } = plan.provider;
   const stepAttempts = step === log.step ? log.stepAttempts + 1 : 1;
   const number = log.attempts + 1;
   const base = { log, channel, template };
   let startedAt = performance.now();
   const result = await options.lanes.run(
-    { tenantId: log.tenantId, channel, provider: provider.name },
+    { tenantId: log.tenantId, channel, provider: name },
     limits?.concurrency ?? DEFAULT_CONCURRENCY,
     () => {
       startedAt = performance.now();
@@ -47,7 +47,7 @@ export async function deliver(
     },
   );
   if (result === undefined) {
-    const until = options.lanes.blockedUntil({ tenantId: log.tenantId, channel, provider: provider.name });
+    const until = options.lanes.blockedUntil({ tenantId: log.tenantId, channel, provider: name });
     return {
       ...waiting(log, untilRecovered(until ?? new Date())),
       withdrawn: { number },
@@ -56,7 +56,7 @@ export async function deliver(
   }
 
   const durationMs = Math.round(performance.now() - startedAt);
-  const attempt = { number, provider: provider.name, outcome: result.outcome, durationMs };
+  const attempt = { number, provider: name, outcome: result.outcome, durationMs };
   if (result.outcome === 'ok') {
     const { providerMessageId } = result;
     return {
@@ -75,18 +75,14 @@ export async function deliver(
     ...(suppress && { suppress: { address: message.address, reason: suppress } }),
   };
   const now = Date.now();
-  const move = afterFailure(
-    { step, stepAttempts, provider: provider.name, excludedProviders: excludedAt(log, step) },
-    result,
-    {
-      providers: plan.providers,
-      retry: settings.retry,
-      elapsedMs: now - log.scheduledAt.getTime(),
-      remainingMs: log.expiresAt ? log.expiresAt.getTime() - now : Number.POSITIVE_INFINITY,
-      hasNextChannel: step + 1 < plan.route.length,
-      random: Math.random(),
-    },
-  );
+  const move = afterFailure({ step, stepAttempts, provider: name, excludedProviders: excludedAt(log, step) }, result, {
+    providers: plan.providers,
+    retry: settings.retry,
+    elapsedMs: now - log.scheduledAt.getTime(),
+    remainingMs: log.expiresAt ? log.expiresAt.getTime() - now : Number.POSITIVE_INFINITY,
+    hasNextChannel: step + 1 < plan.route.length,
+    random: Math.random(),
+  });
   switch (move.kind) {
     case 'retry':
       return {

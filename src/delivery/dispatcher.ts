@@ -4,11 +4,12 @@ import type { Provider } from '../channels/channel.ts';
 import { IN_APP } from '../channels/in-app.ts';
 import type { Providers } from '../channels/registry.ts';
 import type { Database } from '../database/database.ts';
+import type { Channel } from '../intake/channel.ts';
 import { type Bus, topics } from '../live/bus.ts';
 import type { DeliveryOutcome } from '../observability/metrics.ts';
 import { openAttempts } from './attempts.ts';
 import { type Claim, claimDue, renewLeases } from './claim.ts';
-import { deliver, type Delivery, type SendPlan, untilRecovered, waiting } from './deliver.ts';
+import { deliver, type Delivery, untilRecovered, waiting } from './deliver.ts';
 import { createHand } from './hand.ts';
 import type { Lanes } from './lanes.ts';
 import { limitRates } from './limit.ts';
@@ -90,17 +91,16 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
       else if (mode === 'hold') settlements.push(waiting(row, pollMs));
       else if (plan.kind !== 'send') settlements.push(settlementOf(row, plan));
       else {
-        const provider =
-          mode === 'sandbox' ? options.sandbox : options.providers.find(plan.channel, plan.provider.provider);
-        if (provider) sendable.push({ log: row, plan, settings, provider });
-        else settlements.push(unknownProvider(row, plan));
+        const { provider: kind } = plan.provider;
+        const known = mode === 'sandbox' ? options.sandbox : options.providers.find(plan.channel, kind);
+        sendable.push({ log: row, plan, settings, provider: known ?? unknownProvider(plan.channel, kind) });
       }
     }
     const { ready, late } = await limitRates(database, sendable);
     for (const { delivery, afterMs } of late) settlements.push(waiting(delivery.log, afterMs));
     const opened = await openAttempts(
       database,
-      ready.map(({ log: row, plan, provider }) => ({ ...plan, log: row, provider: provider.name })),
+      ready.map(({ log: row, plan }) => ({ ...plan, log: row, provider: plan.provider.name })),
     );
     await Promise.all([
       ...settlements.map(finish),
@@ -222,15 +222,12 @@ function settlementOf(row: PlannedLog['log'], plan: Exclude<Plan, { kind: 'send'
   };
 }
 
-/** A name that no provider has: the next channel, if there is one. */
-function unknownProvider(row: PlannedLog['log'], plan: SendPlan): Settlement {
-  const failure = {
-    log: row,
-    channel: plan.channel,
+/** Stands in for a provider that nobody has: another one, or another channel, takes over. */
+const unknownProvider = (channel: Channel, name: string): Pick<Provider, 'send'> => ({
+  send: async () => ({
+    outcome: 'permanent',
+    blames: 'provider',
     errorCode: 'channel_misconfigured',
-    errorMessage: `There is no provider "${plan.provider.provider}" for ${plan.channel}.`,
-  };
-  if (plan.step + 1 >= plan.route.length) return { ...failure, status: 'failed' };
-  const next = { step: plan.step + 1, stepAttempts: 0, provider: null, excludedProviders: [] };
-  return { ...failure, status: 'retrying', retryInMs: 0, next };
-}
+    errorMessage: `There is no provider "${name}" for ${channel}.`,
+  }),
+});

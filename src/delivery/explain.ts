@@ -93,7 +93,7 @@ function explanationOf({ plan, mode }: PlannedLog, sendAt: Date | null): Explana
     status: 'queued',
     mode,
     channel: 'channel' in plan ? (plan.channel ?? null) : null,
-    provider: plan.kind === 'send' ? plan.provider.provider : null,
+    provider: plan.kind === 'send' ? plan.provider.name : null,
     errorCode: null,
     errorMessage: null,
     waitReason: null,

@@ -15,7 +15,7 @@ export interface Limited {
  */
 export async function limitRates(database: Database, deliveries: Delivery[]): Promise<Limited> {
   const byProvider = await limit(database, deliveries, ({ plan }) => ({
-    key: `${plan.channel}/${plan.provider.provider}`,
+    key: `${plan.channel}/${plan.provider.name}`,
     limits: plan.provider.limits,
   }));
   const byTenant = await limit(database, byProvider.ready, ({ settings }) => ({ key: '', limits: settings.limits }));

@@ -28,7 +28,7 @@ export type Plan = { considered: Consideration[] } & (
       step: number;
       channel: Channel;
       provider: ProviderSettings;
-      /** All providers of the channel, in failover order. */
+      /** Names of all providers of the channel, in failover order. */
       providers: string[];
       message: OutboundMessage;
       template: UsedTemplate;
@@ -78,7 +78,7 @@ export interface PlanContext {
 /** A row that was claimed this often without being settled takes its process down with it, or never gets that far. */
 const MAX_CLAIMS = 25;
 
-const SANDBOX: ProviderSettings = { provider: 'sandbox', config: {}, origin: 'environment' };
+const SANDBOX: ProviderSettings = { name: 'sandbox', provider: 'sandbox', config: {}, origin: 'environment' };
 
 /** Channels that wake people. */
 const LOUD: readonly Channel[] = ['email', 'sms', 'push', 'zalo'];
@@ -199,7 +199,7 @@ function lookAt(
     return { plan: { kind: 'inbox', audience, content: inbox, category, consent: 'not_needed', template }, template };
   }
 
-  const left = providers.filter(({ provider }) => !position?.excludedProviders.includes(provider));
+  const left = providers.filter(({ name }) => !position?.excludedProviders.includes(name));
   const provider = providerOf(channel, left, position?.provider ?? null, context);
   if (!provider) return { code: 'providers_refused', message: `Every provider for ${channel} refused for good.` };
   if ('until' in provider) {
@@ -225,11 +225,11 @@ function lookAt(
     ...(log.collapseKey !== null && { collapseKey: log.collapseKey }),
     ...(unsubscribeUrl !== undefined && { unsubscribeUrl }),
   };
-  const names = providers.map((entry) => entry.provider);
+  const names = providers.map((entry) => entry.name);
   return {
     plan: { kind: 'send', channel, provider, providers: names, message, template },
     template,
-    provider: provider.provider,
+    provider: provider.name,
   };
 }
 
@@ -244,12 +244,12 @@ function providerOf(
   { blockedUntil }: PlanContext,
 ): ProviderSettings | { until: Date } | undefined {
   const start = Math.max(
-    left.findIndex((entry) => entry.provider === turn),
+    left.findIndex((entry) => entry.name === turn),
     0,
   );
   let earliest: Date | undefined;
   for (const entry of [...left.slice(start), ...left.slice(0, start)]) {
-    const until = blockedUntil(channel, entry.provider);
+    const until = blockedUntil(channel, entry.name);
     if (!until) return entry;
     if (!earliest || until < earliest) earliest = until;
   }

@@ -12,6 +12,8 @@ export const ChannelConfigEntity = defineEntity({
     tenantId: p.text(),
     channel: p.text(),
     provider: p.text(),
+    /** Tells several of one provider apart; empty: the provider's own name. */
+    name: p.text().default(''),
     config: p.json<Record<string, unknown>>().defaultRaw(`'{}'`),
     /** Order of failover among the providers of one channel, first to last. */
     position: p.smallint().default(0),
@@ -20,6 +22,6 @@ export const ChannelConfigEntity = defineEntity({
     updatedAt: p.datetime().columnType('timestamptz').defaultRaw('now()'),
     updatedBy: p.text().nullable(),
   },
-  uniques: [{ name: 'channel_config_key', properties: ['tenantId', 'channel', 'provider'] }],
+  uniques: [{ name: 'channel_config_key', properties: ['tenantId', 'channel', 'provider', 'name'] }],
   ...tenantWall('channel_config'),
 });

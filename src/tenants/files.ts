@@ -11,6 +11,8 @@ import { createPolicyAjv, type Limits, limitsSchema, policySchemas, type TenantP
 /** One way to send, as an operator writes it. */
 export interface ProviderEntry {
   provider: string;
+  /** What to call it, where a channel has several of the same provider. Default: the provider's name, counted on. */
+  name?: string;
   config: Record<string, unknown>;
   limits?: Limits;
 }
@@ -31,7 +33,12 @@ const providerEntry = {
   type: 'object',
   required: ['provider', 'config'],
   additionalProperties: false,
-  properties: { provider: { type: 'string', minLength: 1 }, config: { type: 'object' }, limits: limitsSchema },
+  properties: {
+    provider: { type: 'string', minLength: 1 },
+    name: { type: 'string', pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$' },
+    config: { type: 'object' },
+    limits: limitsSchema,
+  },
 };
 
 const validate = createPolicyAjv().compile<TenantFile>({

@@ -16,6 +16,8 @@ import {
 
 /** One way to send through a channel. `config` may hold `secret://` references. */
 export interface ProviderSettings extends ProviderEntry {
+  /** Unique in its channel: attempts, limits and circuits go by it. */
+  name: string;
   /** Who decided: an admin of the tenant, or an operator by file or environment. */
   origin: 'database' | 'file' | 'environment';
 }
@@ -176,8 +178,9 @@ function fromOrigin(
   return Object.fromEntries(
     [...channels].map(([channel, entries]) => [
       channel,
-      [entries].flat().map(({ provider, config, limits }) => ({
+      withNames([entries].flat()).map(({ provider, name, config, limits }) => ({
         provider,
+        name,
         config,
         origin,
         ...(limits && { limits }),
@@ -186,13 +189,25 @@ function fromOrigin(
   );
 }
 
+/** `smtp`, and the second one `smtp-2`. */
+function withNames(entries: ProviderEntry[]): (ProviderEntry & { name: string })[] {
+  const taken = new Set<string>();
+  return entries.map((entry) => {
+    const wanted = entry.name || entry.provider;
+    let name = wanted;
+    for (let nth = 2; taken.has(name); nth += 1) name = `${wanted}-${nth}`;
+    taken.add(name);
+    return { ...entry, name };
+  });
+}
+
 function readDatabase(
   database: Database,
   tenantIds: string[],
 ): Promise<{ channels: Map<string, ChannelRow[]>; rows: Map<string, SettingsRow> }> {
   return database.asWorker(async (tx) => {
     const channels = await tx.query<ChannelRow>(
-      `select tenant_id as "tenantId", channel, provider, config, limits from channel_config
+      `select tenant_id as "tenantId", channel, provider, name, config, limits from channel_config
        where tenant_id = any($1) and is_enabled order by position, updated_at, id`,
       [tenantIds],
     );

@@ -115,6 +115,34 @@ describe('a delivery', () => {
     ]);
   });
 
+  it('fails over between two relays of the same kind, each with a name of its own', async () => {
+    const tenant = await service.newTenant({
+      retry,
+      channels: { email: [email(), { provider: 'smtp', name: 'spare', config: smtp(spare) }] },
+    });
+    relay.onMail = () => {
+      throw smtpError(421, 'closing');
+    };
+    const id = await tenant.post({ recipient: ANNA, channels: ['email'] });
+    await tenant.reached(id, 'sent');
+    expect(await tenant.attempts(id)).toEqual([
+      { channel: 'email', provider: 'smtp', outcome: 'transient' },
+      { channel: 'email', provider: 'spare', outcome: 'ok' },
+    ]);
+    expect(spare.mails.map(({ mail }) => mail.messageId)).toHaveLength(1);
+  });
+
+  it('goes on where a provider is named that there is not', async () => {
+    const tenant = await service.newTenant({ retry, channels: { sms: [{ provider: 'nobody', config: {} }, sms()] } }, [
+      'sms',
+    ]);
+    const id = await tenant.post({ recipient: ANNA, channels: ['sms'] });
+    await tenant.reached(id, 'sent');
+    const alone = await service.newTenant({ channels: { sms: { provider: 'nobody', config: {} } } }, ['sms']);
+    const lost = await alone.post({ recipient: ANNA, channels: ['sms'] });
+    expect(await alone.reached(lost, 'failed')).toMatchObject({ error_code: 'channel_misconfigured' });
+  });
+
   it('expires instead of being tried again too late', async () => {
     const tenant = await service.newTenant(
       {

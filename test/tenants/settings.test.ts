@@ -121,7 +121,7 @@ describe('the settings of a tenant', () => {
         service.databaseUrl,
         `insert into channel_config (id, tenant_id, channel, provider, config)
          values (gen_random_uuid(), $1, 'email', 'smtp', $2)
-         on conflict (tenant_id, channel, provider) do update set config = excluded.config`,
+         on conflict (tenant_id, channel, provider, name) do update set config = excluded.config`,
         [tenantId, config],
       );
       await service.core.settings.save(tenantId, { defaultLocale: 'vi' }, { userId: null });
