@@ -84,6 +84,8 @@ export function startKafkaConsumer(options: KafkaConsumerOptions): KafkaConsumer
       await next.run({
         autoCommit: false,
         eachBatchAutoResolve: false,
+        // A partition with a large batch, or one that waits for its turn to be stored, holds up no other.
+        partitionsConsumedConcurrently: PARTITIONS_AT_ONCE,
         eachBatch: (payload) => consumeBatch(payload, typeOfTopic, options),
       });
       // The library returns as if nothing had happened when the group could not be joined.
@@ -181,6 +183,7 @@ async function consumeBatch(
 
 /** Messages that are stored in one transaction. */
 const CHUNK = 500;
+const PARTITIONS_AT_ONCE = 4;
 
 async function commit(payload: EachBatchPayload, last: string): Promise<void> {
   const { topic, partition } = payload.batch;

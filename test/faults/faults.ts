@@ -66,6 +66,10 @@ const env = {
   SMTP_PROVIDER_SECRET: `smtp://127.0.0.1:${relay.port}?from=load@vas.example`,
 };
 const children: ChildService[] = [await startChild(env), await startChild(env)];
+/** Nobody restarts anything by hand: whoever ends before the end has broken the promise. */
+let died = 0;
+let isOver = false;
+for (const child of children) void child.exited.finally(() => (died += isOver ? 0 : 1));
 
 let number = 0;
 let mails = 0;
@@ -77,7 +81,7 @@ const nextEvents = (count: number): Record<string, unknown>[] =>
   });
 
 /** Sends events at a steady rate until `done`, and waits until every one was taken. */
-async function underLoad(done: Promise<void>): Promise<number> {
+async function underLoad(done: Promise<void>): Promise<{ sent: number; overAt: number }> {
   const sending: Promise<unknown>[] = [];
   let isDone = false;
   const ended = done.finally(() => (isDone = true));
@@ -93,8 +97,12 @@ async function underLoad(done: Promise<void>): Promise<number> {
     );
     await new Promise((resolve) => setTimeout(resolve, TICK_MS));
   }
-  await Promise.all([ended, ...sending]);
-  return sent;
+  const overAt = performance.now();
+  await Promise.race([
+    Promise.all([ended, ...sending]),
+    pause(BACKLOG_LIMIT_MS * 2).then(() => Promise.reject(new Error('events are not taken in any more'))),
+  ]);
+  return { sent, overAt };
 }
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
@@ -112,8 +120,7 @@ async function scenario(fault: string, run: () => Promise<void>): Promise<void> 
   const before = await tally(setup.databaseUrl);
   const first = number;
   const running = run();
-  const sent = await underLoad(running);
-  const overAt = performance.now();
+  const { sent, overAt } = await underLoad(running);
   const state = await eventually(
     async () => {
       const now = await tally(setup.databaseUrl).catch(() => undefined);
@@ -134,6 +141,12 @@ const line = ({ fault, events, lost, backlogSeconds, isGood }: Result): string =
 
 await scenario(`PostgreSQL away for ${values.seconds} s`, async () => {
   await pause(2_000);
+  // As a server does that is told to stop: the connections are ended with a word, and no new ones are taken.
+  await sql(
+    postgres.url,
+    'select pg_terminate_backend(pid) from pg_stat_activity where datname = $1 and pid <> pg_backend_pid()',
+    [databaseUrl.pathname.slice(1)],
+  );
   await postgresDoor.shut();
   await pause(outageMs);
   await postgresDoor.open();
@@ -170,12 +183,14 @@ process.stdout.write(
     `${state.unknownAttempts} attempts in doubt\n`,
 );
 
+process.stdout.write(`${died === 0 ? 'ok  ' : 'FAIL'} ${died} of ${children.length} processes ended by themselves\n`);
+isOver = true;
 for (const child of children) await child.kill('SIGTERM');
 await producer.disconnect();
 await admin.disconnect();
 await setup.close();
 await Promise.all([postgresDoor.shut(), redisDoor.shut(), relay.close(), kafka.stop(), redis.stop(), postgres.stop()]);
-process.exit(isNoStall && isCounted && results.every(({ isGood }) => isGood) ? 0 : 1);
+process.exit(died === 0 && isNoStall && isCounted && results.every(({ isGood }) => isGood) ? 0 : 1);
 
 /** Good ones are delivered, bad ones are kept with where they came from and why, and no partition stands still. */
 async function noStall(count: number): Promise<boolean> {
