@@ -2,6 +2,8 @@
 export interface Gate {
   enter(): Promise<void>;
   leave(): void;
+  /** Lets everybody in who waits, however many places there are: for when there is nothing to do inside any more. */
+  open(): void;
 }
 
 export function createGate(places: number): Gate {
@@ -16,6 +18,9 @@ export function createGate(places: number): Gate {
       const next = waiting.shift();
       if (next) next();
       else free += 1;
+    },
+    open: () => {
+      for (const enter of waiting.splice(0)) enter();
     },
   };
 }

@@ -49,7 +49,7 @@ export async function deliver(
   if (result === undefined) {
     const until = options.lanes.blockedUntil({ tenantId: log.tenantId, channel, provider: name });
     return {
-      ...waiting(log, untilRecovered(until ?? new Date())),
+      ...waiting(log, until ? untilRecovered(until) : 0),
       withdrawn: { number },
       next: { step, stepAttempts: stepAttempts - 1, provider: log.provider, excludedProviders: excludedAt(log, step) },
     };

@@ -174,6 +174,7 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
     close: async () => {
       isClosing = true;
       for (const end of unsubscribe) end();
+      lanes.close();
       wake();
       await loop;
       await Promise.all(working);

@@ -25,10 +25,12 @@ export interface Lanes {
   /** When a provider may be tried again; undefined where it may be now. */
   blockedUntil(key: LaneKey): Date | undefined;
   /**
-   * Calls a provider once a place is free. Undefined where its circuit opened while the message waited: the provider was
-   * not called.
+   * Calls a provider once a place is free. Undefined where its circuit opened while the message waited, or the lanes
+   * were closed: the provider was not called.
    */
   run(key: LaneKey, concurrency: number, send: () => Promise<SendResult>): Promise<SendResult | undefined>;
+  /** From now on nobody is called: what waits for a place is sent back, and what is in hand comes to its end. */
+  close(): void;
 }
 
 export interface LanesOptions {
@@ -48,6 +50,7 @@ const MAX_PAUSE_MS = 10 * 60_000;
  */
 export function createLanes({ policy = DEFAULT_CIRCUIT, onChange }: LanesOptions = {}): Lanes {
   const lanes = new LRUCache<string, Lane>({ max: MAX_LANES });
+  let isClosed = false;
 
   const laneOf = (key: LaneKey, concurrency: number): Lane => {
     const name = nameOf(key);
@@ -81,7 +84,7 @@ export function createLanes({ policy = DEFAULT_CIRCUIT, onChange }: LanesOptions
       await lane.gate.enter();
       try {
         const { circuit, isAdmitted } = admit(lane.circuit, Date.now());
-        if (!isAdmitted) return undefined;
+        if (!isAdmitted || isClosed) return undefined;
         change(lane, circuit);
         const result = await send();
         const isBlamed = result.outcome !== 'ok' && result.blames === 'provider';
@@ -96,6 +99,10 @@ export function createLanes({ policy = DEFAULT_CIRCUIT, onChange }: LanesOptions
       } finally {
         lane.gate.leave();
       }
+    },
+    close: () => {
+      isClosed = true;
+      for (const { gate } of lanes.values()) gate.open();
     },
   };
 }

@@ -1,4 +1,4 @@
-import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -228,6 +228,36 @@ describe('a process that dies', () => {
     expect(await child.exited).toEqual({ code: 0, signal: null });
     expect(await logOf(event['event_id'])).toMatchObject({ status: 'sent', attempts: 1 });
     expect(sink.mails).toHaveLength(1);
+  });
+
+  it('told to stop, hands nothing more over and puts back what waited for a slow relay', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'notification-crash-'));
+    const config = { host: '127.0.0.1', port: sink.port, from: 'no-reply@vas.example' };
+    const email = { provider: 'smtp', config, limits: { concurrency: 1 } };
+    await writeFile(join(folder, `${TENANT}.json`), JSON.stringify({ channels: { email } }));
+    const inHand = Promise.withResolvers<void>();
+    const answer = Promise.withResolvers<void>();
+    sink.onMail = async () => {
+      inHand.resolve();
+      await answer.promise;
+    };
+    const child = await start({ TENANT_CONFIG_SECRET_PATH: folder });
+    const events = Array.from({ length: 8 }, () => welcomeEvent(TENANT));
+    await Promise.all(events.map((event) => postEvent(child, producer, V1, event)));
+    await inHand.promise;
+    const logs = () => Promise.all(events.map((event) => logOf(event['event_id'])));
+    await eventually(async () => (await logs()).every((log) => log?.status === 'sending'), 'all in hand');
+    child.process.kill('SIGTERM');
+    await eventually(() => child.lines.some((line) => line['message'] === 'stopping'), 'the stop');
+    answer.resolve();
+    expect(await child.exited).toEqual({ code: 0, signal: null });
+    const left = (await logs()).filter((log) => log?.status !== 'sent');
+    expect(left).toHaveLength(7);
+    expect(left).toEqual(left.map((log) => ({ id: log?.id, status: 'queued', attempts: 0 })));
+    for (const log of left) expect(await attemptsOf(log?.id ?? '')).toEqual([]);
+    expect(sink.mails).toHaveLength(1);
+    await rm(folder, { recursive: true });
+    await sql(setup.databaseUrl, `update notification_log set status = 'failed' where status = 'queued'`);
   });
 
   it('leaves a log in which an event is found by its ids, and no recipient and no token', async () => {
