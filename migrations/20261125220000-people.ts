@@ -38,13 +38,15 @@ export class People extends Migration {
     this.addSql(`
       grant update (status, due_at, error_code, error_message, sent_at, updated_at, route, step, step_attempts, provider,
         excluded_providers, claims, scheduled_at) on "notification_log" to "notif_api";
-      grant update (reason, message, replayed_at, replayed_log_id, replayed_by) on "rejected_event" to "notif_worker";
+      grant update (reason, message, replayed_at, replayed_log_id, replayed_by) on "rejected_event"
+        to "notif_api", "notif_worker";
     `);
   }
 
   override down(): void {
     this.addSql(`
-      revoke update (reason, message, replayed_at, replayed_log_id, replayed_by) on "rejected_event" from "notif_worker";
+      revoke update (reason, message, replayed_at, replayed_log_id, replayed_by) on "rejected_event"
+        from "notif_api", "notif_worker";
       revoke update (status, due_at, error_code, error_message, sent_at, updated_at, route, step, step_attempts, provider,
         excluded_providers, claims, scheduled_at) on "notification_log" from "notif_api";
       alter table "rejected_event" drop column "replayed_at", drop column "replayed_log_id", drop column "replayed_by";

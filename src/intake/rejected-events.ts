@@ -47,10 +47,13 @@ export interface RejectedEventsOptions {
 const COLUMNS = `id, tenant_id as "tenantId", event_type as "eventType", reason, message, raw, headers, source, topic,
   partition, "offset"::text as "offset", received_at as "receivedAt", replayed_at as "replayedAt",
   replayed_log_id as "replayedLogId"`;
-/** The worker sees every tenant: whose rows these are is said in each statement. */
+/** The wall of the database shows one tenant's rows; past it, for a superadmin, each statement says whose they are. */
 const IS_VISIBLE = '(tenant_id = $1 or ($2 and tenant_id is null))';
 
 export function createRejectedEvents({ database, intake, reparse }: RejectedEventsOptions): RejectedEvents {
+  const within = <T>(actor: Actor, work: (tx: Transaction) => Promise<T>): Promise<T> =>
+    actor.isSuperadmin ? database.asWorker(work) : database.asTenant(actor.tenantId, work);
+
   const find = async (tx: Transaction, actor: Actor, id: string): Promise<RejectedEvent> => {
     const [event] = isUuid(id)
       ? await tx.query<RejectedEvent>(`select ${COLUMNS} from rejected_event where ${IS_VISIBLE} and id = $3`, [
@@ -66,7 +69,7 @@ export function createRejectedEvents({ database, intake, reparse }: RejectedEven
   return {
     list: (actor, args) => {
       const query = keysetQuery(args, idCursor);
-      return database.asWorker(async (tx) => {
+      return within(actor, async (tx) => {
         const rows = await tx.query<RejectedEvent>(
           `select ${COLUMNS} from rejected_event where ${IS_VISIBLE} and ($3::uuid is null or id < $3)
            order by id desc limit $4`,
@@ -76,12 +79,12 @@ export function createRejectedEvents({ database, intake, reparse }: RejectedEven
       });
     },
     replay: async (actor, id, traceId) => {
-      const event = await database.asWorker((tx) => find(tx, actor, id));
+      const event = await within(actor, (tx) => find(tx, actor, id));
       if (event.replayedAt !== null) return event;
       const input = reparse(event);
       if (input !== 'applied' && input.kind === 'rejection') {
         const { reason, message } = input.rejection;
-        await database.asWorker((tx) =>
+        await within(actor, (tx) =>
           tx.query('update rejected_event set reason = $2, message = $3 where id = $1', [id, reason, message]),
         );
         throw new AppError('validation_failed', `The event is still refused: ${message}`, {
@@ -101,7 +104,7 @@ export function createRejectedEvents({ database, intake, reparse }: RejectedEven
       // However often this comes so far and dies: the event has one delivery record.
       const [outcome] = input === 'applied' ? [] : await intake.take([input]);
       const logId = outcome?.kind === 'accepted' ? outcome.logId : null;
-      return database.asWorker(async (tx) => {
+      return within(actor, async (tx) => {
         const changed = await tx.query(
           `update rejected_event set replayed_at = now(), replayed_log_id = $2, replayed_by = $3
            where id = $1 and replayed_at is null returning id`,

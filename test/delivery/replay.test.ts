@@ -98,6 +98,28 @@ describe('operators', () => {
     expect(list.rejectedEvents.edges).toEqual([]);
   });
 
+  it('find what says of no tenant only as superadmins', async () => {
+    const tenant = await service.newTenant({}, ['in_app']);
+    const event = { ...welcomeEvent(tenant.id), channel: 'in_app', recipient: 'anna' };
+    const [row] = await sql<{ id: string }>(
+      service.databaseUrl,
+      `insert into rejected_event (id, event_type, reason, message, raw, headers, source, topic, partition, "offset")
+       values (gen_random_uuid(), 'notification.triggered.v1', 'malformed_event', 'x', convert_to($1, 'UTF8'), '{}',
+         'kafka', 'notification.triggered.v1', 0, 7) returning id`,
+      [JSON.stringify(event)],
+    );
+    const id = row?.id ?? '';
+    const operator = await tenant.token(['notif.replay']);
+    expect((await query(service.url, operator, RejectedEventsDocument, {})).rejectedEvents.edges).toEqual([]);
+    expect(codeOf((await run(service.url, operator, ReplayRejectedEventDocument, { id })).errors)).toBe('not_found');
+
+    const root = await service.token({ tenant_id: tenant.id, role: 'superadmin' });
+    const seen = (await query(service.url, root, RejectedEventsDocument, {})).rejectedEvents.edges;
+    expect(seen.map(({ node }) => node.id)).toContain(id);
+    const { replayRejectedEvent } = await query(service.url, root, ReplayRejectedEventDocument, { id });
+    await tenant.reached(replayRejectedEvent.replayedLogId ?? '', 'sent');
+  });
+
   it('hold one tenant and let it go on, while the others are not held up', async () => {
     const [held, free] = [await service.newTenant({}, ['in_app']), await service.newTenant({}, ['in_app'])];
     const admin = await held.token(['notif.write.config']);
