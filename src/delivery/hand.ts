@@ -20,36 +20,48 @@ export interface Hand {
 /** Tenants whose own limits are remembered. Of one that is forgotten too much is claimed once, and put back. */
 const MAX_LIMITS = 1_000;
 
+/** What a tenant may have in hand at first. */
+const FIRST_WINDOW = 100;
+
+/**
+ * A tenant of which nothing is in hand starts with a small window, which grows with each delivery that comes to its end:
+ * who is fast soon has all that a tenant may have, and who waits for a relay that does not answer never does.
+ */
 export function createHand(concurrency: number, tenantConcurrency: number): Hand {
   const held = new Set<ClaimedLog>();
-  const byTenant = new Map<string, number>();
+  /** Only of tenants of which something is in hand, so that it stays small. */
+  const tenants = new Map<string, { inHand: number; window: number }>();
   const limits = new LRUCache<string, number>({ max: MAX_LIMITS });
+  const firstWindow = Math.min(FIRST_WINDOW, tenantConcurrency);
   return {
     get free() {
       return concurrency - held.size;
     },
-    defaultPlaces: tenantConcurrency,
+    defaultPlaces: firstWindow,
     places: () =>
       new Map(
-        [...limits.keys(), ...byTenant.keys()].map((tenantId) => [
-          tenantId,
-          Math.max(0, (limits.get(tenantId) ?? tenantConcurrency) - (byTenant.get(tenantId) ?? 0)),
-        ]),
+        [...limits.keys(), ...tenants.keys()].map((tenantId) => {
+          const { inHand = 0, window = firstWindow } = tenants.get(tenantId) ?? {};
+          return [tenantId, Math.max(0, Math.min(limits.get(tenantId) ?? window, window) - inHand)];
+        }),
       ),
     limit: (tenantId, own) => {
       if (own === undefined) limits.delete(tenantId);
       else limits.set(tenantId, own);
-      return Math.max(0, (byTenant.get(tenantId) ?? 0) - (own ?? tenantConcurrency));
+      return Math.max(0, (tenants.get(tenantId)?.inHand ?? 0) - (own ?? tenantConcurrency));
     },
     take: (row) => {
       held.add(row);
-      byTenant.set(row.tenantId, (byTenant.get(row.tenantId) ?? 0) + 1);
+      const tenant = tenants.get(row.tenantId) ?? { inHand: 0, window: firstWindow };
+      tenant.inHand += 1;
+      tenants.set(row.tenantId, tenant);
     },
     release: (row) => {
-      if (!held.delete(row)) return;
-      const left = (byTenant.get(row.tenantId) ?? 1) - 1;
-      if (left > 0) byTenant.set(row.tenantId, left);
-      else byTenant.delete(row.tenantId);
+      const tenant = tenants.get(row.tenantId);
+      if (!held.delete(row) || !tenant) return;
+      tenant.inHand -= 1;
+      tenant.window = Math.min(tenantConcurrency, tenant.window + 1);
+      if (tenant.inHand === 0) tenants.delete(row.tenantId);
     },
     rows: () => held,
   };
