@@ -37,6 +37,6 @@ export interface DeliveryControl {
   circuits(tenantId: string): Promise<ProviderCircuit[]>;
   /** Switches a tenant, in every process at once. @returns what is in force for it. */
   setTenantMode(actor: Actor, mode: DeliveryMode, traceId: string): Promise<DeliveryMode>;
-  /** Switches this process until it ends. */
+  /** Switches this process until it ends. @throws `validation_failed` where it delivers nothing. */
   setProcessMode(mode: DeliveryMode): DeliveryMode;
 }

@@ -27,6 +27,7 @@ import { createDeliveryLogs, queueSizes } from './delivery/logs.ts';
 import { stricterMode } from './delivery/mode.ts';
 import type { PlanBatchOptions } from './delivery/plan-batch.ts';
 import { retryNotification } from './delivery/replay.ts';
+import { validationFailed } from './errors.ts';
 import { type DevIdentity, devIdentity } from './identity/dev-keys.ts';
 import { fileKeys, localKeys, remoteKeys } from './identity/keys.ts';
 import { createAuthenticator } from './identity/verify.ts';
@@ -149,9 +150,10 @@ export async function startService(config: Config, options: ServiceOptions = {})
         return stricterMode(mode, deliveryMode);
       },
       setProcessMode: (changed) => {
+        if (!dispatcher) throw validationFailed([{ path: 'process', message: 'this process delivers nothing' }]);
         log.warn({ from: mode, to: changed }, 'delivery mode of this process changed');
         mode = changed;
-        dispatcher?.wake();
+        dispatcher.wake();
         return mode;
       },
     },

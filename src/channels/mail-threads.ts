@@ -19,6 +19,8 @@ export interface MailAnswer {
 export interface MailThreadsOptions {
   threads: number;
   outboundAllow: readonly string[];
+  /** What a thread runs; default: `mail-worker`. */
+  script?: URL;
 }
 
 interface Thread {
@@ -41,7 +43,7 @@ const LOST: SendResult = {
  * An SMTP client whose work is done in other threads. A relay stays with one thread, so that its bound on connections
  * holds. A thread that dies is replaced.
  */
-export function mailThreads({ threads, outboundAllow }: MailThreadsOptions): SmtpClient {
+export function mailThreads({ threads, outboundAllow, script = WORKER }: MailThreadsOptions): SmtpClient {
   let isClosing = false;
   let lastId = 0;
   const slots: (Thread | undefined)[] = Array.from({ length: threads }, () => undefined);
@@ -49,7 +51,7 @@ export function mailThreads({ threads, outboundAllow }: MailThreadsOptions): Smt
   const threadAt = (slot: number): Thread => {
     const known = slots[slot];
     if (known) return known;
-    const thread: Thread = { worker: new Worker(WORKER, { workerData: { outboundAllow } }), waiting: new Map() };
+    const thread: Thread = { worker: new Worker(script, { workerData: { outboundAllow } }), waiting: new Map() };
     thread.worker.on('message', ({ id, result }: MailAnswer) => {
       thread.waiting.get(id)?.(result);
       thread.waiting.delete(id);

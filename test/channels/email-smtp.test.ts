@@ -6,7 +6,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import type { Provider } from '../../src/channels/channel.ts';
 
-import { smtpProvider } from '../../src/channels/email-smtp.ts';
+import { composeMail, smtpProvider } from '../../src/channels/email-smtp.ts';
+import { mailThreads } from '../../src/channels/mail-threads.ts';
 import { eventually } from '../support/eventually.ts';
 import { smtpError, type SmtpSink, startSmtpSink } from '../support/smtp-sink.ts';
 import { outboundMessage, providerContext } from './messages.ts';
@@ -169,19 +170,28 @@ describe.each([
 });
 
 describe('a thread that dies', () => {
-  it('leaves its mails in doubt and is replaced', async () => {
-    const sink = await startSmtpSink();
-    const provider = smtpProvider(providerContext({ mailThreads: 1 }));
-    // A value that cannot be handed to a thread, or kills it there, must not end the service.
-    const config = { host: '127.0.0.1', port: sink.port, from: 'a@example.com' };
-    expect(await provider.send(message(1), config, { timeoutMs: 5_000, isTrusted: true })).toMatchObject({
-      outcome: 'ok',
-    });
-    await provider.close();
-    expect(await provider.send(message(2), config, { timeoutMs: 5_000, isTrusted: true })).toMatchObject({
-      outcome: 'unknown',
-      errorCode: 'mail_thread_lost',
-    });
-    await sink.close();
+  it('leaves the mails in its hands in doubt, and another takes its place', async () => {
+    // A real thread that ends when it is handed a certain mail, and takes every other.
+    const script = new URL(
+      `data:text/javascript,${encodeURIComponent(`
+        import { parentPort } from 'node:worker_threads';
+        parentPort.on('message', ({ id, mail }) => {
+          if (mail.subject === 'deadly') process.exit(1);
+          if (mail.subject !== 'slow') parentPort.postMessage({ id, result: { outcome: 'ok' } });
+        });`)}`,
+    );
+    const client = mailThreads({ threads: 1, outboundAllow: [], script });
+    const relay = { tenantId: 't', host: 'x', port: 25, secure: false, maxConnections: 1, isTrusted: false };
+    const send = (subject: string) => {
+      const mail = composeMail(
+        { ...message(1), content: { subject, text: '', html: null } },
+        { from: 'a@example.com' },
+      );
+      return client.send(relay, mail, 5_000);
+    };
+    const lost = { outcome: 'unknown', errorCode: 'mail_thread_lost' };
+    expect(await Promise.all([send('slow'), send('deadly')])).toMatchObject([lost, lost]);
+    expect(await send('fine')).toEqual({ outcome: 'ok' });
+    await client.close();
   });
 });

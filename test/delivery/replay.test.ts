@@ -139,6 +139,9 @@ describe('operators', () => {
     expect(codeOf(denied.errors)).toBe('validation_failed');
     const root = await service.token({ tenant_id: tenant.id, role: 'superadmin' });
     const set = (mode: 'hold' | 'live') => query(service.url, root, SetDeliveryModeDocument, { mode, process: true });
+    const doors = await service.startAnother({ ROLES: 'api' });
+    const elsewhere = await run(doors.url, root, SetDeliveryModeDocument, { mode: 'hold', process: true });
+    expect(codeOf(elsewhere.errors)).toBe('validation_failed');
     await set('hold');
     const id = await tenant.post(INBOX);
     const sandboxed = await service.token({ tenant_id: tenant.id, permissions: ['notif.write.config'] });
