@@ -22,17 +22,22 @@ const MAX_LIMITS = 1_000;
 
 /** What a tenant may have in hand at first. */
 const FIRST_WINDOW = 100;
+/** How long a window is remembered after the last delivery that came to its end. Milliseconds. */
+const WINDOW_TTL_MS = 10_000;
 
 /**
- * A tenant of which nothing is in hand starts with a small window, which grows with each delivery that comes to its end:
+ * A tenant of which nothing came to its end lately starts with a small window, which grows with each delivery that comes to its end:
  * who is fast soon has all that a tenant may have, and who waits for a relay that does not answer never does.
  */
 export function createHand(concurrency: number, tenantConcurrency: number): Hand {
   const held = new Set<ClaimedLog>();
   /** Only of tenants of which something is in hand, so that it stays small. */
-  const tenants = new Map<string, { inHand: number; window: number }>();
+  const inHand = new Map<string, number>();
+  // Apart from what is in hand: a whole batch may end at once, and the next one is to find the window that it earned.
+  const windows = new LRUCache<string, number>({ max: MAX_LIMITS, ttl: WINDOW_TTL_MS });
   const limits = new LRUCache<string, number>({ max: MAX_LIMITS });
   const firstWindow = Math.min(FIRST_WINDOW, tenantConcurrency);
+  const windowOf = (tenantId: string): number => windows.get(tenantId) ?? firstWindow;
   return {
     get free() {
       return concurrency - held.size;
@@ -40,28 +45,27 @@ export function createHand(concurrency: number, tenantConcurrency: number): Hand
     defaultPlaces: firstWindow,
     places: () =>
       new Map(
-        [...limits.keys(), ...tenants.keys()].map((tenantId) => {
-          const { inHand = 0, window = firstWindow } = tenants.get(tenantId) ?? {};
-          return [tenantId, Math.max(0, Math.min(limits.get(tenantId) ?? window, window) - inHand)];
+        [...limits.keys(), ...windows.keys(), ...inHand.keys()].map((tenantId) => {
+          const window = windowOf(tenantId);
+          const places = Math.min(limits.get(tenantId) ?? window, window) - (inHand.get(tenantId) ?? 0);
+          return [tenantId, Math.max(0, places)];
         }),
       ),
     limit: (tenantId, own) => {
       if (own === undefined) limits.delete(tenantId);
       else limits.set(tenantId, own);
-      return Math.max(0, (tenants.get(tenantId)?.inHand ?? 0) - (own ?? tenantConcurrency));
+      return Math.max(0, (inHand.get(tenantId) ?? 0) - (own ?? tenantConcurrency));
     },
     take: (row) => {
       held.add(row);
-      const tenant = tenants.get(row.tenantId) ?? { inHand: 0, window: firstWindow };
-      tenant.inHand += 1;
-      tenants.set(row.tenantId, tenant);
+      inHand.set(row.tenantId, (inHand.get(row.tenantId) ?? 0) + 1);
     },
     release: (row) => {
-      const tenant = tenants.get(row.tenantId);
-      if (!held.delete(row) || !tenant) return;
-      tenant.inHand -= 1;
-      tenant.window = Math.min(tenantConcurrency, tenant.window + 1);
-      if (tenant.inHand === 0) tenants.delete(row.tenantId);
+      if (!held.delete(row)) return;
+      const left = (inHand.get(row.tenantId) ?? 1) - 1;
+      if (left > 0) inHand.set(row.tenantId, left);
+      else inHand.delete(row.tenantId);
+      windows.set(row.tenantId, Math.min(tenantConcurrency, windowOf(row.tenantId) + 1));
     },
     rows: () => held,
   };
