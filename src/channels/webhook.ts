@@ -1,4 +1,4 @@
-import { createHmac } from 'node:crypto';
+import { createHmac, createSecretKey, type KeyObject } from 'node:crypto';
 
 import type { CreateProvider, OutboundMessage } from './channel.ts';
 import { failureOf, isFailure, isSuccess } from './http-client.ts';
@@ -27,6 +27,15 @@ const configSchema = {
 /** Webhooks as Standard Webhooks (standardwebhooks.com) has them: id, timestamp and signatures in headers. */
 export const webhookProvider: CreateProvider = ({ readSecret, http }) => {
   const configs = configReader<WebhookConfig>('Webhook', configSchema, readSecret);
+  /** By configuration, as long as that is in use: making a key takes as long as signing with it. */
+  const keys = new WeakMap<WebhookConfig, KeyObject[]>();
+  const keysOf = (config: WebhookConfig): KeyObject[] => {
+    const known = keys.get(config);
+    if (known) return known;
+    const made = config.secrets.map((secret) => createSecretKey(secret.slice('whsec_'.length), 'base64'));
+    keys.set(config, made);
+    return made;
+  };
   return {
     channel: 'webhook',
     name: 'webhook',
@@ -45,7 +54,9 @@ export const webhookProvider: CreateProvider = ({ readSecret, http }) => {
             'content-type': 'application/json',
             'webhook-id': message.idempotencyKey,
             'webhook-timestamp': String(timestamp),
-            'webhook-signature': config.secrets.map((secret) => sign(secret, signed)).join(' '),
+            'webhook-signature': keysOf(config)
+              .map((key) => sign(key, signed))
+              .join(' '),
           },
           body,
         },
@@ -66,15 +77,18 @@ export const webhookProvider: CreateProvider = ({ readSecret, http }) => {
 /** The rendered template as JSON, or as text where it is no JSON. */
 function webhookBody({ eventCode, createdAt, content }: OutboundMessage): string {
   const envelope = `{"type":${JSON.stringify(eventCode)},"timestamp":${JSON.stringify(createdAt)},"data":`;
+  const asText = (): string => `${envelope}${JSON.stringify({ text: content.text })}}`;
+  if (!JSON_START.test(content.text)) return asText();
   try {
     JSON.parse(content.text);
     return `${envelope}${content.text}}`;
   } catch {
-    return `${envelope}${JSON.stringify({ text: content.text })}}`;
+    return asText();
   }
 }
 
-const sign = (secret: string, content: string): string =>
-  `v1,${createHmac('sha256', Buffer.from(secret.slice('whsec_'.length), 'base64'))
-    .update(content)
-    .digest('base64')}`;
+/** How every JSON text begins: what begins otherwise need not fail to be known as none. */
+const JSON_START = /^[ \t\n\r]*[{["\-\dtfn]/;
+
+const sign = (key: KeyObject, content: string): string =>
+  `v1,${createHmac('sha256', key).update(content).digest('base64')}`;
