@@ -9,12 +9,12 @@ import type { Intake, Outcome } from '../src/intake/intake.ts';
 import type { Log } from '../src/log.ts';
 import { isBatch, isBinary, isStructured, openBinary, openStructured, parseJson } from './envelope.ts';
 import { EventRefused, type RawEvent } from './events/event.ts';
-import { type DoorInput, toInput } from './inputs.ts';
+import { type Control, type DoorInput, isControl, toInput } from './inputs.ts';
 
 export interface EventRoutesOptions {
   authenticate: Authenticate;
   intake: Intake;
-  onConfigUpdated: (tenantId: string) => void;
+  control: Control;
   log: Log;
 }
 
@@ -77,13 +77,12 @@ async function receive(
 ): Promise<unknown> {
   const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
   const inputs = openRequest(eventHeaders(request), body, actor);
-  const stored = inputs.filter((input) => input.kind !== 'config-updated');
+  const stored = inputs.filter((input) => !isControl(input));
+  for (const input of inputs) if (isControl(input)) await options.control(input);
   const outcomes = (await options.intake.take(stored)).values();
 
   const results = inputs.map((input): EventResult => {
-    if (input.kind !== 'config-updated') return toResult(outcomes.next().value as Outcome);
-    options.onConfigUpdated(input.tenantId);
-    return { status: 'accepted' };
+    return isControl(input) ? { status: 'accepted' } : toResult(outcomes.next().value as Outcome);
   });
   const isRefused = results.length > 0 && results.every((result) => result.status === 'rejected');
   if (!isRefused) return reply.code(202).send({ results });

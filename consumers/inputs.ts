@@ -1,12 +1,18 @@
 import type { Input } from '../src/intake/intake.ts';
 import type { Rejection } from '../src/intake/reject.ts';
-import { EventRefused, type ParsedEvent, type RawEvent } from './events/event.ts';
+import { type ControlEvent, EventRefused, type ParsedEvent, type RawEvent } from './events/event.ts';
 import { parseEvent } from './events/index.ts';
 
 /** What is known of a message whatever its content: kept with it when it is rejected. */
 export type Origin = Pick<Rejection, 'headers' | 'source'> & { raw: () => Buffer; eventType?: string };
 
-export type DoorInput = Input | { kind: 'config-updated'; tenantId: string };
+export type DoorInput = Input | ControlEvent;
+
+/** Takes what is for the service itself. Resolves once it is durable, where it has to be. */
+export type Control = (event: ControlEvent) => Promise<void>;
+
+export const isControl = (input: DoorInput): input is ControlEvent =>
+  input.kind === 'config-updated' || input.kind === 'token-revoked';
 
 /**
  * Opens and parses one message. What cannot be parsed becomes a rejection; nothing is thrown, so that one message
@@ -50,6 +56,7 @@ function tenantOf(parsed: ParsedEvent): string {
     case 'feedback':
       return parsed.feedback.tenantId;
     case 'config-updated':
+    case 'token-revoked':
       return parsed.tenantId;
   }
 }

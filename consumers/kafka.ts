@@ -5,9 +5,10 @@ import type { ConnectionOptions } from 'node:tls';
 import { type Consumer, type EachBatchPayload, Kafka, type KafkaMessage, logLevel, type SASLOptions } from 'kafkajs';
 
 import type { KafkaConfig } from '../src/config.ts';
-import type { Input, Intake } from '../src/intake/intake.ts';
+import type { Intake } from '../src/intake/intake.ts';
 import type { Log } from '../src/log.ts';
 import { EVENT_TYPES } from './events/index.ts';
+import { type Control, isControl } from './inputs.ts';
 import './kafka-codecs.ts';
 import { messageInput } from './kafka-messages.ts';
 
@@ -16,7 +17,7 @@ export interface KafkaConsumerOptions {
   /** Topic that carries `notification.triggered.v1`; every other type has the topic of its own name. */
   pubsubTopic: string;
   intake: Intake;
-  onConfigUpdated: (tenantId: string) => void;
+  control: Control;
   log: Log;
   /** How often to look for topics that did not exist yet. Milliseconds. */
   topicCheckMs?: number;
@@ -160,7 +161,7 @@ function createClient(config: KafkaConfig, log: Log): Kafka {
 async function consumeBatch(
   payload: EachBatchPayload,
   typeOfTopic: ReadonlyMap<string, string>,
-  { intake, onConfigUpdated, log }: KafkaConsumerOptions,
+  { intake, control, log }: KafkaConsumerOptions,
 ): Promise<void> {
   // Fails while the group waits for this member to join again: then the batch is not begun.
   await payload.heartbeat();
@@ -171,9 +172,11 @@ async function consumeBatch(
   for (let from = 0; from < messages.length; from += CHUNK) {
     const chunk = messages.slice(from, from + CHUNK);
     const inputs = chunk.map((message) => messageInput(message, { topic, partition, type }));
-    const stored = inputs.filter((input) => input.kind !== 'config-updated');
-    await storePatiently(stored, payload, intake, log);
-    for (const input of inputs) if (input.kind === 'config-updated') onConfigUpdated(input.tenantId);
+    const stored = inputs.filter((input) => !isControl(input));
+    await patiently(payload, log, async () => {
+      await intake.take(stored);
+      for (const input of inputs) if (isControl(input)) await control(input);
+    });
     const isLast = from + CHUNK >= messages.length;
     // Of the last piece also what the broker keeps for itself, e.g. the marks of transactions.
     await commit(payload, isLast ? payload.batch.lastOffset() : (chunk.at(-1) as KafkaMessage).offset);
@@ -195,11 +198,11 @@ async function commit(payload: EachBatchPayload, last: string): Promise<void> {
 }
 
 /** Waits for PostgreSQL as long as it takes. @throws when the partition is given up meanwhile. */
-async function storePatiently(inputs: Input[], payload: EachBatchPayload, intake: Intake, log: Log): Promise<void> {
+async function patiently(payload: EachBatchPayload, log: Log, store: () => Promise<void>): Promise<void> {
   const { topic, partition } = payload.batch;
   for (let delayMs = 100; ; delayMs = Math.min(delayMs * 2, 2_000)) {
     try {
-      await intake.take(inputs);
+      await store();
       return;
     } catch (error) {
       if (!payload.isRunning()) throw error;

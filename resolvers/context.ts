@@ -14,6 +14,8 @@ export interface GraphContext {
   actor: Actor | undefined;
   /** On every error that the caller sees and on every log line about it. */
   traceId: string;
+  /** The connection that it came over, where there is one. */
+  clientId: string | undefined;
   loaders: Loaders;
 }
 
@@ -24,7 +26,7 @@ export interface Loaders {
   notificationTemplate: DataLoader<string, NotificationTemplate | null>;
 }
 
-export function createContext(core: Core, actor: Actor | undefined, traceId: string): GraphContext {
+export function createContext(core: Core, actor: Actor | undefined, traceId: string, clientId?: string): GraphContext {
   const { inbox, logs, templates } = core;
   const loader = <T>(find: (actor: Actor, ids: readonly string[]) => Promise<(T | null)[]>) =>
     new DataLoader<string, T | null>((ids) => find(signedIn({ actor }), ids), {
@@ -36,6 +38,7 @@ export function createContext(core: Core, actor: Actor | undefined, traceId: str
     core,
     actor,
     traceId,
+    clientId,
     loaders: {
       notification: loader((who, ids) => inbox.findMany(who, ids)),
       notificationLog: loader((who, ids) => logs.findMany(who.tenantId, ids)),

@@ -3,7 +3,9 @@ import { registerEnumType } from 'type-graphql';
 import { DELIVERY_MODES } from '../src/delivery/mode.ts';
 import { LOG_STATUSES, type LogStatus } from '../src/delivery/status.ts';
 import { CHANNELS, type Channel } from '../src/intake/channel.ts';
+import { POLICY_SCOPES, type PolicyScope as Scope } from '../src/inbox/policies.ts';
 import { PRIORITIES } from '../src/intake/command.ts';
+import { type Transport, TRANSPORTS } from '../src/live/clients.ts';
 import { SUPPRESSION_REASONS } from '../src/preferences/suppressions.ts';
 
 const mirror = <T extends string>(values: readonly T[]): Record<T, T> =>
@@ -120,5 +122,37 @@ registerEnumType(SuppressionReason, {
     complaint: 'Its owner complained, or answered STOP.',
     unsubscribed: 'Its owner unsubscribed.',
     manual: 'An admin added it.',
+  }),
+});
+
+export const InboxChangeKind = mirror(['created', 'read', 'unread', 'archived'] as const);
+registerEnumType(InboxChangeKind, {
+  name: 'InboxChangeKind',
+  description: 'What happened to a notification last.',
+  valuesConfig: described({
+    created: 'It came in.',
+    read: 'It was read.',
+    unread: 'It was marked as unread again.',
+    archived: 'It was put away.',
+  }),
+});
+
+export const ClientTransport = mirror(TRANSPORTS);
+registerEnumType(ClientTransport, {
+  name: 'ClientTransport',
+  description: 'How a client is connected.',
+  valuesConfig: described<Transport>({
+    websocket: 'graphql-transport-ws.',
+    stream: 'graphql-transport-ws inside the encrypted connection.',
+  }),
+});
+
+export const PolicyScope = mirror(POLICY_SCOPES);
+registerEnumType(PolicyScope, {
+  name: 'PolicyScope',
+  description: 'Over what somebody holds a role.',
+  valuesConfig: described<Scope>({
+    merchant: 'A merchant.',
+    organization: 'An organization.',
   }),
 });

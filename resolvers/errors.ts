@@ -7,6 +7,7 @@ import type { Log } from '../src/log.ts';
 const GRAPHQL_CODES: Record<ErrorCode, string> = {
   unauthenticated: 'UNAUTHENTICATED',
   token_expired: 'UNAUTHENTICATED',
+  token_revoked: 'UNAUTHENTICATED',
   invalid_token: 'UNAUTHENTICATED',
   identity_unavailable: 'SERVICE_UNAVAILABLE',
   tenant_mismatch: 'FORBIDDEN',

@@ -18,6 +18,7 @@ import type { Log } from '../src/log.ts';
 import { createContext, type GraphContext } from './context.ts';
 import { errorFormatter, type FormatError, statusOf } from './errors.ts';
 import { assertMayRun, type GuardOptions } from './guard.ts';
+import { MAX_TOKENS } from './live/documents.ts';
 import { traceIdOf } from './trace.ts';
 
 export interface GraphHttpOptions extends GuardOptions {
@@ -30,8 +31,6 @@ export interface GraphHttpOptions extends GuardOptions {
 const BODY_LIMIT = 1024 * 1024;
 /** For Apollo's error hook, which is not told of the request that it formats an error of. */
 const traceIds = new AsyncLocalStorage<string>();
-/** Longest document, in lexical tokens: parsing stops there. */
-export const MAX_TOKENS = 2_000;
 
 /** GraphQL over HTTP at `/graphql`: Apollo Server, called directly, without a web framework of its own in between. */
 export async function graphHttpRoutes(app: FastifyInstance, options: GraphHttpOptions): Promise<void> {

@@ -28,6 +28,7 @@ import { idCursor } from '../src/paging/page.ts';
 import { connectionOf, ForwardPageArgs, toConnection } from './connection.ts';
 import { type GraphContext, signedIn } from './context.ts';
 import { AttemptOutcome, NotificationChannel, NotificationStatus } from './enums.ts';
+import { LiveSource } from './live/source.ts';
 import { NotificationTemplate, toTemplate } from './notification-template.ts';
 import { Requires } from './requires.ts';
 import { DateTime, JSONObject } from './scalars.ts';
@@ -239,7 +240,7 @@ export class NotificationLogResolver {
     subscribe: ({ args, context }: { args: { filter?: LogFilter | null }; context: GraphContext }) => {
       const actor = signedIn(context);
       requirePermission(actor, 'notif.read.log');
-      return context.core.logFeeds.changed(actor.tenantId, args.filter);
+      return new LiveSource(context.core.logFeeds.changed(actor.tenantId, args.filter), context);
     },
   })
   notificationLogChanged(

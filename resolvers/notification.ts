@@ -22,6 +22,7 @@ import { inboxCursor } from '../src/paging/page.ts';
 import { connectionOf, toConnection } from './connection.ts';
 import { type GraphContext, signedIn } from './context.ts';
 import { RecipientScope } from './enums.ts';
+import { LiveSource } from './live/source.ts';
 import { SignedIn } from './requires.ts';
 import { DateTime, JSONObject } from './scalars.ts';
 import { UserReference } from './user-reference.ts';
@@ -102,7 +103,26 @@ export class NotificationFilter {
   categories?: string[] | null;
 }
 
-export const NotificationConnection = connectionOf('Notification', Notification);
+@ObjectType({ description: 'A page of an inbox (Relay).' })
+export class NotificationConnection extends connectionOf('Notification', Notification) {
+  @Field(() => String, {
+    description: 'Where the inbox stood when this page was read: `inboxChanged(after)` goes on from there.',
+  })
+  liveCursor!: string;
+}
+
+@ArgsType()
+export class AfterArgs {
+  @Field(() => String, {
+    nullable: true,
+    description: 'Cursor of the last one that was seen: what came after it is given first. Absent: from now on.',
+  })
+  after?: string | null;
+}
+
+/** The place in an inbox from which a subscription goes on; undefined: from now on. */
+export const positionAfter = ({ after }: AfterArgs): number | undefined =>
+  after ? Number(inboxCursor.decode(after, 'after')) : undefined;
 
 @ArgsType()
 export class NotificationsArgs {
@@ -129,7 +149,10 @@ export async function notificationConnection(
   args: NotificationsArgs,
 ) {
   const page = await core.inbox.list(owner, args, args.filter);
-  return toConnection(page, inboxCursor, (row) => row.createdSeq, toNotification);
+  return {
+    ...toConnection(page, inboxCursor, (row) => row.createdSeq, toNotification),
+    liveCursor: inboxCursor.encode(page.lastSeq),
+  };
 }
 
 @Resolver(() => Notification)
@@ -168,29 +191,46 @@ export class NotificationResolver {
     @Arg('id', () => ID, { description: 'Its id.' }) id: string,
     @Ctx() context: GraphContext,
   ): Promise<Notification> {
-    return toNotification(await this.#core.inbox.markRead(signedIn(context), id));
+    return toNotification(await this.#core.inbox.change(signedIn(context), id, 'read'));
+  }
+
+  @SignedIn()
+  @Mutation(() => Notification, { description: 'Marks a notification of my inbox as unread again.' })
+  async markNotificationUnread(
+    @Arg('id', () => ID, { description: 'Its id.' }) id: string,
+    @Ctx() context: GraphContext,
+  ): Promise<Notification> {
+    return toNotification(await this.#core.inbox.change(signedIn(context), id, 'unread'));
+  }
+
+  @SignedIn()
+  @Mutation(() => Int, { description: 'Marks all notifications of my inbox as read. Says how many were unread.' })
+  markAllNotificationsRead(
+    @Arg('before', () => DateTime, { nullable: true, description: 'Only those that came in before this time.' })
+    before: Date | null | undefined,
+    @Ctx() context: GraphContext,
+  ): Promise<number> {
+    return this.#core.inbox.readAll(signedIn(context), before);
+  }
+
+  @SignedIn()
+  @Mutation(() => Notification, {
+    description: 'Puts a notification of my inbox away: it is listed only when asked for, and not counted as unread.',
+  })
+  async archiveNotification(
+    @Arg('id', () => ID, { description: 'Its id.' }) id: string,
+    @Ctx() context: GraphContext,
+  ): Promise<Notification> {
+    return toNotification(await this.#core.inbox.change(signedIn(context), id, 'archive'));
   }
 
   @SignedIn()
   @Subscription(() => Notification, {
     description: 'Each notification that comes into my inbox, once and in order.',
-    subscribe: ({ args, context }: { args: { after?: string | null }; context: GraphContext }) =>
-      NotificationResolver.watch(args, context),
+    subscribe: async ({ args, context }: { args: AfterArgs; context: GraphContext }) =>
+      new LiveSource(await context.core.inboxFeeds.created(signedIn(context), positionAfter(args)), context),
   })
-  notificationCreated(
-    @Root() row: InboxNotification,
-    @Arg('after', () => String, {
-      nullable: true,
-      description: 'Cursor of the last one that was seen: what came after it is given first. Absent: from now on.',
-    })
-    _after?: string | null,
-  ): Notification {
+  notificationCreated(@Root() row: InboxNotification, @Args(() => AfterArgs) _args: AfterArgs): Notification {
     return toNotification(row);
-  }
-
-  private static watch(args: { after?: string | null }, context: GraphContext) {
-    const actor = signedIn(context);
-    const position = args.after ? Number(inboxCursor.decode(args.after, 'after')) : undefined;
-    return context.core.inboxFeeds.created(actor, position);
   }
 }

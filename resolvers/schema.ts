@@ -9,14 +9,18 @@ import type { Core } from '../src/core.ts';
 import { validationFailed } from '../src/errors.ts';
 import { requirePermission } from '../src/identity/actor.ts';
 import { type GraphContext, signedIn } from './context.ts';
+import { ConnectedClientResolver } from './connected-client.ts';
 import { DeliveryResolver } from './delivery.ts';
 import { authChecker } from './guard.ts';
+import { InboxChangeResolver } from './inbox-change.ts';
 import { NotificationLogResolver, toLog } from './notification-log.ts';
 import { NotificationResolver, toNotification } from './notification.ts';
 import { NotificationTemplateResolver, toTemplate } from './notification-template.ts';
+import { PolicyDefinitionResolver } from './policy-definition.ts';
 import { PreferenceResolver } from './preference.ts';
 import { RejectedEventResolver } from './rejected-event.ts';
 import { DateTime } from './scalars.ts';
+import { TopicMessageResolver } from './topic-message.ts';
 import { UserResolver } from './user.ts';
 
 const FEDERATION = `extend schema @link(url: "https://specs.apollo.dev/federation/v2.9",
@@ -31,6 +35,10 @@ const RESOLVERS = [
   PreferenceResolver,
   DeliveryResolver,
   RejectedEventResolver,
+  InboxChangeResolver,
+  TopicMessageResolver,
+  ConnectedClientResolver,
+  PolicyDefinitionResolver,
 ] as const;
 
 interface Reference {

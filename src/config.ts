@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 
 import { DELIVERY_MODES, type DeliveryMode } from './delivery/mode.ts';
+import type { LiveLimits } from './live/admission.ts';
 
 export const ROLES = ['api', 'consumer', 'dispatcher'] as const;
 export type Role = (typeof ROLES)[number];
@@ -58,6 +59,11 @@ export interface Config {
   linkSecret?: string;
   /** How long a dispatcher's claim on a row lasts unless it is renewed. Milliseconds. */
   deliveryLeaseMs: number;
+  live: LiveLimits;
+  /** How often a process says that its clients are still there; missing some, they are not. Milliseconds. */
+  liveHeartbeatMs: number;
+  /** Beginnings of the URLs that subscriptions may be called back at; empty: none. */
+  callbackUrls: string[];
   /** Hosts, addresses and CIDR ranges that tenants may send through although they are not public. */
   outboundAllow: string[];
   /** Threads that compose and send mail; 0: it is done in the main one. */
@@ -176,7 +182,23 @@ export function readConfig(env: Env): Config {
     fallback: Math.max(1, availableParallelism() - 1),
   });
 
+  const callbackUrls = listOf(text('CALLBACK_URLS'));
+  for (const value of callbackUrls) url('CALLBACK_URLS', value, ['http:', 'https:']);
+
+  const million = 1_000_000;
   const config: Config = {
+    live: {
+      perProcess: wholeNumber('LIVE_MAX_SOCKETS', { min: 1, max: million, fallback: 20_000 }),
+      perTenant: wholeNumber('LIVE_MAX_SOCKETS_PER_TENANT', { min: 1, max: million, fallback: 10_000 }),
+      perUser: wholeNumber('LIVE_MAX_SOCKETS_PER_USER', { min: 1, max: million, fallback: 50 }),
+      operationsPerSocket: wholeNumber('LIVE_MAX_OPERATIONS', { min: 1, max: million, fallback: 100 }),
+      bufferBytes: wholeNumber('LIVE_BUFFER_BYTES', { min: 16_384, max: 256 * million, fallback: 1_048_576 }),
+      initTimeoutMs: wholeNumber('LIVE_INIT_TIMEOUT_MS', { min: 100, max: 600_000, fallback: 10_000 }),
+      pingMs: wholeNumber('LIVE_PING_MS', { min: 100, max: 600_000, fallback: 12_000 }),
+      drainMs: wholeNumber('LIVE_DRAIN_MS', { min: 0, max: 20_000, fallback: isDev ? 0 : 3_000 }),
+    },
+    liveHeartbeatMs: wholeNumber('LIVE_HEARTBEAT_MS', { min: 100, max: 7_000, fallback: 5_000 }),
+    callbackUrls,
     environment,
     servicePort,
     // The development mailbox asks for no token, so in dev nobody but this machine is let in.

@@ -3,11 +3,16 @@ import type { Explanation, HypotheticalEvent } from './delivery/explain.ts';
 import type { DeliveryLogs } from './delivery/logs.ts';
 import type { DeliveryMode } from './delivery/mode.ts';
 import type { Actor } from './identity/actor.ts';
+import type { Access } from './identity/access.ts';
 import type { Inbox } from './inbox/notifications.ts';
+import type { PolicyDefinitions } from './inbox/policies.ts';
 import type { Intake } from './intake/intake.ts';
 import type { RejectedEvents } from './intake/rejected-events.ts';
+import type { Clients } from './live/clients.ts';
 import type { InboxFeeds } from './live/inbox-feeds.ts';
 import type { LogFeeds } from './live/log-feeds.ts';
+import type { TopicFeeds } from './live/topic-feeds.ts';
+import type { Log } from './log.ts';
 import type { Preferences } from './preferences/preferences.ts';
 import type { Suppressions } from './preferences/suppressions.ts';
 import type { TenantSettingsSource } from './tenants/settings.ts';
@@ -15,17 +20,22 @@ import type { Templates } from './templates/templates.ts';
 
 /** What the core offers to its doors. `main.ts` builds it. */
 export interface Core {
+  access: Access;
+  clients: Clients;
   delivery: DeliveryControl;
   inbox: Inbox;
   inboxFeeds: InboxFeeds;
   intake: Intake;
+  log: Log;
   logFeeds: LogFeeds;
   logs: DeliveryLogs;
+  policies: PolicyDefinitions;
   preferences: Preferences;
   rejectedEvents: RejectedEvents;
   settings: TenantSettingsSource;
   suppressions: Suppressions;
   templates: Templates;
+  topicFeeds: TopicFeeds;
 }
 
 /** What admins and operators do with deliveries. */

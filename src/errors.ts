@@ -5,6 +5,7 @@
 export const ERROR_STATUS = {
   unauthenticated: 401,
   token_expired: 401,
+  token_revoked: 401,
   invalid_token: 401,
   identity_unavailable: 503,
   tenant_mismatch: 403,
@@ -49,6 +50,11 @@ export class AppError extends Error {
     this.code = code;
     this.status = options.status ?? ERROR_STATUS[code];
     this.details = options.details ?? {};
+  }
+
+  /** What goes with the message wherever an error is written as JSON by somebody else's code. */
+  get extensions(): Record<string, unknown> {
+    return { error_code: this.code, ...this.details };
   }
 }
 

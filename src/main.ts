@@ -5,13 +5,17 @@ import type { JWTVerifyGetKey } from 'jose';
 
 import { eventRoutes } from '../consumers/http.ts';
 import { startKafkaConsumer } from '../consumers/kafka.ts';
+import type { Control } from '../consumers/inputs.ts';
+import { isControl } from '../consumers/inputs.ts';
 import { reparse } from '../consumers/reparse.ts';
+import { listenToSignals } from '../consumers/signals.ts';
 import { unsubscribeRoutes } from '../consumers/unsubscribe.ts';
 import { graphiqlRoutes } from '../resolvers/graphiql/graphiql.ts';
 import { graphHttpRoutes } from '../resolvers/http.ts';
 import { mailboxRoutes } from '../resolvers/mailbox/mailbox.ts';
 import { buildGraph } from '../resolvers/schema.ts';
-import { graphWebSocket } from '../resolvers/websocket.ts';
+import { createDocuments } from '../resolvers/live/documents.ts';
+import { liveSockets } from '../resolvers/live/sockets.ts';
 import { createProviders } from './channels/registry.ts';
 import { createMailbox, sandboxProvider } from './channels/sandbox.ts';
 import { type Config, ConfigError, readConfig } from './config.ts';
@@ -28,17 +32,22 @@ import { stricterMode } from './delivery/mode.ts';
 import type { PlanBatchOptions } from './delivery/plan-batch.ts';
 import { retryNotification } from './delivery/replay.ts';
 import { validationFailed } from './errors.ts';
+import { createAccess } from './identity/access.ts';
 import { type DevIdentity, devIdentity } from './identity/dev-keys.ts';
 import { fileKeys, localKeys, remoteKeys } from './identity/keys.ts';
+import { createRevocations } from './identity/revocations.ts';
 import { createAuthenticator } from './identity/verify.ts';
+import { createPolicyDefinitions } from './inbox/policies.ts';
 import { createInbox } from './inbox/notifications.ts';
 import { createIntake } from './intake/intake.ts';
 import { createRejectedEvents } from './intake/rejected-events.ts';
 import { topics } from './live/bus.ts';
 import { memoryBus } from './live/bus-memory.ts';
 import { redisBus } from './live/bus-redis.ts';
+import { createClients } from './live/clients.ts';
 import { createInboxFeeds } from './live/inbox-feeds.ts';
 import { createLogFeeds } from './live/log-feeds.ts';
+import { createTopicFeeds } from './live/topic-feeds.ts';
 import { createLog, type Log } from './log.ts';
 import { type Checks, healthRoutes } from './observability/health.ts';
 import { createMetrics, metricsRoutes } from './observability/metrics.ts';
@@ -116,8 +125,14 @@ export async function startService(config: Config, options: ServiceOptions = {})
   bus.onGap(() => forget());
 
   const logs = createDeliveryLogs(database);
-  const inboxFeeds = createInboxFeeds({ database, bus, log });
-  parts.defer(() => inboxFeeds.close());
+  const revocations = await createRevocations({ database, bus, log });
+  parts.defer(() => revocations.close());
+  const clients = createClients({ database, log, heartbeatMs: config.liveHeartbeatMs });
+  parts.defer(() => clients.close());
+  const control: Control = async (event) => {
+    if (event.kind === 'config-updated') configChanged(event.tenantId);
+    else await revocations.revoke(event.revocation);
+  };
   let mode = config.deliveryMode;
   let dispatcher: Dispatcher | undefined;
   const report = circuitReporter(database, log);
@@ -141,6 +156,8 @@ export async function startService(config: Config, options: ServiceOptions = {})
     (await settings.load([tenantId])).get(tenantId) as TenantSettings;
   const intake = createIntake({ database, bus, log, onAccepted: metrics.received });
   const core: Core = {
+    access: createAccess(revocations),
+    clients,
     delivery: {
       retry: (actor, logId, traceId) => retryNotification({ database, bus }, actor, logId, traceId),
       explain: (actor, event) => explainDelivery(planning, actor, event),
@@ -157,6 +174,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
         return mode;
       },
     },
+    policies: createPolicyDefinitions(database),
     preferences: createPreferences({
       database,
       categoriesOf: async (tenantId) => (await settingsOf(tenantId)).categories,
@@ -164,21 +182,23 @@ export async function startService(config: Config, options: ServiceOptions = {})
     rejectedEvents: createRejectedEvents({
       database,
       intake,
-      reparse: (event) => {
+      reparse: async (event) => {
         const input = reparse(event);
-        if (input.kind !== 'config-updated') return input;
-        configChanged(input.tenantId);
+        if (!isControl(input)) return input;
+        await control(input);
         return 'applied';
       },
     }),
     suppressions: createSuppressions(database),
     inbox: createInbox({ database, bus }),
-    inboxFeeds,
+    inboxFeeds: createInboxFeeds({ database, bus }),
     intake,
-    logFeeds: createLogFeeds({ bus, logs, log }),
+    log,
+    logFeeds: createLogFeeds({ bus, logs }),
     logs,
     settings,
     templates: createTemplates({ database, onChanged: configChanged }),
+    topicFeeds: createTopicFeeds({ database, log }),
   };
 
   const checks: Checks = { database: () => database.ping(), bus: () => bus.ping() };
@@ -207,7 +227,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
       config: config.kafka,
       pubsubTopic: config.pubsubTopic,
       intake: core.intake,
-      onConfigUpdated: configChanged,
+      control,
       log,
     });
     parts.defer(() => consumer.close());
@@ -219,6 +239,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
   const { issuer, audience } = config.identity;
   const authenticate = createAuthenticator({
     keys,
+    isRevoked: (actor) => revocations.isRevoked(actor),
     ...(issuer === undefined ? {} : { issuer }),
     ...(audience === undefined ? {} : { audience }),
   });
@@ -232,7 +253,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
   await app.register(healthRoutes, { checks });
   await app.register(metricsRoutes, { metrics });
   if (config.roles.has('consumer')) {
-    await app.register(eventRoutes, { authenticate, intake: core.intake, onConfigUpdated: configChanged, log });
+    await app.register(eventRoutes, { authenticate, intake: core.intake, control, log });
   }
   if (config.roles.has('api') && links) {
     await app.register(unsubscribeRoutes, { links, unsubscribe: (subject) => unsubscribe(database, subject) });
@@ -243,8 +264,9 @@ export async function startService(config: Config, options: ServiceOptions = {})
     await app.register(graphHttpRoutes, { core, authenticate, log, schema, isSchemaOpen });
     await app.register(graphiqlRoutes);
     if (config.environment === 'dev') await app.register(mailboxRoutes, { mailbox: createMailbox(database) });
-    const closeSockets = graphWebSocket({ server: app.server, core, authenticate, log, schema, isSchemaOpen });
-    parts.defer(closeSockets);
+    parts.defer(listenToSignals({ bus, topicFeeds: core.topicFeeds, log }));
+    const guard = { schema, isSchemaOpen, checkDocument: createDocuments(schema) };
+    parts.defer(liveSockets({ ...guard, server: app.server, core, authenticate, log, limits: config.live }));
   }
   await app.listen({ port: config.servicePort, host: config.serviceHost });
 

@@ -1,4 +1,5 @@
 import type { FieldProblem } from '../../src/errors.ts';
+import type { Revocation } from '../../src/identity/revocations.ts';
 import type { NotificationCommand } from '../../src/intake/command.ts';
 import type { Feedback } from '../../src/intake/feedback.ts';
 import type { RejectionReason } from '../../src/intake/reject.ts';
@@ -14,9 +15,14 @@ export interface RawEvent {
   position: readonly (string | number)[];
 }
 
+/** What tells the service itself something, and delivers nothing. */
+export type ControlEvent =
+  | { kind: 'config-updated'; tenantId: string }
+  | { kind: 'token-revoked'; tenantId: string; revocation: Revocation };
+
 export type ParsedEvent =
   | { kind: 'command'; command: NotificationCommand }
-  | { kind: 'config-updated'; tenantId: string }
+  | ControlEvent
   | { kind: 'feedback'; feedback: Feedback };
 
 export type EventParser = (event: RawEvent) => ParsedEvent;

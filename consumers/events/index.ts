@@ -2,6 +2,7 @@ import { activityNotification } from './activity-notification.ts';
 import { configUpdated } from './config-updated.ts';
 import { type EventParser, EventRefused, type ParsedEvent, type RawEvent } from './event.ts';
 import { feedbackV1 } from './feedback.v1.ts';
+import { tokenRevoked } from './token-revoked.ts';
 import { triggeredV1 } from './triggered.v1.ts';
 import { triggeredV2 } from './triggered.v2.ts';
 
@@ -13,6 +14,7 @@ const PARSERS: Record<string, (type: string) => EventParser> = {
   'signal.activity-notification': activityNotification,
   'notification.feedback.v1': feedbackV1,
   'config.updated': configUpdated,
+  'token.revoked': tokenRevoked,
 };
 
 export const EVENT_TYPES = Object.keys(PARSERS);

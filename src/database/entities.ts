@@ -5,6 +5,8 @@ import { DeliveryAttemptEntity, NotificationLogEntity } from '../delivery/notifi
 import { ProviderCircuitEntity } from '../delivery/provider-circuit.entity.ts';
 import { InboxEntity, NotificationEntity } from '../inbox/notification.entity.ts';
 import { PolicyDefinitionEntity } from '../inbox/policy-definition.entity.ts';
+import { ConnectedClientEntity, LiveInstanceEntity } from '../live/connected-client.entity.ts';
+import { TokenRevocationEntity } from '../identity/token-revocation.entity.ts';
 import { NotificationPreferenceEntity, RecipientProfileEntity } from '../preferences/preference.entity.ts';
 import { SuppressionEntity } from '../preferences/suppression.entity.ts';
 import { RejectedEventEntity } from '../intake/rejected-event.entity.ts';
@@ -16,9 +18,11 @@ import { TenantSettingsEntity } from '../tenants/tenant-settings.entity.ts';
 export const entities = [
   AuditEventEntity,
   ChannelConfigEntity,
+  ConnectedClientEntity,
   DeliveryAttemptEntity,
   DeliveryRateEntity,
   InboxEntity,
+  LiveInstanceEntity,
   NotificationEntity,
   NotificationLogEntity,
   NotificationPreferenceEntity,
@@ -31,4 +35,5 @@ export const entities = [
   SandboxMessageEntity,
   SuppressionEntity,
   TenantSettingsEntity,
+  TokenRevocationEntity,
 ];

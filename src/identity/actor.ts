@@ -7,8 +7,12 @@ export interface Actor {
   userId: string;
   permissions: ReadonlySet<string>;
   isSuperadmin: boolean;
-  /** When the token that proved it runs out. */
+  /** When the token that proved it was made; undefined where it does not say. */
+  issuedAt: Date | undefined;
+  /** When it runs out. */
   expiresAt: Date;
+  /** Its own id (`jti`), where it has one. */
+  tokenId: string | undefined;
 }
 
 /** A superadmin holds every permission, in every tenant. */

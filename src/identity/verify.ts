@@ -21,6 +21,8 @@ const ALGORITHMS = [
 
 export interface TokenRules {
   keys: JWTVerifyGetKey;
+  /** Of tokens that were taken back before they expired. */
+  isRevoked: (actor: Actor) => boolean;
   issuer?: string;
   audience?: string;
 }
@@ -28,11 +30,11 @@ export interface TokenRules {
 /**
  * Turns a token into an actor. `tenantHeader` is the request's `X-Tenant-ID`.
  *
- * @throws {AppError} `unauthenticated`, `token_expired`, `invalid_token`, `tenant_mismatch`, `identity_unavailable`
+ * @throws {AppError} `unauthenticated`, `token_expired`, `token_revoked`, `invalid_token`, `tenant_mismatch`, `identity_unavailable`
  */
 export type Authenticate = (token: string | undefined, tenantHeader?: string) => Promise<Actor>;
 
-export function createAuthenticator({ keys, issuer, audience }: TokenRules): Authenticate {
+export function createAuthenticator({ keys, isRevoked, issuer, audience }: TokenRules): Authenticate {
   const options = {
     algorithms: ALGORITHMS,
     requiredClaims: ['exp', 'sub'],
@@ -49,7 +51,9 @@ export function createAuthenticator({ keys, issuer, audience }: TokenRules): Aut
     } catch (error) {
       throw asAppError(error);
     }
-    return toActor(payload, tenantHeader);
+    const actor = toActor(payload, tenantHeader);
+    if (isRevoked(actor)) throw new AppError('token_revoked', 'The token was revoked.');
+    return actor;
   };
 }
 
@@ -106,6 +110,8 @@ function toActor(payload: JWTPayload, tenantHeader: string | undefined): Actor {
     userId: payload.sub,
     permissions: new Set(permissions as string[]),
     isSuperadmin,
+    issuedAt: payload.iat === undefined ? undefined : new Date(payload.iat * 1000),
     expiresAt: new Date((payload.exp as number) * 1000),
+    tokenId: payload.jti,
   };
 }

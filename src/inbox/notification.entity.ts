@@ -49,5 +49,12 @@ export const NotificationEntity = defineEntity({
     // One event gives one person one notification, however often it is delivered.
     { name: 'notification_once', properties: ['logId', 'userId'] },
   ],
+  indexes: [
+    {
+      name: 'notification_unread',
+      properties: ['tenantId', 'userId', 'createdSeq'],
+      where: 'read_at is null and archived_at is null',
+    },
+  ],
   ...tenantWall('notification'),
 });

@@ -4,6 +4,7 @@ import type { Actor } from '../identity/actor.ts';
 import { isUuid } from '../ids.ts';
 import { type Bus, topics } from '../live/bus.ts';
 import { inboxCursor, keysetQuery, type Page, type PageArgs, toPage } from '../paging/page.ts';
+import { changeInbox, type InboxAction } from './change.ts';
 
 /** One notification in somebody's inbox. */
 export interface InboxNotification {
@@ -36,13 +37,20 @@ export interface NotificationFilter {
 /** Whose inbox: everything here is about one person of one tenant. */
 export type Owner = Pick<Actor, 'tenantId' | 'userId'>;
 
+export interface InboxPage extends Page<InboxNotification> {
+  /** Where the inbox stood: what is not in the page yet comes after it. */
+  lastSeq: number;
+}
+
 export interface Inbox {
-  list(owner: Owner, args: PageArgs, filter?: NotificationFilter | null): Promise<Page<InboxNotification>>;
+  list(owner: Owner, args: PageArgs, filter?: NotificationFilter | null): Promise<InboxPage>;
   /** In the order of `ids`; null for what does not exist in this inbox. */
   findMany(owner: Owner, ids: readonly string[]): Promise<(InboxNotification | null)[]>;
   unreadCount(owner: Owner): Promise<number>;
   /** @throws `not_found` */
-  markRead(owner: Owner, id: string): Promise<InboxNotification>;
+  change(owner: Owner, id: string, action: InboxAction): Promise<InboxNotification>;
+  /** Reads everything, or what came in before a time. @returns how many were unread. */
+  readAll(owner: Owner, before?: Date | null): Promise<number>;
 }
 
 export const NOTIFICATION_COLUMNS = `n.id, n.tenant_id as "tenantId", n.user_id as "userId",
@@ -55,14 +63,20 @@ export function createInbox({ database, bus }: { database: Database; bus: Bus })
     list: (owner, args, filter) => {
       const query = keysetQuery(args, inboxCursor);
       return database.asTenant(owner.tenantId, async (tx) => {
-        const rows = await tx.query<InboxNotification>(
-          `select ${NOTIFICATION_COLUMNS} from notification n
-           where n.tenant_id = $1 and n.user_id = $2
-             and ($3::bigint is null or n.created_seq < $3) and ($4::bigint is null or n.created_seq > $4)
-             and ($5::boolean is null or (n.read_at is not null) = $5)
-             and (n.archived_at is not null) = coalesce($6, false)
-             and ($7::text[] is null or n.type = any($7)) and ($8::text[] is null or n.category = any($8))
-           order by n.created_seq ${query.isBackward ? 'asc' : 'desc'} limit $9`,
+        // The position is read with the page, so that a feed which goes on from it misses nothing.
+        const found = await tx.query<InboxNotification & { lastSeq: number }>(
+          `select coalesce(box.last_seq, 0) as "lastSeq", n.*
+           from (values ($1::text, $2::text)) as owner (tenant_id, user_id)
+           left join inbox box using (tenant_id, user_id)
+           left join lateral (
+             select ${NOTIFICATION_COLUMNS} from notification n
+             where n.tenant_id = owner.tenant_id and n.user_id = owner.user_id
+               and ($3::bigint is null or n.created_seq < $3) and ($4::bigint is null or n.created_seq > $4)
+               and ($5::boolean is null or (n.read_at is not null) = $5)
+               and (n.archived_at is not null) = coalesce($6, false)
+               and ($7::text[] is null or n.type = any($7)) and ($8::text[] is null or n.category = any($8))
+             order by n.created_seq ${query.isBackward ? 'asc' : 'desc'} limit $9
+           ) n on true`,
           [
             owner.tenantId,
             owner.userId,
@@ -75,7 +89,8 @@ export function createInbox({ database, bus }: { database: Database; bus: Bus })
             query.limit,
           ],
         );
-        return toPage(rows, query);
+        const rows = found.filter((row) => row.id !== null);
+        return { ...toPage(rows, query), lastSeq: found[0]?.lastSeq ?? 0 };
       });
     },
 
@@ -97,38 +112,24 @@ export function createInbox({ database, bus }: { database: Database; bus: Bus })
       return rows[0]?.unread ?? 0;
     },
 
-    markRead: async (owner, id) => {
-      const { notification, isChanged } = await database.asTenant(owner.tenantId, (tx) => markRead(tx, owner, id));
-      if (isChanged) bus.publish(topics.inbox(owner.tenantId, owner.userId), null);
+    change: async (owner, id, action) => {
+      if (!isUuid(id)) throw notFound();
+      const { notification, changed } = await database.asTenant(owner.tenantId, async (tx) => {
+        const count = await changeInbox(tx, owner, action, { id });
+        const [row] = await findNotifications(tx, owner, [id]);
+        if (!row) throw notFound();
+        return { notification: row, changed: count };
+      });
+      if (changed > 0) bus.publish(topics.inbox(owner.tenantId, owner.userId), null);
       return notification;
     },
-  };
-}
 
-async function markRead(
-  tx: Transaction,
-  owner: Owner,
-  id: string,
-): Promise<{ notification: InboxNotification; isChanged: boolean }> {
-  if (!isUuid(id)) throw notFound();
-  // The inbox row is locked first, as by everybody who changes the inbox: its order is the order of changes.
-  await tx.query('select from inbox where tenant_id = $1 and user_id = $2 for update', [owner.tenantId, owner.userId]);
-  const changed = await tx.query(
-    `with changed as (
-       update notification n set read_at = now(), seq = box.last_seq + 1
-       from inbox box
-       where n.id = $3 and n.tenant_id = $1 and n.user_id = $2 and n.read_at is null
-         and box.tenant_id = n.tenant_id and box.user_id = n.user_id
-       returning n.tenant_id, n.user_id
-     )
-     update inbox box set last_seq = box.last_seq + 1, unread_count = box.unread_count - 1
-     from changed where box.tenant_id = changed.tenant_id and box.user_id = changed.user_id
-     returning box.last_seq`,
-    [owner.tenantId, owner.userId, id],
-  );
-  const [notification] = await findNotifications(tx, owner, [id]);
-  if (!notification) throw notFound();
-  return { notification, isChanged: changed.length > 0 };
+    readAll: async (owner, before) => {
+      const changed = await database.asTenant(owner.tenantId, (tx) => changeInbox(tx, owner, 'read', { before }));
+      if (changed > 0) bus.publish(topics.inbox(owner.tenantId, owner.userId), null);
+      return changed;
+    },
+  };
 }
 
 const findNotifications = (tx: Transaction, owner: Owner, ids: readonly string[]): Promise<InboxNotification[]> =>

@@ -26,7 +26,7 @@ export interface RejectedEvent {
 }
 
 /** Parses a rejected input with the parsers of today; `applied` where there was nothing to store. A door gives it. */
-export type Reparse = (event: RejectedEvent) => Input | 'applied';
+export type Reparse = (event: RejectedEvent) => Promise<Input | 'applied'>;
 
 export interface RejectedEvents {
   /** Of the tenant, newest first; for a superadmin also those that say of no tenant. */
@@ -81,7 +81,7 @@ export function createRejectedEvents({ database, intake, reparse }: RejectedEven
     replay: async (actor, id, traceId) => {
       const event = await within(actor, (tx) => find(tx, actor, id));
       if (event.replayedAt !== null) return event;
-      const input = reparse(event);
+      const input = await reparse(event);
       if (input !== 'applied' && input.kind === 'rejection') {
         const { reason, message } = input.rejection;
         await within(actor, (tx) =>

@@ -27,4 +27,8 @@ export const topics = {
   due: 'notif:due',
   /** A tenant's configuration changed. */
   config: 'notif:config',
+  /** Tokens were revoked. */
+  revocations: 'notif:revocations',
+  /** What other services push: a public name. */
+  signals: 'signal:emit',
 };

@@ -1,138 +1,161 @@
 import type { Database } from '../database/database.ts';
 import { type InboxNotification, NOTIFICATION_COLUMNS, type Owner } from '../inbox/notifications.ts';
-import type { Log } from '../log.ts';
 import { type Bus, topics } from './bus.ts';
-import { pullIterator } from './pull-iterator.ts';
-import { createSignal, type Signal } from './signal.ts';
+import type { Batch, Feed } from './feed.ts';
 
-export interface InboxFeeds {
-  /**
-   * Every notification that came into the inbox after a position, once and in order: first what is there already,
-   * then what comes. Without a position it starts now.
-   */
-  created(owner: Owner, afterSeq?: number): Promise<AsyncIterableIterator<InboxNotification>>;
-  close(): void;
+/** A notification in its newest state, and the unread count as it was when that was read. */
+export interface InboxChange {
+  notification: InboxNotification;
+  unreadCount: number;
 }
 
-/** One open subscription: what it has given out, and whether there may be more. */
-interface Reader {
-  owner: Owner;
-  cursor: number;
-  woken: Signal;
+export interface InboxFeeds {
+  /** Every notification that came into the inbox after a position. Without a position it starts now. */
+  created(owner: Owner, afterSeq?: number): Promise<Feed<InboxNotification>>;
+  /** Every notification that came in or was changed after a position, once, in its newest state. */
+  changed(owner: Owner, afterSeq?: number): Promise<Feed<InboxChange>>;
 }
 
 /** Rows that one read takes for one reader: the bound of what a subscription holds in memory. */
 const PAGE = 50;
-/** A wake-up can be lost with nobody noticing; every feed looks for itself now and then. Milliseconds. */
-const SWEEP_MS = 15_000;
+/** Readers whose rows are read in one statement. */
+const MAX_READERS = 500;
+
+/** By which position a feed is ordered. */
+type Order = 'created_seq' | 'seq';
+
+interface Request {
+  owner: Owner;
+  order: Order;
+  /** Undefined: no rows are wanted, only how the inbox stands. */
+  after: number | undefined;
+}
+
+interface InboxRead {
+  rows: InboxNotification[];
+  lastSeq: number;
+  unreadCount: number;
+}
 
 /**
  * Feeds read the database and nothing else: a wake-up only says that it is worth looking. Replay after a reconnect,
  * catching up after a lost wake-up and going on live are therefore the same read, for all readers that are due at
  * once in one statement.
  */
-export function createInboxFeeds({ database, bus, log }: { database: Database; bus: Bus; log: Log }): InboxFeeds {
-  const readers = new Set<Reader>();
-  let queue: { reader: Reader; resolve: (rows: InboxNotification[]) => void; reject: (error: unknown) => void }[] = [];
+export function createInboxFeeds({ database, bus }: { database: Database; bus: Bus }): InboxFeeds {
+  const read = batched((requests: Request[]) => readInboxes(database, requests));
+  const gapListeners = new Set<() => void>();
+  bus.onGap(() => {
+    for (const listener of gapListeners) listener();
+  });
 
-  /** Joins the reads of this turn of the event loop. */
-  const read = (reader: Reader): Promise<InboxNotification[]> =>
-    new Promise((resolve, reject) => {
-      if (queue.length === 0) setImmediate(() => void flush());
-      queue.push({ reader, resolve, reject });
-    });
+  const listen =
+    (topic: string) =>
+    (listener: () => void): (() => void) => {
+      gapListeners.add(listener);
+      // Looks once more when the bus is there: what came before that woke nobody.
+      const unsubscribe = bus.subscribe(topic, listener, listener);
+      return () => {
+        gapListeners.delete(listener);
+        unsubscribe();
+      };
+    };
 
-  const flush = async (): Promise<void> => {
-    const batch = queue;
-    queue = [];
-    try {
-      const rows = await readAfter(
-        database,
-        batch.map(({ reader }) => reader),
-      );
-      for (const [index, { resolve }] of batch.entries()) resolve(rows[index] ?? []);
-    } catch (error) {
-      for (const { reject } of batch) reject(error);
+  const feed = async <Item>(
+    owner: Owner,
+    order: Order,
+    afterSeq: number | undefined,
+    toItem: (row: InboxNotification, read: InboxRead) => Item,
+  ): Promise<Feed<Item>> => {
+    const { tenantId, userId } = owner;
+    const positionOf = (row: InboxNotification): number => (order === 'seq' ? row.seq : row.createdSeq);
+    return {
+      key: JSON.stringify(['inbox', order, tenantId, userId]),
+      start: afterSeq ?? (await read({ owner, order, after: undefined })).lastSeq,
+      hasPast: afterSeq !== undefined,
+      listen: listen(topics.inbox(tenantId, userId)),
+      read: async (after): Promise<Batch<Item>> => {
+        const found = await read({ owner, order, after });
+        const last = found.rows.at(-1);
+        return {
+          entries: found.rows.map((row) => ({ position: positionOf(row), item: toItem(row, found) })),
+          position: last ? positionOf(last) : after,
+          isMore: found.rows.length === PAGE,
+        };
+      },
+    };
+  };
+
+  return {
+    created: (owner, afterSeq) => feed(owner, 'created_seq', afterSeq, (row) => row),
+    changed: (owner, afterSeq) =>
+      feed(owner, 'seq', afterSeq, (notification, { unreadCount }) => ({ notification, unreadCount })),
+  };
+}
+
+/** Joins the reads of one turn of the event loop, and gives the same answer to those that ask the same. */
+function batched(readAll: (requests: Request[]) => Promise<InboxRead[]>): (request: Request) => Promise<InboxRead> {
+  let waiting = new Map<string, { request: Request; answer: PromiseWithResolvers<InboxRead> }>();
+
+  const flush = (): void => {
+    const asked = [...waiting.values()];
+    waiting = new Map();
+    for (let start = 0; start < asked.length; start += MAX_READERS) {
+      const chunk = asked.slice(start, start + MAX_READERS);
+      readAll(chunk.map(({ request }) => request))
+        .then((answers) => {
+          for (const [index, { answer }] of chunk.entries()) answer.resolve(answers[index] as InboxRead);
+          return undefined;
+        })
+        .catch((error: unknown) => {
+          for (const { answer } of chunk) answer.reject(error);
+        });
     }
   };
 
-  const wakeAll = (): void => {
-    for (const reader of readers) reader.woken.raise();
+  return (request) => {
+    const { owner, order, after } = request;
+    const key = JSON.stringify([order, after, owner.tenantId, owner.userId]);
+    if (waiting.size === 0) setImmediate(flush);
+    const known = waiting.get(key);
+    if (known) return known.answer.promise;
+    const answer = Promise.withResolvers<InboxRead>();
+    waiting.set(key, { request, answer });
+    return answer.promise;
   };
-  bus.onGap(wakeAll);
-  const sweep = setInterval(wakeAll, SWEEP_MS).unref();
+}
 
-  return {
-    created: async (owner, afterSeq) => {
-      const woken = createSignal();
-      // Looks once more when the bus is there: what came before that woke nobody.
-      const unsubscribe = bus.subscribe(topics.inbox(owner.tenantId, owner.userId), woken.raise, woken.raise);
-      let cursor: number;
-      try {
-        cursor = afterSeq ?? (await lastSeq(database, owner));
-      } catch (error) {
-        unsubscribe();
-        throw error;
+/** @returns what each request asked for, in order; rows and the state of the inbox are of the same moment. */
+async function readInboxes(database: Database, requests: Request[]): Promise<InboxRead[]> {
+  const answers: InboxRead[] = requests.map(() => ({ rows: [], lastSeq: 0, unreadCount: 0 }));
+  const byOrder = Map.groupBy(requests.keys(), (slot) => requests[slot]?.order as Order);
+  await database.asWorker(async (tx) => {
+    for (const [order, slots] of byOrder) {
+      const wanted = slots.map((slot) => requests[slot] as Request);
+      const rows = await tx.query<InboxNotification & { slot: number; lastSeq: number; unreadCount: number }>(
+        `select feed.slot, coalesce(box.last_seq, 0) as "lastSeq", coalesce(box.unread_count, 0) as "unreadCount", n.*
+         from unnest($1::int[], $2::text[], $3::text[], $4::bigint[]) as feed (slot, tenant_id, user_id, after)
+         left join inbox box using (tenant_id, user_id)
+         left join lateral (
+           select ${NOTIFICATION_COLUMNS} from notification n
+           where n.tenant_id = feed.tenant_id and n.user_id = feed.user_id and n.${order} > feed.after
+           order by n.${order} limit ${PAGE}
+         ) n on true
+         order by feed.slot, n.${order === 'seq' ? 'seq' : '"createdSeq"'}`,
+        [
+          slots,
+          wanted.map(({ owner }) => owner.tenantId),
+          wanted.map(({ owner }) => owner.userId),
+          wanted.map(({ after }) => after ?? null),
+        ],
+      );
+      for (const { slot, lastSeq, unreadCount, ...row } of rows) {
+        const answer = answers[slot] as InboxRead;
+        answer.lastSeq = lastSeq;
+        answer.unreadCount = unreadCount;
+        if (row.id !== null) answer.rows.push(row);
       }
-      const reader: Reader = { owner, cursor, woken };
-      readers.add(reader);
-      woken.raise();
-
-      return pullIterator<InboxNotification>({
-        next: async () => {
-          await woken.wait();
-          try {
-            const rows = await read(reader);
-            if (rows.length === PAGE) woken.raise();
-            reader.cursor = rows.at(-1)?.createdSeq ?? reader.cursor;
-            return rows;
-          } catch (error) {
-            log.warn({ error, tenant_id: owner.tenantId }, 'feed not read, trying again');
-            setTimeout(woken.raise, 500).unref();
-            return [];
-          }
-        },
-        stop: () => {
-          readers.delete(reader);
-          unsubscribe();
-          woken.raise();
-        },
-      });
-    },
-    close: () => clearInterval(sweep),
-  };
-}
-
-async function lastSeq(database: Database, { tenantId, userId }: Owner): Promise<number> {
-  const rows = await database.asWorker((tx) =>
-    tx.query<{ lastSeq: number }>('select last_seq as "lastSeq" from inbox where tenant_id = $1 and user_id = $2', [
-      tenantId,
-      userId,
-    ]),
-  );
-  return rows[0]?.lastSeq ?? 0;
-}
-
-/** @returns the rows of each reader, in the order of `readers`. */
-async function readAfter(database: Database, readers: Reader[]): Promise<InboxNotification[][]> {
-  const rows = await database.asWorker((tx) =>
-    tx.query<InboxNotification & { slot: number }>(
-      `select feed.slot, n.*
-       from unnest($1::int[], $2::text[], $3::text[], $4::bigint[]) as feed (slot, tenant_id, user_id, after)
-       cross join lateral (
-         select ${NOTIFICATION_COLUMNS} from notification n
-         where n.tenant_id = feed.tenant_id and n.user_id = feed.user_id and n.created_seq > feed.after
-         order by n.created_seq limit ${PAGE}
-       ) n
-       order by feed.slot, n."createdSeq"`,
-      [
-        readers.map((_reader, slot) => slot),
-        readers.map((reader) => reader.owner.tenantId),
-        readers.map((reader) => reader.owner.userId),
-        readers.map((reader) => reader.cursor),
-      ],
-    ),
-  );
-  const bySlot = Map.groupBy(rows, (row) => row.slot);
-  return readers.map((_reader, slot) => bySlot.get(slot) ?? []);
+    }
+  });
+  return answers;
 }

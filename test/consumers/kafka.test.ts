@@ -120,7 +120,7 @@ describeWithKafka('events over Kafka', () => {
     const log = pino({ messageKey: 'message' }, { write: (line) => lines.push(JSON.parse(line) as Json) });
     const config = { brokers: [inject('kafkaBrokers')], groupId: group, ssl: false };
     const { intake } = service.core;
-    const consumer = startKafkaConsumer({ config, pubsubTopic, intake, onConfigUpdated: () => {}, log, topicCheckMs });
+    const consumer = startKafkaConsumer({ config, pubsubTopic, intake, control: async () => {}, log, topicCheckMs });
     consumers.push(consumer);
     await eventually(
       () =>

@@ -28,6 +28,7 @@ describe('keys from a JWKS URL', () => {
     vi.useFakeTimers({ toFake: ['Date'] });
     server = await startJwksServer(first);
     authenticate = createAuthenticator({
+      isRevoked: () => false,
       keys: remoteKeys({ url: new URL(server.url), cooldownMs: COOLDOWN, maxAgeMs: MAX_AGE }),
     });
   });
@@ -127,7 +128,10 @@ describe('keys from a file', () => {
     'check %s tokens with a public key in PEM form, whatever key id the token names',
     async (alg) => {
       const signer = await createSigner(alg, 'some-key');
-      const authenticate = createAuthenticator({ keys: await keysOf(await exportSPKI(signer.publicKey)) });
+      const authenticate = createAuthenticator({
+        isRevoked: () => false,
+        keys: await keysOf(await exportSPKI(signer.publicKey)),
+      });
       expect(await authenticate(await signer.sign())).toMatchObject({ userId: 'anna', tenantId: TENANT });
       expect(await authenticate(await signer.sign({}, { kid: undefined }))).toMatchObject({ userId: 'anna' });
       const stranger = await createSigner(alg, 'some-key');
@@ -138,7 +142,7 @@ describe('keys from a file', () => {
   it('never take the public key for a shared secret', async () => {
     const signer = await createSigner('RS256', 'k');
     const pem = await exportSPKI(signer.publicKey);
-    const authenticate = createAuthenticator({ keys: await keysOf(pem) });
+    const authenticate = createAuthenticator({ isRevoked: () => false, keys: await keysOf(pem) });
     const encode = (part: unknown): string => Buffer.from(JSON.stringify(part)).toString('base64url');
     const signed = `${encode({ alg: 'HS256', typ: 'JWT' })}.${encode(ordinaryClaims())}`;
     for (const secret of [pem, pem.trim()]) {
@@ -150,7 +154,7 @@ describe('keys from a file', () => {
   it('may be a JWKS, from which the key id picks one', async () => {
     const signers = [await createSigner('ES256', 'a'), await createSigner('ES256', 'b')];
     const keys = await keysOf(JSON.stringify({ keys: signers.map((signer) => signer.publicJwk) }));
-    const authenticate = createAuthenticator({ keys });
+    const authenticate = createAuthenticator({ isRevoked: () => false, keys });
     for (const signer of signers) expect(await authenticate(await signer.sign())).toMatchObject({ userId: 'anna' });
   });
 

@@ -175,7 +175,7 @@ describe('a token', () => {
     await once(socket, 'open');
     socket.send(JSON.stringify({ type: 'connection_init' }));
     const [answer] = (await once(socket, 'message')) as [Buffer];
-    expect(JSON.parse(answer.toString())).toEqual({ type: 'connection_ack' });
+    expect(JSON.parse(answer.toString())).toMatchObject({ type: 'connection_ack' });
     socket.terminate();
   });
 

@@ -269,7 +269,7 @@ describe('the GraphQL door', () => {
       return { socket, answer: answer.toString() };
     };
 
-    it.each(['//', '/', '/graphql/x', '/%', '//[', 'http://[/', '*', '/stream'])(
+    it.each(['//', '/', '/graphql/x', '/%', '//[', 'http://[/', '*', '/stream/', '/toString'])(
       'an upgrade of %s, which it does not have',
       async (target) => {
         const { socket, answer } = await upgrade(target);

@@ -67,7 +67,13 @@ describe('the schema', () => {
       );
       return type?.kind === Kind.OBJECT_TYPE_DEFINITION ? (type.fields ?? []).map((field) => field.name.value) : [];
     };
-    expect(fieldsOf('Subscription').toSorted()).toEqual(['notificationCreated', 'notificationLogChanged']);
+    expect(fieldsOf('Subscription').toSorted()).toEqual([
+      'inboxChanged',
+      'notificationCreated',
+      'notificationLogChanged',
+      'sealedInboxChanged',
+      'topicMessage',
+    ]);
     expect(fieldsOf('User').toSorted()).toEqual(['id', 'name', 'notifications', 'unreadNotificationCount']);
     expect(fieldsOf('Query')).toEqual(expect.arrayContaining(['me', 'notifications', 'notificationLogs']));
   });

@@ -1,0 +1,19 @@
+import type { EventParser } from './event.ts';
+import { eventValidator } from './validate.ts';
+
+interface TokenRevoked {
+  tenant_id: string;
+  user_id?: string;
+  token_id?: string;
+  at: string;
+}
+
+/** Tokens were taken back: one, those of a person, or all of a tenant. */
+export function tokenRevoked(type: string): EventParser {
+  const validate = eventValidator<TokenRevoked>(type);
+  return ({ payload }) => {
+    const { tenant_id: tenantId, user_id: userId, token_id: tokenId, at } = validate(payload);
+    const revocation = { tenantId, userId: userId ?? null, tokenId: tokenId ?? null, revokedAt: new Date(at) };
+    return { kind: 'token-revoked', tenantId, revocation };
+  };
+}

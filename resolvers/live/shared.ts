@@ -1,0 +1,103 @@
+import {
+  createSourceEventStream,
+  execute,
+  type ExecutionArgs,
+  type ExecutionResult,
+  getOperationAST,
+  Kind,
+  visit,
+} from 'graphql';
+
+import { type Broadcasts, type Operation, type Subscriber } from '../../src/live/broadcast.ts';
+import type { GraphContext } from '../context.ts';
+import type { FormatError } from '../errors.ts';
+import { LiveSource } from './source.ts';
+
+/** The execution of a subscription whose results do not come back, but go to a subscriber as ready-made payloads. */
+export interface SharedExecution extends ExecutionArgs {
+  contextValue: GraphContext;
+  /** The document's text. */
+  query: string;
+}
+
+/** Ends when the subscription does, and gives nothing until then. */
+type SharedSubscription = AsyncIterableIterator<never, undefined> & Required<AsyncIterator<never, undefined>>;
+
+/**
+ * Subscribes so that whatever is said to several is executed and serialised once for all of them.
+ *
+ * @returns an iterator that gives nothing, and ends when the subscription does; or why there is none.
+ */
+export async function subscribeShared(
+  args: SharedExecution,
+  subscriber: Omit<Subscriber<Buffer>, 'fail'>,
+  { broadcasts, formatError }: { broadcasts: Broadcasts<Buffer>; formatError: FormatError },
+): Promise<SharedSubscription | ExecutionResult> {
+  const source = await createSourceEventStream(args);
+  if (!(Symbol.asyncIterator in source)) return source;
+  if (!(source instanceof LiveSource)) throw new Error('every subscription gives a LiveSource');
+
+  const ended = Promise.withResolvers<IteratorResult<never, undefined>>();
+  // Nobody may be asking any more when it fails.
+  ended.promise.catch(() => {});
+  const leave = broadcasts.join(source.feed, operationOf(args, formatError), { ...subscriber, fail: ended.reject });
+  const end = async (): Promise<IteratorResult<never, undefined>> => {
+    leave();
+    ended.resolve({ done: true, value: undefined });
+    return ended.promise;
+  };
+  const subscription: SharedSubscription = {
+    next: async () => {
+      try {
+        return await ended.promise;
+      } finally {
+        leave();
+      }
+    },
+    return: end,
+    throw: end,
+    [Symbol.asyncIterator]: () => subscription,
+  };
+  return subscription;
+}
+
+function operationOf(args: SharedExecution, formatError: FormatError): Operation<unknown, Buffer> {
+  const { contextValue: context } = args;
+  const permissions = [...(context.actor?.permissions ?? [])].toSorted();
+  return {
+    key: JSON.stringify([
+      args.query,
+      args.operationName ?? null,
+      renderingVariables(args),
+      permissions,
+      context.actor?.isSuperadmin ?? false,
+    ]),
+    render: async (item) => {
+      const { data = null, errors } = await execute({ ...args, rootValue: item });
+      const formatted = errors?.map((error) => formatError(error, context.traceId));
+      return Buffer.from(JSON.stringify({ data, ...(formatted && { errors: formatted }) }));
+    },
+  };
+}
+
+/**
+ * The variables that decide what a message looks like. The arguments of a subscription's field decide which items it is
+ * given, which is the feed's matter: two who resume from different places still read the same.
+ */
+function renderingVariables({ document, operationName, variableValues }: ExecutionArgs): Record<string, unknown> {
+  const operation = getOperationAST(document, operationName);
+  const roots = new Set<unknown>(operation?.selectionSet.selections);
+  const used: Record<string, unknown> = {};
+  visit(document, {
+    VariableDefinition: () => false,
+    Argument: (_node, _key, _parent, _path, ancestors) => {
+      const owner = ancestors.findLast((ancestor) => 'kind' in ancestor && ancestor.kind === Kind.FIELD);
+      const isOfDirective = ancestors.some((ancestor) => 'kind' in ancestor && ancestor.kind === Kind.DIRECTIVE);
+      return !isOfDirective && roots.has(owner) ? false : undefined;
+    },
+    Variable: ({ name }) => {
+      used[name.value] = variableValues?.[name.value];
+    },
+  });
+  return used;
+}

@@ -1,0 +1,328 @@
+import { once } from 'node:events';
+import type { IncomingHttpHeaders, IncomingMessage, Server } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
+
+import type { GraphQLFormattedError } from 'graphql';
+import {
+  CloseCode,
+  type Context as ProtocolContext,
+  handleProtocols,
+  makeServer,
+  MessageType,
+  type Server as ProtocolServer,
+} from 'graphql-ws';
+import { type WebSocket, WebSocketServer } from 'ws';
+
+import type { Core } from '../../src/core.ts';
+import { AppError, validationFailed } from '../../src/errors.ts';
+import type { Actor } from '../../src/identity/actor.ts';
+import type { Authenticate } from '../../src/identity/verify.ts';
+import { newId } from '../../src/ids.ts';
+import { type Admission, createAdmission, type LiveLimits } from '../../src/live/admission.ts';
+import { type Broadcasts, createBroadcasts } from '../../src/live/broadcast.ts';
+import { acceptStream, type AcceptedStream, SealError, STREAM_PROTOCOL } from '../../src/live/seal.ts';
+import type { Log } from '../../src/log.ts';
+import { createContext } from '../context.ts';
+import { errorFormatter } from '../errors.ts';
+import { traceIdOf } from '../trace.ts';
+import { closeCode, type ConnectionParams, tenantIn, tokenIn } from './connect.ts';
+import { asGraphQLError, executionOf, type OperationOptions } from './operations.ts';
+import { createOutlet, headOf, type Outlet } from './outlet.ts';
+import { type SharedExecution, subscribeShared } from './shared.ts';
+
+export interface SocketOptions extends OperationOptions {
+  server: Server;
+  core: Core;
+  authenticate: Authenticate;
+  log: Log;
+  limits: LiveLimits;
+}
+
+/** Largest message of a client, in bytes. */
+const MAX_MESSAGE = 1024 * 1024;
+/** How long a client may take to answer that it is closed: nobody holds up our shutdown. */
+const CLOSE_TIMEOUT_MS = 3_000;
+/** Between two portions of sockets that are closed in a shutdown. */
+const DRAIN_STEP_MS = 50;
+
+/** RFC 6455, 7.4.1. */
+const GOING_AWAY = 1001;
+
+const TRANSPORTS = { '/graphql': 'websocket', '/stream': 'stream' } as const;
+type Path = keyof typeof TRANSPORTS;
+
+/** One open socket. It is kept small: there are many. */
+interface Connection {
+  id: string;
+  path: Path;
+  traceId: string;
+  /** Of the request that opened it, until the client is known. */
+  headers: IncomingHttpHeaders;
+  actor: Actor | undefined;
+  outlet: Outlet;
+  /** Of `/stream`, once the keys are agreed. */
+  stream: AcceptedStream | undefined;
+  isSealed: boolean;
+  isAlive: boolean;
+  isClosed: boolean;
+  close(code: number, reason: string): void;
+  /** What is to be undone when it is closed. */
+  endings: (() => void)[];
+}
+
+type Protocol = ProtocolContext<ConnectionParams, Connection>;
+
+/**
+ * graphql-transport-ws for subscriptions, queries and mutations: at `/graphql` for gateways and tools, and inside a
+ * sealed tunnel at `/stream` for people's own clients. What is checked on HTTP is checked here: a socket passes by
+ * everything that protects HTTP by itself.
+ *
+ * @returns closes every socket with 1001, over some time.
+ */
+export function liveSockets(options: SocketOptions): () => Promise<void> {
+  const { server, log, limits } = options;
+  // A constant, since @types/ws does not know closeTimeout yet.
+  const socketOptions = {
+    noServer: true,
+    maxPayload: MAX_MESSAGE,
+    closeTimeout: CLOSE_TIMEOUT_MS,
+    clientTracking: false,
+    handleProtocols,
+  };
+  const sockets = new WebSocketServer(socketOptions);
+  const admission = createAdmission(limits);
+  const broadcasts = createBroadcasts<Buffer>({ log });
+  const protocol = protocolServer(options, admission, broadcasts);
+  const open = new Map<WebSocket, Connection>();
+
+  const upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
+    // Not by `new URL`: it throws at what a hostile client can send, and here nobody would catch it.
+    const path = request.url?.split('?', 1)[0] ?? '';
+    if (!Object.hasOwn(TRANSPORTS, path)) return refuse(socket, '404 Not Found');
+    if (admission.isFull) return refuse(socket, '503 Service Unavailable', 'Retry-After: 5\r\n');
+    const { headers } = request;
+    sockets.handleUpgrade(request, socket, head, (ws) => {
+      const connection = connectionOf(ws, socket, { path: path as Path, headers, maxBuffer: limits.bufferBytes });
+      open.set(ws, connection);
+      connection.endings.push(admission.enter(), () => open.delete(ws));
+      serve(ws, connection, protocol, log);
+    });
+  };
+  server.on('upgrade', upgrade);
+
+  const ping = setInterval(() => {
+    for (const [ws, connection] of open) {
+      if (!connection.isAlive && !connection.outlet.hasMoved()) ws.terminate();
+      else if (ws.readyState === ws.OPEN) {
+        connection.isAlive = false;
+        ws.ping();
+      }
+    }
+  }, limits.pingMs).unref();
+
+  return async () => {
+    server.off('upgrade', upgrade);
+    await drain(open, limits.drainMs);
+    clearInterval(ping);
+    broadcasts.close();
+  };
+}
+
+function refuse(socket: Duplex, status: string, headers = ''): void {
+  socket.on('error', () => socket.destroy());
+  socket.end(`HTTP/1.1 ${status}\r\n${headers}Connection: close\r\n\r\n`);
+}
+
+function connectionOf(
+  ws: WebSocket,
+  socket: Duplex,
+  { path, headers, maxBuffer }: { path: Path; headers: IncomingHttpHeaders; maxBuffer: number },
+): Connection {
+  const outlet = createOutlet({
+    socket,
+    isOpen: () => ws.readyState === ws.OPEN,
+    maxBuffer,
+    onOverflow: () => ws.terminate(),
+  });
+  return {
+    id: newId(),
+    path,
+    traceId: traceIdOf(headers),
+    headers,
+    actor: undefined,
+    outlet,
+    stream: undefined,
+    isSealed: false,
+    isAlive: true,
+    isClosed: false,
+    close: (code, reason) => {
+      // What was said before is to arrive before.
+      outlet.flush();
+      ws.close(code, reason);
+    },
+    endings: [],
+  };
+}
+
+/** Lets the protocol speak over a socket. */
+function serve(ws: WebSocket, connection: Connection, protocol: ProtocolServer<Connection>, log: Log): void {
+  const { outlet, close } = connection;
+  const failed = (error: unknown): void => {
+    log.error({ error, trace_id: connection.traceId }, 'socket failed');
+    close(CloseCode.InternalServerError, 'internal');
+  };
+  const closed = protocol.opened(
+    {
+      protocol: ws.protocol,
+      send: (message) => {
+        outlet.send(message);
+        if (!connection.stream || connection.isSealed) return;
+        // That was the acknowledgement, from which the client knows how to open what follows.
+        connection.isSealed = true;
+        outlet.seal(connection.stream.sealer);
+      },
+      close: (code = 1000, reason = '') => close(code, reason),
+      onMessage: (take) => {
+        ws.on('message', (data: Buffer, isBinary: boolean) => {
+          try {
+            for (const message of messagesIn(connection, data, isBinary)) take(message).catch(failed);
+          } catch (error) {
+            if (!(error instanceof SealError)) return failed(error);
+            close(CloseCode.BadRequest, error.code);
+          }
+        });
+      },
+    },
+    connection,
+  );
+  ws.on('pong', () => {
+    connection.isAlive = true;
+  });
+  // Whatever it was, `close` follows.
+  ws.on('error', (error) => log.debug({ error, trace_id: connection.traceId }, 'socket error'));
+  ws.once('close', (code, reason) => {
+    connection.isClosed = true;
+    for (const end of connection.endings) end();
+    closed(code, reason.toString()).catch(failed);
+  });
+}
+
+/** @throws {SealError} for what is not sealed and should be, or the other way round, or was tampered with. */
+function messagesIn({ path, stream, isSealed }: Connection, data: Buffer, isBinary: boolean): string[] {
+  if (path === '/graphql') return [data.toString()];
+  if (isBinary !== isSealed) throw new SealError('frame_refused', 'sealed frames are binary, and only they');
+  if (!stream || !isSealed) return [data.toString()];
+  const text = stream.opener.open(data).toString();
+  if (!text.startsWith('[')) return [text];
+  try {
+    return (JSON.parse(text) as unknown[]).map((message) => JSON.stringify(message));
+  } catch {
+    return [text];
+  }
+}
+
+function protocolServer(
+  options: SocketOptions,
+  admission: Admission,
+  broadcasts: Broadcasts<Buffer>,
+): ProtocolServer<Connection> {
+  const { core, log, limits, isSchemaOpen } = options;
+  const formatError = errorFormatter({ log, isSchemaOpen });
+  const format = ({ extra }: Protocol, errors: readonly unknown[]): GraphQLFormattedError[] =>
+    errors.map((error) => formatError(error, extra.traceId));
+
+  return makeServer<ConnectionParams, Connection>({
+    connectionInitWaitTimeout: limits.initTimeoutMs,
+    onConnect: ({ connectionParams = {}, extra }) => connect(extra, connectionParams, options, admission),
+    onSubscribe: ({ extra, subscriptions }, id, payload) => {
+      if (extra.outlet.isFull() || Object.keys(subscriptions).length > limits.operationsPerSocket) {
+        const message = `A connection runs ${limits.operationsPerSocket} operations at once, and none while it does not read.`;
+        return [asGraphQLError(new AppError('rate_limited', message))];
+      }
+      const context = createContext(core, extra.actor, extra.traceId, extra.id);
+      const args = executionOf(payload, context, options);
+      return Array.isArray(args)
+        ? args
+        : ({ ...args, query: payload.query, subscriber: subscriberOf(extra, id) } as typeof args);
+    },
+    subscribe: (args) => {
+      const shared = args as SharedExecution & { subscriber: ReturnType<typeof subscriberOf> };
+      return subscribeShared(shared, shared.subscriber, { broadcasts, formatError });
+    },
+    onOperation: (protocol, id, _payload, _args, result) => {
+      // What could not even begin ends in an `error` message, like what does not parse, and not in a result.
+      if (!('errors' in result) || result.data !== undefined || !(id in protocol.subscriptions)) return;
+      delete protocol.subscriptions[id];
+      const payload = format(protocol, result.errors ?? []);
+      protocol.extra.outlet.send(JSON.stringify({ id, type: MessageType.Error, payload }));
+    },
+    onError: (protocol, _id, _payload, errors) => format(protocol, errors),
+    onNext: (protocol, _id, _payload, _args, result) =>
+      result.errors ? { data: result.data ?? null, errors: format(protocol, result.errors) } : undefined,
+  });
+}
+
+function subscriberOf({ outlet }: Connection, id: string) {
+  const head = headOf(id);
+  return {
+    write: (payloads: readonly Buffer[]) => outlet.next(head, payloads),
+    isFull: outlet.isFull,
+    drained: outlet.drained,
+  };
+}
+
+/** @returns what the acknowledgement says, or false where the client was turned away. */
+async function connect(
+  connection: Connection,
+  params: ConnectionParams,
+  { authenticate, core, log }: SocketOptions,
+  admission: Admission,
+): Promise<Record<string, unknown> | false> {
+  const { id, path, traceId, headers, endings } = connection;
+  try {
+    const actor = await authenticate(tokenIn(params, headers), tenantIn(params, headers));
+    connection.headers = {};
+    // A client that left meanwhile has been cleaned up after already.
+    if (connection.isClosed) return false;
+    if (path === '/stream') connection.stream = agree(params, actor);
+    connection.actor = actor;
+    const { tenantId, userId } = actor;
+    endings.push(admission.admit(actor));
+    endings.push(core.access.watch(actor, (reason) => connection.close(...closeCode(reason))));
+    core.clients.add({ id, tenantId, userId, transport: TRANSPORTS[path] });
+    endings.push(() => core.clients.remove(id));
+    const { stream } = connection;
+    return {
+      clientId: id,
+      ...(stream && { protocol: STREAM_PROTOCOL, serverPublicKey: stream.serverPublicKey, salt: stream.salt }),
+    };
+  } catch (error) {
+    if (!(error instanceof AppError)) log.error({ error, trace_id: traceId }, 'connection failed');
+    connection.close(...closeCode(error));
+    return false;
+  }
+}
+
+function agree({ clientPublicKey }: ConnectionParams, { tenantId, userId }: Actor): AcceptedStream {
+  const refuseKey = (message: string): AppError => validationFailed([{ path: 'clientPublicKey', message }]);
+  if (typeof clientPublicKey !== 'string') throw refuseKey('is required: this connection is encrypted');
+  try {
+    return acceptStream({ clientPublicKey, tenantId, userId });
+  } catch (error) {
+    if (error instanceof SealError) throw refuseKey(error.message);
+    throw error;
+  }
+}
+
+/** Sends clients away in portions, so that they do not all come back to the others at the same moment. */
+async function drain(open: ReadonlyMap<WebSocket, Connection>, drainMs: number): Promise<void> {
+  const sockets = [...open.keys()];
+  const gone = Promise.all(sockets.map((ws) => once(ws, 'close')));
+  const portion = Math.max(1, Math.ceil(sockets.length / Math.max(1, drainMs / DRAIN_STEP_MS)));
+  for (let from = 0; from < sockets.length; from += portion) {
+    if (from > 0) await delay(DRAIN_STEP_MS);
+    for (const ws of sockets.slice(from, from + portion)) open.get(ws)?.close(GOING_AWAY, 'going away');
+  }
+  await gone;
+}

@@ -1,0 +1,32 @@
+import { defineEntity, p } from '@mikro-orm/core';
+
+import { tenantWall } from '../database/tenant-wall.ts';
+
+/** A process with open sockets. One that has not been seen for a while is gone, and its clients with it. */
+export const LiveInstanceEntity = defineEntity({
+  name: 'LiveInstanceEntity',
+  tableName: 'live_instance',
+  properties: {
+    id: p.uuid().primary(),
+    seenAt: p.datetime().columnType('timestamptz').defaultRaw('now()'),
+  },
+});
+
+/** An open socket of somebody who is signed in. */
+export const ConnectedClientEntity = defineEntity({
+  name: 'ConnectedClientEntity',
+  tableName: 'connected_client',
+  properties: {
+    id: p.uuid().primary(),
+    tenantId: p.text(),
+    userId: p.text(),
+    instanceId: p.uuid(),
+    transport: p.text(),
+    connectedAt: p.datetime().columnType('timestamptz'),
+  },
+  indexes: [
+    { name: 'connected_client_newest', properties: ['tenantId', 'id'] },
+    { name: 'connected_client_instance', properties: ['instanceId'] },
+  ],
+  ...tenantWall('connected_client'),
+});
