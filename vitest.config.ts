@@ -19,8 +19,8 @@ export default defineConfig({
     hookTimeout: 60_000,
     coverage: {
       provider: 'v8',
-      include: ['src/**', 'consumers/**', 'resolvers/**'],
-      exclude: ['resolvers/graphiql/app/**'],
+      include: ['src/**', 'consumers/**', 'resolvers/**', 'client/**'],
+      exclude: ['resolvers/graphiql/app/**', 'client/dist/**'],
       reporter: ['text-summary', 'json-summary'],
       thresholds: { lines: 85 },
     },

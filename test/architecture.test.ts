@@ -19,6 +19,12 @@ function importsOf(file: string): string[] {
   return specifiers.map((specifier) => relative(projectRoot, resolve(projectRoot, dirname(file), specifier)));
 }
 
+/** The packages and parts of Node that a file imports. */
+const packagesOf = (file: string): string[] =>
+  [...readFileSync(join(projectRoot, file), 'utf8').matchAll(/(?:from|import)\s*\(?\s*'([^'.][^']*)'/g)].map(
+    (match) => match[1] as string,
+  );
+
 const isIn = (folder: string) => (file: string) => file.startsWith(`${folder}/`);
 
 describe('the architecture', () => {
@@ -38,6 +44,16 @@ describe('the architecture', () => {
         .flatMap((file) => importsOf(file).map((imported) => ({ file, imported })))
         .filter(({ imported }) => doors.some((other) => other !== door && isIn(other)(imported))),
     );
+    expect(wrong).toEqual([]);
+  });
+
+  it('lets the client package stand alone, in a browser too', () => {
+    const files = sources('client').filter((file) => !isIn(join('client', 'dist'))(file));
+    const wrong = files.flatMap((file) => [
+      ...importsOf(file).filter((imported) => !isIn('client')(imported)),
+      ...packagesOf(file).filter((name) => name !== 'graphql-ws/client'),
+    ]);
+    expect(files).toContain(join('client', 'index.ts'));
     expect(wrong).toEqual([]);
   });
 
