@@ -1,9 +1,6 @@
 import type { Duplex } from 'node:stream';
 
-/** Seals what leaves on `/stream`. */
-export interface Sealer {
-  seal(plaintext: Uint8Array): Buffer;
-}
+import { type Sealer, TAG_BYTES } from '../../src/live/seal.ts';
 
 /**
  * The way out of one socket. What is said within one turn of the event loop waits and leaves together, in one write;
@@ -35,17 +32,21 @@ export interface OutletOptions {
   onOverflow: () => void;
 }
 
+/** A protocol message as the pieces that it is made of. */
+type Message = readonly Buffer[];
+
 /** A client for whom so many times the usual buffer waits is not worth waiting for. */
 const OVERFLOW_FACTOR = 16;
 /** What every `next` message ends in, after its payload. */
 const TAIL = Buffer.from('}');
-/** Largest plaintext of one sealed frame, unless a single message is larger. Bytes. */
-const MAX_SEALED = 256 * 1024;
 const OPEN_BRACKET = 0x5b;
 const COMMA = 0x2c;
 const CLOSE_BRACKET = 0x5d;
 const TEXT = 0x81;
 const BINARY = 0x82;
+const MAX_HEADER = 10;
+/** What is written at once, unless a single message is larger. Bytes. */
+const CHUNK = 64 * 1024;
 
 /** `{"id":…,"type":"next","payload":`: the part of a message that is the same for a whole subscription. */
 export const headOf = (id: string): Buffer => Buffer.from(`{"id":${JSON.stringify(id)},"type":"next","payload":`);
@@ -64,16 +65,22 @@ function flushSoon(flush: () => void): void {
   waiting.push(flush);
 }
 
+/** Frames are put together here, for whichever socket. */
+let scratch = Buffer.allocUnsafeSlow(CHUNK);
+/** Where messages become one plaintext before they are sealed. */
+const plaintext = Buffer.allocUnsafeSlow(CHUNK);
+
 export function createOutlet({ socket, isOpen, maxBuffer, onOverflow }: OutletOptions): Outlet {
-  /** Each message as the pieces that it is made of. */
-  let messages: (readonly Buffer[])[] = [];
+  let messages: Message[] = [];
   let sealer: Sealer | undefined;
   let waitingBytes = 0;
+  let taken = 0;
 
-  const add = (message: readonly Buffer[]): void => {
+  const waitingFor = (): number => socket.writableLength + waitingBytes;
+  const add = (message: Message): void => {
     if (messages.length === 0) flushSoon(flush);
     messages.push(message);
-    for (const piece of message) waitingBytes += piece.length;
+    waitingBytes += sizeOf(message);
   };
   const flush = (): void => {
     if (messages.length === 0) return;
@@ -81,11 +88,16 @@ export function createOutlet({ socket, isOpen, maxBuffer, onOverflow }: OutletOp
     messages = [];
     waitingBytes = 0;
     if (!isOpen()) return;
-    socket.write(sealer ? sealedFrames(all, sealer) : textFrames(all));
+    for (let start = 0; start < all.length;) {
+      const { end, size } = chunkAt(all, start);
+      const room = roomFor(socket, size);
+      const filled = sealer ? putSealed(all, start, end, room, sealer) : putText(all, start, end, room);
+      socket.write(room.subarray(0, filled));
+      // What the kernel did not take at once is still to be read from there.
+      if (room === scratch && socket.writableLength > 0) scratch = Buffer.allocUnsafeSlow(CHUNK);
+      start = end;
+    }
   };
-
-  const waitingFor = (): number => socket.writableLength + waitingBytes;
-  let taken = 0;
 
   return {
     send: (message) => {
@@ -124,60 +136,58 @@ export function createOutlet({ socket, isOpen, maxBuffer, onOverflow }: OutletOp
   };
 }
 
-/** Unmasked, unfragmented frames (RFC 6455, 5.2), one a message, in one piece. */
-function textFrames(messages: (readonly Buffer[])[]): Buffer {
-  const sizes = messages.map(sizeOf);
-  const frames = Buffer.allocUnsafe(sizes.reduce((total, size) => total + headerSize(size) + size, 0));
+/**
+ * Messages from `start` on that leave in one write, and the bytes that they may take with everything around them: a
+ * header each, or brackets, commas and one header and tag for all.
+ */
+function chunkAt(messages: Message[], start: number): { end: number; size: number } {
+  let size = MAX_HEADER + TAG_BYTES + 1;
+  let end = start;
+  for (; end < messages.length; end += 1) {
+    const more = sizeOf(messages[end] as Message) + MAX_HEADER;
+    if (end > start && size + more > CHUNK) break;
+    size += more;
+  }
+  return { end, size };
+}
+
+/** A socket that is behind already gets bytes of its own: the common ones are not to be kept from the others by it. */
+const roomFor = (socket: Duplex, size: number): Buffer =>
+  size > CHUNK || socket.writableLength > 0 ? Buffer.allocUnsafe(size) : scratch;
+
+/** Unmasked, unfragmented frames (RFC 6455, 5.2), one a message. @returns where they end. */
+function putText(messages: Message[], start: number, end: number, target: Buffer): number {
   let offset = 0;
-  for (const [index, message] of messages.entries()) {
-    offset = writeHeader(frames, offset, TEXT, sizes[index] as number);
-    offset = copy(message, frames, offset);
+  for (let index = start; index < end; index += 1) {
+    const message = messages[index] as Message;
+    offset = putHeader(target, offset, TEXT, sizeOf(message));
+    offset = put(message, target, offset);
   }
-  return frames;
+  return offset;
 }
 
-function sealedFrames(messages: (readonly Buffer[])[], sealer: Sealer): Buffer {
-  const frames: Buffer[] = [];
-  for (let start = 0; start < messages.length;) {
-    let end = start + 1;
-    let size = sizeOf(messages[start] as readonly Buffer[]);
-    for (; end < messages.length; end += 1) {
-      const more = sizeOf(messages[end] as readonly Buffer[]);
-      if (size + more > MAX_SEALED) break;
-      size += more;
-    }
-    const sealed = sealer.seal(asJson(messages.slice(start, end), size));
-    const header = Buffer.allocUnsafe(headerSize(sealed.length));
-    writeHeader(header, 0, BINARY, sealed.length);
-    frames.push(header, sealed);
-    start = end;
+/** One frame: of one message as it is, of several as an array of them. @returns where it ends. */
+function putSealed(messages: Message[], start: number, end: number, target: Buffer, sealer: Sealer): number {
+  const json = target.length > CHUNK ? Buffer.allocUnsafe(target.length) : plaintext;
+  const isArray = end - start > 1;
+  let size = 0;
+  for (let index = start; index < end; index += 1) {
+    if (isArray) json[size++] = index === start ? OPEN_BRACKET : COMMA;
+    size = put(messages[index] as Message, json, size);
   }
-  return Buffer.concat(frames);
+  if (isArray) json[size++] = CLOSE_BRACKET;
+  const offset = putHeader(target, 0, BINARY, size + TAG_BYTES);
+  return sealer.sealInto(target, offset, json.subarray(0, size));
 }
 
-/** One message as it is, several as an array of them. */
-function asJson(messages: (readonly Buffer[])[], size: number): Buffer {
-  const isArray = messages.length > 1;
-  const json = Buffer.allocUnsafe(isArray ? size + messages.length + 1 : size);
-  let offset = 0;
-  for (const message of messages) {
-    if (isArray) {
-      json[offset] = offset === 0 ? OPEN_BRACKET : COMMA;
-      offset += 1;
-    }
-    offset = copy(message, json, offset);
-  }
-  if (isArray) json[offset] = CLOSE_BRACKET;
-  return json;
-}
-
-function sizeOf(message: readonly Buffer[]): number {
+function sizeOf(message: Message): number {
   let size = 0;
   for (const piece of message) size += piece.length;
   return size;
 }
 
-function copy(message: readonly Buffer[], target: Buffer, start: number): number {
+/** @returns where the message ends. */
+function put(message: Message, target: Buffer, start: number): number {
   let offset = start;
   for (const piece of message) {
     target.set(piece, offset);
@@ -186,18 +196,19 @@ function copy(message: readonly Buffer[], target: Buffer, start: number): number
   return offset;
 }
 
-const headerSize = (size: number): number => (size < 126 ? 2 : size < 65_536 ? 4 : 10);
-
 /** @returns where the payload begins. */
-function writeHeader(target: Buffer, offset: number, kind: number, size: number): number {
+function putHeader(target: Buffer, offset: number, kind: number, size: number): number {
   target[offset] = kind;
-  if (size < 126) target[offset + 1] = size;
-  else if (size < 65_536) {
+  if (size < 126) {
+    target[offset + 1] = size;
+    return offset + 2;
+  }
+  if (size < 65_536) {
     target[offset + 1] = 126;
     target.writeUInt16BE(size, offset + 2);
-  } else {
-    target[offset + 1] = 127;
-    target.writeBigUInt64BE(BigInt(size), offset + 2);
+    return offset + 4;
   }
-  return offset + headerSize(size);
+  target[offset + 1] = 127;
+  target.writeBigUInt64BE(BigInt(size), offset + 2);
+  return offset + MAX_HEADER;
 }

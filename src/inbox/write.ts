@@ -81,13 +81,20 @@ export function writeToInboxes(tx: Transaction, entries: InboxEntry[]): Promise<
        on conflict (tenant_id, user_id) do update
          set last_seq = box.last_seq + excluded.last_seq, unread_count = box.unread_count + excluded.unread_count
        returning tenant_id, user_id, last_seq
+     ), placed as materialized (
+       -- Each person has a head, and each log an entry. A full join says so in a way that cannot become a nested loop:
+       -- how many people there are is not known when the statement is planned.
+       select log_id, tenant_id, user_id, last_seq - total + nth as seq
+       from fresh full join head using (tenant_id, user_id)
+     ), written as materialized (
+       select entry.*, placed.user_id, placed.seq
+       from placed full join entry using (log_id)
      )
      insert into notification (id, tenant_id, user_id, created_seq, seq, log_id, type, category, title, body, data,
        action_url, recipient_scope, actor_id)
-     select ${UUID_V7}, fresh.tenant_id, fresh.user_id, head.last_seq - fresh.total + fresh.nth,
-       head.last_seq - fresh.total + fresh.nth, entry.log_id, entry.type, entry.category, entry.title, entry.body,
-       entry.data, entry.action_url, entry.scope, entry.actor_id
-     from fresh join head using (tenant_id, user_id) join entry using (log_id)
+     select ${UUID_V7}, tenant_id, user_id, seq, seq, log_id, type, category, title, body, data, action_url, scope,
+       actor_id
+     from written where user_id is not null
      returning log_id as "logId", tenant_id as "tenantId", user_id as "userId"`,
     [JSON.stringify(rows)],
   );

@@ -18,7 +18,9 @@ const CURVE = 'prime256v1';
 const CIPHER = 'aes-256-gcm';
 const KEY_BYTES = 32;
 const NONCE_BYTES = 12;
-const TAG_BYTES = 16;
+/** What sealing adds to a plaintext. */
+export const TAG_BYTES = 16;
+const WITH_TAG = { authTagLength: TAG_BYTES };
 const POINT_BYTES = 65;
 const SALT_BYTES = 32;
 /** RFC 5869: 255 blocks of the hash. */
@@ -143,6 +145,8 @@ function checkSizes(key: Uint8Array | KeyObject, nonce: Uint8Array): void {
 export interface Sealer {
   /** Frames must be sent in the order in which they were sealed. @throws {SealError} `key_spent` */
   seal(plaintext: Uint8Array | string): Buffer;
+  /** The same, written where there is room for it. @returns where the frame ends in `target`. */
+  sealInto(target: Buffer, offset: number, plaintext: Uint8Array): number;
 }
 
 export interface Opener {
@@ -158,7 +162,17 @@ export interface FrameOptions {
 /** Seals what goes one way, under the next nonce each. */
 export function createSealer(key: Uint8Array, options?: FrameOptions): Sealer {
   const { secret, next } = counted(key, options);
-  return { seal: (plaintext) => sealBytes(secret, next(), plaintext) };
+  return {
+    seal: (plaintext) => sealBytes(secret, next(), plaintext),
+    sealInto: (target, offset, plaintext) => {
+      const cipher = createCipheriv(CIPHER, secret, next(), WITH_TAG);
+      target.set(cipher.update(plaintext), offset);
+      cipher.final();
+      const end = offset + plaintext.length;
+      target.set(cipher.getAuthTag(), end);
+      return end + TAG_BYTES;
+    },
+  };
 }
 
 /** Opens what comes one way. After a frame that failed it opens no other: an attacker gets one guess. */
