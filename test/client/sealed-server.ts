@@ -14,6 +14,8 @@ export interface Connection {
   stream?: AcceptedStream;
   /** What came on the wire: text, or bytes of a frame. */
   received: (string | Buffer)[];
+  /** The types of the messages in each frame that came. */
+  types: string[][];
   /** Variables of each `subscribe`. */
   subscribed: unknown[];
   closed?: { code: number; reason: string };
@@ -91,7 +93,7 @@ export async function sealedServer({
   const server = new WebSocketServer({ port: 0, host: '127.0.0.1', handleProtocols });
   await new Promise((resolve) => server.once('listening', resolve));
   server.on('connection', (socket) => {
-    const connection: Connection = { socket, params: {}, received: [], subscribed: [] };
+    const connection: Connection = { socket, params: {}, received: [], types: [], subscribed: [] };
     connections.push(connection);
     let isAcknowledged = false;
     let count = 0;
@@ -117,7 +119,9 @@ export async function sealedServer({
     socket.on('message', (data: Buffer, isBinary) => {
       connection.received.push(isBinary ? data : data.toString());
       try {
-        for (const message of messagesIn(data, isBinary, connection.stream)) void handle(message);
+        const messages = messagesIn(data, isBinary, connection.stream);
+        if (isBinary) connection.types.push(messages.map(({ type }) => type));
+        for (const message of messages) void handle(JSON.stringify(message));
       } catch (error) {
         socket.close(4400, error instanceof SealError ? error.code : 'internal');
       }
@@ -143,11 +147,14 @@ export async function sealedServer({
   };
 }
 
-function messagesIn(data: Buffer, isBinary: boolean, stream: AcceptedStream | undefined): string[] {
-  if (!stream) return [data.toString()];
-  if (!isBinary) throw new SealError('frame_refused', 'not sealed');
-  const plain = JSON.parse(stream.opener.open(data).toString()) as unknown;
-  return (Array.isArray(plain) ? plain : [plain]).map((message) => JSON.stringify(message));
+interface Message {
+  type: string;
+}
+
+function messagesIn(data: Buffer, isBinary: boolean, stream: AcceptedStream | undefined): Message[] {
+  if (stream && !isBinary) throw new SealError('frame_refused', 'not sealed');
+  const text = (stream ? stream.opener.open(data) : data).toString();
+  return [JSON.parse(text) as Message | Message[]].flat();
 }
 
 /** A token that says who it is of. Nobody here verifies it. */
