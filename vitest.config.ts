@@ -19,7 +19,7 @@ export default defineConfig({
     hookTimeout: 60_000,
     coverage: {
       provider: 'v8',
-      include: ['src/**', 'consumers/**', 'resolvers/**', 'client/**'],
+      include: ['src/**', 'consumers/**', 'resolvers/**', 'client/**/*.ts'],
       exclude: ['resolvers/graphiql/app/**', 'client/dist/**'],
       reporter: ['text-summary', 'json-summary'],
       thresholds: { lines: 85 },
