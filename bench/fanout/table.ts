@@ -1,7 +1,7 @@
 import type { Goals } from './contestant.ts';
 import type { Measured, Rate } from './measure.ts';
 
-const median = (values: number[]): number => {
+export const median = (values: number[]): number => {
   const sorted = values.toSorted((a, b) => a - b);
   const middle = Math.floor(sorted.length / 2);
   const upper = sorted[middle] ?? Number.NaN;

@@ -281,7 +281,9 @@ async function connect(
 ): Promise<Record<string, unknown> | false> {
   const { id, path, traceId, headers, endings } = connection;
   try {
-    const actor = await authenticate(tokenIn(params, headers), tenantIn(params, headers));
+    // A client seals for whom its own message names; what a proxy adds on the way must not name another.
+    const around = path === '/stream' ? {} : headers;
+    const actor = await authenticate(tokenIn(params, around), tenantIn(params, around));
     connection.headers = {};
     // A client that left meanwhile has been cleaned up after already.
     if (connection.isClosed) return false;

@@ -1,5 +1,8 @@
+import type { Socket } from 'node:net';
+
 import pg from 'pg';
 
+import { AppError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { API_ROLE, WORKER_ROLE } from './tenant-wall.ts';
 
@@ -10,6 +13,11 @@ export interface Transaction {
 }
 
 export interface Database {
+  /**
+   * Runs one statement that only reads, over the rows of one tenant. Those of the same turn of the event loop share a
+   * transaction, so that each costs little more than itself.
+   */
+  readAsTenant<Row extends object>(tenantId: string, text: string, values?: unknown[]): Promise<Row[]>;
   /** Runs `work` in a transaction that sees and may change the rows of one tenant only. */
   asTenant<T>(tenantId: string, work: (tx: Transaction) => Promise<T>): Promise<T>;
   /** Runs `work` in a transaction over the rows of all tenants, with the worker's few grants. */
@@ -29,7 +37,9 @@ export interface DatabaseOptions {
 }
 
 /** Nobody waits for ever, and a process that hangs in mid-transaction lets go of its locks. */
-const LIMITS = `set local statement_timeout = '30s'; set local idle_in_transaction_session_timeout = '30s'`;
+const LIMITS = { statement_timeout: '30s', idle_in_transaction_session_timeout: '30s' };
+/** Statements that share a transaction; more would let the last ones wait for the first. */
+const MAX_SHARED = 16;
 
 const types = new pg.TypeOverrides();
 // bigint: positions and counters here stay far below 2^53.
@@ -45,14 +55,16 @@ export function openDatabase({ url, log, poolSize = 10, onTransaction }: Databas
       connectionTimeoutMillis: 10_000,
       keepAlive: true,
       types,
+      // Statements leave without waiting for the answers to those before: what opens a transaction costs no round trip.
+      pipeline: true,
     });
     pool.on('error', (error) => log.warn({ error }, 'idle database connection lost'));
     return pool;
   };
-  const timed: typeof transact = async (pool, begin, work) => {
+  const timed: typeof transact = async (pool, scope, work) => {
     const startedAt = performance.now();
     try {
-      return await transact(pool, begin, work);
+      return await transact(pool, scope, work);
     } finally {
       onTransaction?.(performance.now() - startedAt);
     }
@@ -60,14 +72,12 @@ export function openDatabase({ url, log, poolSize = 10, onTransaction }: Databas
   const api = open('api');
   const worker = open('worker');
 
+  const asTenant: Database['asTenant'] = async (tenantId, work) => timed(api, asTenantScope(tenantId), work);
+
   return {
-    asTenant: (tenantId, work) => {
-      // One round trip. The role is set per transaction and not per session, so poolers in between do no harm.
-      const tenant = pg.escapeLiteral(tenantId);
-      const scope = `set local role ${API_ROLE}; select set_config('app.tenant_id', ${tenant}, true)`;
-      return timed(api, `begin; ${LIMITS}; ${scope}`, work);
-    },
-    asWorker: (work) => timed(worker, `begin; ${LIMITS}; set local role ${WORKER_ROLE}`, work),
+    readAsTenant: createReader(asTenant),
+    asTenant,
+    asWorker: (work) => timed(worker, scopeOf({ role: WORKER_ROLE }), work),
     ping: async () => {
       await worker.query('select 1');
     },
@@ -77,7 +87,24 @@ export function openDatabase({ url, log, poolSize = 10, onTransaction }: Databas
   };
 }
 
-async function transact<T>(pool: pg.Pool, begin: string, work: (tx: Transaction) => Promise<T>): Promise<T> {
+/** What a transaction is bound to. Set for it alone and not for the session, so poolers in between do no harm. */
+function scopeOf(settings: Record<string, string>): string {
+  const all = Object.entries({ ...LIMITS, ...settings });
+  const calls = all.map(([name, value]) => `set_config('${name}', ${pg.escapeLiteral(value)}, true)`);
+  return `select ${calls.join(', ')}`;
+}
+
+function asTenantScope(tenantId: string): string {
+  // Text of the protocol ends there, and with it the statement.
+  if (tenantId.includes('\0')) throw new AppError('validation_failed', 'A tenant id holds no NUL.');
+  return scopeOf({ role: API_ROLE, 'app.tenant_id': tenantId });
+}
+
+/**
+ * `begin`, which cannot fail, leaves first and alone: should anything of `scope` fail after it, the transaction is
+ * aborted, and nothing that follows is executed outside of it.
+ */
+async function transact<T>(pool: pg.Pool, scope: string, work: (tx: Transaction) => Promise<T>): Promise<T> {
   const client = await pool.connect();
   let broken: Error | undefined;
   // While a connection is in use the pool does not listen for its end, and an 'error' that nobody hears ends the process.
@@ -86,13 +113,19 @@ async function transact<T>(pool: pg.Pool, begin: string, work: (tx: Transaction)
   };
   client.on('error', onError);
   try {
-    await client.query(begin);
-    const result = await work({
+    const sendTogether = corked(client);
+    const opened = Promise.all([client.query('begin'), client.query(scope)]);
+    // Heard below; until then work may fail first, for the same reason.
+    opened.catch(() => {});
+    const working = work({
       query: async <Row extends object>(text: string, values: unknown[] = []) => {
         const { rows } = await client.query<Row>(text, values);
         return rows;
       },
     });
+    sendTogether();
+    const result = await working;
+    await opened;
     await client.query('commit');
     return result;
   } catch (error) {
@@ -105,4 +138,58 @@ async function transact<T>(pool: pg.Pool, begin: string, work: (tx: Transaction)
     // A connection that could not even roll back is not given to anybody else.
     client.release(broken);
   }
+}
+
+/** Holds back what is said to the database until the function that it returns is called: one write instead of many. */
+function corked(client: pg.PoolClient): () => void {
+  // The driver corks the same stream for each statement, and does not tell of it in its types.
+  const { stream } = (client as unknown as { connection: { stream: Socket } }).connection;
+  stream.cork();
+  return () => stream.uncork();
+}
+
+interface Read {
+  text: string;
+  values: unknown[];
+  resolve: (rows: never[]) => void;
+  reject: (error: unknown) => void;
+}
+
+/** Gathers the reads of a turn by tenant. One that fails takes none of the others with it: each is asked again alone. */
+function createReader(asTenant: Database['asTenant']): Database['readAsTenant'] {
+  let waiting = new Map<string, Read[]>();
+
+  const readAlone = ({ text, values, resolve, reject }: Read, tenantId: string): void => {
+    asTenant(tenantId, (tx) => tx.query<never>(text, values)).then(resolve, reject);
+  };
+  const readTogether = (reads: Read[], tenantId: string): void => {
+    asTenant(tenantId, (tx) => Promise.all(reads.map(({ text, values }) => tx.query<never>(text, values))))
+      .then((answers) => {
+        for (const [index, { resolve }] of reads.entries()) resolve(answers[index] as never[]);
+        return undefined;
+      })
+      .catch(() => {
+        for (const read of reads) readAlone(read, tenantId);
+      });
+  };
+  const flush = (): void => {
+    const all = waiting;
+    waiting = new Map();
+    for (const [tenantId, reads] of all) {
+      for (let from = 0; from < reads.length; from += MAX_SHARED) {
+        const some = reads.slice(from, from + MAX_SHARED);
+        if (some.length > 1) readTogether(some, tenantId);
+        else readAlone(some[0] as Read, tenantId);
+      }
+    }
+  };
+
+  return (tenantId, text, values = []) =>
+    new Promise((resolve, reject) => {
+      if (waiting.size === 0) setImmediate(flush);
+      const reads = waiting.get(tenantId);
+      const read = { text, values, resolve, reject };
+      if (reads) reads.push(read);
+      else waiting.set(tenantId, [read]);
+    });
 }

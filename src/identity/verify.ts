@@ -1,4 +1,5 @@
 import { decodeProtectedHeader, errors, jwtVerify, type JWTPayload, type JWTVerifyGetKey } from 'jose';
+import { LRUCache } from 'lru-cache';
 
 import { AppError } from '../errors.ts';
 import type { Actor } from './actor.ts';
@@ -34,6 +35,10 @@ export interface TokenRules {
  */
 export type Authenticate = (token: string | undefined, tenantHeader?: string) => Promise<Actor>;
 
+/** How long a signature is not checked again: so long a key that was withdrawn is still good. Milliseconds. */
+const TRUSTED_MS = 30_000;
+const TRUSTED_TOKENS = 10_000;
+
 export function createAuthenticator({ keys, isRevoked, issuer, audience }: TokenRules): Authenticate {
   const options = {
     algorithms: ALGORITHMS,
@@ -42,15 +47,24 @@ export function createAuthenticator({ keys, isRevoked, issuer, audience }: Token
     ...(issuer === undefined ? {} : { issuer }),
     ...(audience === undefined ? {} : { audience }),
   };
-  return async (token, tenantHeader) => {
-    if (!token) throw new AppError('unauthenticated', 'A bearer token is required.');
+  // Checking a signature costs as much as answering a small query.
+  const trusted = new LRUCache<string, JWTPayload>({ max: TRUSTED_TOKENS, ttl: TRUSTED_MS });
+  const verify = async (token: string): Promise<JWTPayload> => {
+    const known = trusted.get(token);
+    // Whatever runs out is left to the library, with its tolerance and its error.
+    if (known && (known.exp as number) * 1_000 > Date.now()) return known;
     assertLooksLikeJwt(token);
-    let payload: JWTPayload;
     try {
-      ({ payload } = await jwtVerify(token, keys, options));
+      const { payload } = await jwtVerify(token, keys, options);
+      trusted.set(token, payload);
+      return payload;
     } catch (error) {
       throw asAppError(error);
     }
+  };
+  return async (token, tenantHeader) => {
+    if (!token) throw new AppError('unauthenticated', 'A bearer token is required.');
+    const payload = await verify(token);
     const actor = toActor(payload, tenantHeader);
     if (isRevoked(actor)) throw new AppError('token_revoked', 'The token was revoked.');
     return actor;

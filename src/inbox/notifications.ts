@@ -1,4 +1,4 @@
-import type { Database, Transaction } from '../database/database.ts';
+import type { Database } from '../database/database.ts';
 import { AppError } from '../errors.ts';
 import type { Actor } from '../identity/actor.ts';
 import { isUuid } from '../ids.ts';
@@ -60,12 +60,12 @@ export const NOTIFICATION_COLUMNS = `n.id, n.tenant_id as "tenantId", n.user_id 
 
 export function createInbox({ database, bus }: { database: Database; bus: Bus }): Inbox {
   return {
-    list: (owner, args, filter) => {
+    list: async (owner, args, filter) => {
       const query = keysetQuery(args, inboxCursor);
-      return database.asTenant(owner.tenantId, async (tx) => {
-        // The position is read with the page, so that a feed which goes on from it misses nothing.
-        const found = await tx.query<InboxNotification & { lastSeq: number }>(
-          `select coalesce(box.last_seq, 0) as "lastSeq", n.*
+      // The position is read with the page, so that a feed which goes on from it misses nothing.
+      const found = await database.readAsTenant<InboxNotification & { lastSeq: number }>(
+        owner.tenantId,
+        `select coalesce(box.last_seq, 0) as "lastSeq", n.*
            from (values ($1::text, $2::text)) as owner (tenant_id, user_id)
            left join inbox box using (tenant_id, user_id)
            left join lateral (
@@ -77,37 +77,39 @@ export function createInbox({ database, bus }: { database: Database; bus: Bus })
                and ($7::text[] is null or n.type = any($7)) and ($8::text[] is null or n.category = any($8))
              order by n.created_seq ${query.isBackward ? 'asc' : 'desc'} limit $9
            ) n on true`,
-          [
-            owner.tenantId,
-            owner.userId,
-            query.after ?? null,
-            query.before ?? null,
-            filter?.isRead ?? null,
-            filter?.isArchived ?? null,
-            filter?.types ?? null,
-            filter?.categories ?? null,
-            query.limit,
-          ],
-        );
-        const rows = found.filter((row) => row.id !== null);
-        return { ...toPage(rows, query), lastSeq: found[0]?.lastSeq ?? 0 };
-      });
+        [
+          owner.tenantId,
+          owner.userId,
+          query.after ?? null,
+          query.before ?? null,
+          filter?.isRead ?? null,
+          filter?.isArchived ?? null,
+          filter?.types ?? null,
+          filter?.categories ?? null,
+          query.limit,
+        ],
+      );
+      const rows = found.filter((row) => row.id !== null);
+      return { ...toPage(rows, query), lastSeq: found[0]?.lastSeq ?? 0 };
     },
 
     findMany: async (owner, ids) => {
       const valid = ids.filter((id) => isUuid(id));
       if (valid.length === 0) return ids.map(() => null);
-      const rows = await database.asTenant(owner.tenantId, (tx) => findNotifications(tx, owner, valid));
+      const rows = await database.readAsTenant<InboxNotification>(owner.tenantId, FIND, [
+        owner.tenantId,
+        owner.userId,
+        valid,
+      ]);
       const byId = new Map(rows.map((row) => [row.id, row]));
       return ids.map((id) => byId.get(id.toLowerCase()) ?? null);
     },
 
     unreadCount: async (owner) => {
-      const rows = await database.asTenant(owner.tenantId, (tx) =>
-        tx.query<{ unread: number }>('select unread_count as unread from inbox where tenant_id = $1 and user_id = $2', [
-          owner.tenantId,
-          owner.userId,
-        ]),
+      const rows = await database.readAsTenant<{ unread: number }>(
+        owner.tenantId,
+        'select unread_count as unread from inbox where tenant_id = $1 and user_id = $2',
+        [owner.tenantId, owner.userId],
       );
       return rows[0]?.unread ?? 0;
     },
@@ -116,7 +118,7 @@ export function createInbox({ database, bus }: { database: Database; bus: Bus })
       if (!isUuid(id)) throw notFound();
       const { notification, changed } = await database.asTenant(owner.tenantId, async (tx) => {
         const count = await changeInbox(tx, owner, action, { id });
-        const [row] = await findNotifications(tx, owner, [id]);
+        const [row] = await tx.query<InboxNotification>(FIND, [owner.tenantId, owner.userId, [id]]);
         if (!row) throw notFound();
         return { notification: row, changed: count };
       });
@@ -132,11 +134,7 @@ export function createInbox({ database, bus }: { database: Database; bus: Bus })
   };
 }
 
-const findNotifications = (tx: Transaction, owner: Owner, ids: readonly string[]): Promise<InboxNotification[]> =>
-  tx.query<InboxNotification>(
-    `select ${NOTIFICATION_COLUMNS} from notification n
-     where n.id = any($3::uuid[]) and n.tenant_id = $1 and n.user_id = $2`,
-    [owner.tenantId, owner.userId, ids],
-  );
+const FIND = `select ${NOTIFICATION_COLUMNS} from notification n
+  where n.id = any($3::uuid[]) and n.tenant_id = $1 and n.user_id = $2`;
 
 const notFound = (): AppError => new AppError('not_found', 'There is no such notification in this inbox.');

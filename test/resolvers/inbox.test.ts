@@ -85,6 +85,7 @@ describe('the inbox', () => {
   it('that is empty is an empty page without cursors', async () => {
     expect(await list('nobody')).toEqual({
       edges: [],
+      liveCursor: expect.any(String),
       pageInfo: { hasNextPage: false, hasPreviousPage: false, startCursor: null, endCursor: null },
     });
     expect(await unread('nobody')).toBe(0);
