@@ -23,6 +23,13 @@ export interface SharedExecution extends ExecutionArgs {
 /** Ends when the subscription does, and gives nothing until then. */
 type SharedSubscription = AsyncIterableIterator<never, undefined> & Required<AsyncIterator<never, undefined>>;
 
+export interface SharingOptions {
+  broadcasts: Broadcasts<Buffer>;
+  formatError: FormatError;
+  /** Called once, when a subscription that began is over. */
+  onEnd: () => void;
+}
+
 /**
  * Subscribes so that whatever is said to several is executed and serialised once for all of them.
  *
@@ -31,7 +38,7 @@ type SharedSubscription = AsyncIterableIterator<never, undefined> & Required<Asy
 export async function subscribeShared(
   args: SharedExecution,
   subscriber: Omit<Subscriber<Buffer>, 'fail'>,
-  { broadcasts, formatError }: { broadcasts: Broadcasts<Buffer>; formatError: FormatError },
+  { broadcasts, formatError, onEnd }: SharingOptions,
 ): Promise<SharedSubscription | ExecutionResult> {
   const source = await createSourceEventStream(args);
   if (!(Symbol.asyncIterator in source)) return source;
@@ -40,7 +47,14 @@ export async function subscribeShared(
   const ended = Promise.withResolvers<IteratorResult<never, undefined>>();
   // Nobody may be asking any more when it fails.
   ended.promise.catch(() => {});
-  const leave = broadcasts.join(source.feed, operationOf(args, formatError), { ...subscriber, fail: ended.reject });
+  const leaveFeed = broadcasts.join(source.feed, operationOf(args, formatError), { ...subscriber, fail: ended.reject });
+  let isOver = false;
+  const leave = (): void => {
+    if (isOver) return;
+    isOver = true;
+    leaveFeed();
+    onEnd();
+  };
   const end = async (): Promise<IteratorResult<never, undefined>> => {
     leave();
     ended.resolve({ done: true, value: undefined });
