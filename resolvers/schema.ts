@@ -24,7 +24,7 @@ import { TopicMessageResolver } from './topic-message.ts';
 import { UserResolver } from './user.ts';
 
 const FEDERATION = `extend schema @link(url: "https://specs.apollo.dev/federation/v2.9",
-  import: ["@key", "@shareable", "@authenticated", "@requiresScopes"])`;
+  import: ["@key", "@shareable", "@tag", "@cost", "@listSize", "@authenticated", "@requiresScopes"])`;
 
 /** THE list of resolver classes. */
 const RESOLVERS = [

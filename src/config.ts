@@ -64,6 +64,8 @@ export interface Config {
   liveHeartbeatMs: number;
   /** Beginnings of the URLs that subscriptions may be called back at; empty: none. */
   callbackUrls: string[];
+  /** Only the operations of `schema/operations/` are run. */
+  trustedOperationsOnly: boolean;
   /** Hosts, addresses and CIDR ranges that tenants may send through although they are not public. */
   outboundAllow: string[];
   /** Threads that compose and send mail; 0: it is done in the main one. */
@@ -199,6 +201,7 @@ export function readConfig(env: Env): Config {
     },
     liveHeartbeatMs: wholeNumber('LIVE_HEARTBEAT_MS', { min: 100, max: 7_000, fallback: 5_000 }),
     callbackUrls,
+    trustedOperationsOnly: flag('TRUSTED_OPERATIONS_ONLY'),
     environment,
     servicePort,
     // The development mailbox asks for no token, so in dev nobody but this machine is let in.

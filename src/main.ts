@@ -12,7 +12,9 @@ import { listenToSignals } from '../consumers/signals.ts';
 import { unsubscribeRoutes } from '../consumers/unsubscribe.ts';
 import { graphiqlRoutes } from '../resolvers/graphiql/graphiql.ts';
 import { graphHttpRoutes } from '../resolvers/http.ts';
+import { createCostLimit } from '../resolvers/limits.ts';
 import { mailboxRoutes } from '../resolvers/mailbox/mailbox.ts';
+import { createPersistedOperations, loadTrustedOperations } from '../resolvers/persisted.ts';
 import { buildGraph } from '../resolvers/schema.ts';
 import { createDocuments } from '../resolvers/live/documents.ts';
 import { liveSockets } from '../resolvers/live/sockets.ts';
@@ -261,12 +263,18 @@ export async function startService(config: Config, options: ServiceOptions = {})
   if (config.roles.has('api')) {
     const isSchemaOpen = config.environment === 'dev';
     const schema = await buildGraph(core);
-    await app.register(graphHttpRoutes, { core, authenticate, log, schema, isSchemaOpen });
+    const operations = {
+      schema,
+      isSchemaOpen,
+      checkDocument: createDocuments(schema),
+      assertCost: createCostLimit(schema),
+      persisted: createPersistedOperations(config.trustedOperationsOnly ? await loadTrustedOperations() : undefined),
+    };
+    await app.register(graphHttpRoutes, { ...operations, core, authenticate, log });
     await app.register(graphiqlRoutes);
     if (config.environment === 'dev') await app.register(mailboxRoutes, { mailbox: createMailbox(database) });
     parts.defer(listenToSignals({ bus, topicFeeds: core.topicFeeds, log }));
-    const guard = { schema, isSchemaOpen, checkDocument: createDocuments(schema) };
-    parts.defer(liveSockets({ ...guard, server: app.server, core, authenticate, log, limits: config.live }));
+    parts.defer(liveSockets({ ...operations, server: app.server, core, authenticate, log, limits: config.live }));
   }
   await app.listen({ port: config.servicePort, host: config.serviceHost });
 

@@ -2,43 +2,50 @@ import { type ExecutionArgs, getOperationAST, GraphQLError } from 'graphql';
 
 import type { GraphContext } from '../context.ts';
 import { assertMayRun, type GuardOptions } from '../guard.ts';
+import { type AssertCost, assertVariables } from '../limits.ts';
+import type { DocumentRequest, PersistedOperations } from '../persisted.ts';
 import { type CheckDocument, withCode } from './documents.ts';
 
 /** An operation as a client asks for it. */
-export interface OperationRequest {
-  query: string;
+export interface OperationRequest extends DocumentRequest {
   operationName?: string | null | undefined;
   variables?: Record<string, unknown> | null | undefined;
 }
 
 export interface OperationOptions extends GuardOptions {
   checkDocument: CheckDocument;
+  assertCost: AssertCost;
+  persisted: PersistedOperations;
 }
 
 /**
- * What HTTP gets from Apollo and its guard, for every other transport.
+ * How every transport goes from a request to what may be executed: limits, validation, permissions.
  *
  * @returns what is to be executed, or what is wrong with the request.
  */
 export function executionOf(
-  { query, operationName, variables }: OperationRequest,
+  request: OperationRequest,
   context: GraphContext,
   options: OperationOptions,
 ): (ExecutionArgs & { contextValue: GraphContext }) | GraphQLError[] {
+  const { operationName } = request;
+  const variables = request.variables ?? {};
   try {
-    const checked = options.checkDocument(query);
+    const checked = options.checkDocument(options.persisted.textOf(request));
     if (checked.problems) return [...checked.problems];
-    const { document } = checked;
-    if (!getOperationAST(document, operationName)) {
+    if (!getOperationAST(checked.document, operationName)) {
       return [withCode(new GraphQLError('Unknown operation.'), 'OPERATION_RESOLUTION_FAILURE')];
     }
+    const document = options.persisted.trusted(checked.document, operationName);
     assertMayRun(options, document, operationName, context);
+    assertVariables(variables);
+    options.assertCost(document, operationName ?? undefined, variables);
     return {
       schema: options.schema,
       document,
       contextValue: context,
+      variableValues: variables,
       ...(operationName ? { operationName } : {}),
-      ...(variables ? { variableValues: variables } : {}),
     };
   } catch (error) {
     return [asGraphQLError(error)];

@@ -4,6 +4,7 @@ import pg from 'pg';
 
 import { AppError } from '../errors.ts';
 import type { Log } from '../log.ts';
+import { asCallersError } from './errors.ts';
 import { API_ROLE, WORKER_ROLE } from './tenant-wall.ts';
 
 /** One open transaction. */
@@ -72,7 +73,13 @@ export function openDatabase({ url, log, poolSize = 10, onTransaction }: Databas
   const api = open('api');
   const worker = open('worker');
 
-  const asTenant: Database['asTenant'] = async (tenantId, work) => timed(api, asTenantScope(tenantId), work);
+  const asTenant: Database['asTenant'] = async (tenantId, work) => {
+    try {
+      return await timed(api, asTenantScope(tenantId), work);
+    } catch (error) {
+      throw asCallersError(error);
+    }
+  };
 
   return {
     readAsTenant: createReader(asTenant),

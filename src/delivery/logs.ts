@@ -4,7 +4,7 @@ import { isUuid } from '../ids.ts';
 import type { Channel } from '../intake/channel.ts';
 import type { Recipient } from '../intake/command.ts';
 import { addressFor } from '../intake/recipient.ts';
-import { idCursor, keysetQuery, type Page, type PageArgs, toPage } from '../paging/page.ts';
+import { checkFilter, idCursor, keysetQuery, type Page, type PageArgs, toPage } from '../paging/page.ts';
 import { maskAddress } from '../intake/mask.ts';
 import type { LogStatus } from './status.ts';
 
@@ -135,6 +135,7 @@ const findLogs = (tx: Transaction, tenantId: string, ids: string[], filter?: Log
 
 /** @throws `validation_failed` naming the field. */
 export function checkLogFilter(filter: LogFilter | null | undefined): void {
+  checkFilter(filter);
   if (filter?.eventId && !isUuid(filter.eventId)) {
     throw validationFailed([{ path: 'filter.eventId', message: 'must be a UUID' }]);
   }

@@ -3,7 +3,7 @@ import { AppError } from '../errors.ts';
 import type { Actor } from '../identity/actor.ts';
 import { isUuid } from '../ids.ts';
 import { type Bus, topics } from '../live/bus.ts';
-import { inboxCursor, keysetQuery, type Page, type PageArgs, toPage } from '../paging/page.ts';
+import { checkFilter, inboxCursor, keysetQuery, type Page, type PageArgs, toPage } from '../paging/page.ts';
 import { changeInbox, type InboxAction } from './change.ts';
 
 /** One notification in somebody's inbox. */
@@ -62,6 +62,7 @@ export function createInbox({ database, bus }: { database: Database; bus: Bus })
   return {
     list: async (owner, args, filter) => {
       const query = keysetQuery(args, inboxCursor);
+      checkFilter(filter);
       // The position is read with the page, so that a feed which goes on from it misses nothing.
       const found = await database.readAsTenant<InboxNotification & { lastSeq: number }>(
         owner.tenantId,

@@ -41,6 +41,17 @@ export function keysetQuery(args: PageArgs, cursor: CursorKind): KeysetQuery {
   };
 }
 
+/** Values that one condition of a filter may list. */
+const MAX_CONDITIONS = 100;
+
+/** @throws `validation_failed` where a condition of a filter lists too many values. */
+export function checkFilter(filter: object | null | undefined): void {
+  const problems = Object.entries(filter ?? {})
+    .filter(([, value]) => Array.isArray(value) && value.length > MAX_CONDITIONS)
+    .map(([name]) => ({ path: `filter.${name}`, message: `may list ${MAX_CONDITIONS} values at most` }));
+  if (problems.length > 0) throw validationFailed(problems);
+}
+
 /** Cuts the surplus row off and puts a backward page into reading order. */
 export function toPage<Row>(rows: Row[], query: KeysetQuery): Page<Row> {
   const hasMore = rows.length >= query.limit;
