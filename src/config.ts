@@ -64,6 +64,8 @@ export interface Config {
   liveHeartbeatMs: number;
   /** Beginnings of the URLs that subscriptions may be called back at; empty: none. */
   callbackUrls: string[];
+  /** The database keeps plans for a connection, as far as no pooler stands in between that does not know of them. */
+  databaseKeepsPlans: boolean;
   /** Only the operations of `schema/operations/` are run. */
   trustedOperationsOnly: boolean;
   /** Hosts, addresses and CIDR ranges that tenants may send through although they are not public. */
@@ -201,6 +203,7 @@ export function readConfig(env: Env): Config {
     },
     liveHeartbeatMs: wholeNumber('LIVE_HEARTBEAT_MS', { min: 100, max: 7_000, fallback: 5_000 }),
     callbackUrls,
+    databaseKeepsPlans: oneOf('DATABASE_PREPARE', ['true', 'false'] as const, 'true') === 'true',
     trustedOperationsOnly: flag('TRUSTED_OPERATIONS_ONLY'),
     environment,
     servicePort,

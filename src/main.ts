@@ -91,7 +91,12 @@ export async function startService(config: Config, options: ServiceOptions = {})
   const ran = await migrate(config.databaseOwnerUrl ?? databaseUrl);
   if (ran.length > 0) log.info({ migrations: ran }, 'database migrated');
   const metrics = createMetrics({ queueSize: () => queueSizes(database) });
-  const database = openDatabase({ url: databaseUrl, log, onTransaction: metrics.databaseLatency });
+  const database = openDatabase({
+    url: databaseUrl,
+    log,
+    keepsPlans: config.databaseKeepsPlans,
+    onTransaction: metrics.databaseLatency,
+  });
   parts.defer(() => database.close());
 
   const bus = config.redisUrls.length > 0 ? redisBus({ urls: config.redisUrls, log }) : memoryBus();
