@@ -87,8 +87,8 @@ export async function startService(config: Config, options: ServiceOptions = {})
   const log = options.log ?? createLog(config.logLevel);
   await using parts = new AsyncDisposableStack();
 
-  const databaseUrl = config.databaseUrl ?? (await embedded(config, log, options.ephemeral ?? false, parts));
-  const ran = await migrate(config.databaseOwnerUrl ?? databaseUrl);
+  const { databaseUrl, databaseOwnerUrl } = await databaseUrls(config, log, options.ephemeral ?? false, parts);
+  const ran = await migrate(databaseOwnerUrl);
   if (ran.length > 0) log.info({ migrations: ran }, 'database migrated');
   const metrics = createMetrics({ queueSize: () => queueSizes(database) });
   const database = openDatabase({
@@ -291,10 +291,16 @@ export async function startService(config: Config, options: ServiceOptions = {})
   return { url, core, devIdentity: dev, close: () => running.disposeAsync() };
 }
 
-async function embedded(config: Config, log: Log, ephemeral: boolean, parts: AsyncDisposableStack): Promise<string> {
-  const server = await startEmbeddedDatabase({ dataPath: config.dataPath, ephemeral, log });
+async function databaseUrls(
+  { databaseUrl, databaseOwnerUrl = databaseUrl, dataPath }: Config,
+  log: Log,
+  ephemeral: boolean,
+  parts: AsyncDisposableStack,
+): Promise<{ databaseUrl: string; databaseOwnerUrl: string }> {
+  if (databaseUrl !== undefined && databaseOwnerUrl !== undefined) return { databaseUrl, databaseOwnerUrl };
+  const server = await startEmbeddedDatabase({ dataPath, ephemeral, log });
   parts.defer(() => server.stop());
-  return server.url;
+  return { databaseUrl: server.url, databaseOwnerUrl: server.ownerUrl };
 }
 
 /** Links in mails, where the service is told its address: they have to work from outside. */

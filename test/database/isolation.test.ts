@@ -14,7 +14,7 @@ describe('a tenant is an island', () => {
 
   beforeAll(async () => {
     files = await testDatabase();
-    database = openDatabase({ url: files.url, log: createLog('silent'), poolSize: 2 });
+    database = openDatabase({ url: files.loginUrl, log: createLog('silent'), poolSize: 2 });
     await sql(
       files.url,
       `insert into inbox (tenant_id, user_id, last_seq, unread_count)
