@@ -144,6 +144,8 @@ registerEnumType(ClientTransport, {
   valuesConfig: described<Transport>({
     websocket: 'graphql-transport-ws.',
     stream: 'graphql-transport-ws inside the encrypted connection.',
+    sse: 'Server-sent events.',
+    callback: 'A gateway that is called back over HTTP.',
   }),
 });
 

@@ -11,9 +11,11 @@ const SIMPLE_TYPES = /^(text\/plain|application\/x-www-form-urlencoded|multipart
 /**
  * Reads what a GraphQL over HTTP request asks for.
  *
+ * @param isReadOnly what comes back is a stream, which other sites cannot read.
  * @throws `validation_failed`, `unsupported_media_type`
  */
-export function readRequest(request: FastifyRequest): OperationRequest {
+export function readRequest(request: FastifyRequest, { isReadOnly }: { isReadOnly: boolean }): OperationRequest {
+  if (request.method === 'GET' && !isReadOnly) assertAskedFor(request);
   const given = request.method === 'GET' ? fromSearch(request) : fromBody(request);
   const problems = [
     problem(given, 'query', 'a string', (value) => typeof value === 'string'),
@@ -41,7 +43,7 @@ function problem(
   return value === undefined || isRight(value) ? undefined : { path, message: `must be ${what}` };
 }
 
-function fromSearch({ url, headers }: FastifyRequest): Given {
+function assertAskedFor({ headers }: FastifyRequest): void {
   const type = headers['content-type'];
   const isAskedFor =
     PREFLIGHT_HEADERS.some((name) => headers[name]) || (type !== undefined && !SIMPLE_TYPES.test(type));
@@ -51,6 +53,9 @@ function fromSearch({ url, headers }: FastifyRequest): Given {
       `A GET needs a header that other sites cannot send unasked: Content-Type: application/json, or ${PREFLIGHT_HEADERS.join(' or ')}.`,
     );
   }
+}
+
+function fromSearch({ url }: FastifyRequest): Given {
   const search = new URL(url, 'http://localhost').searchParams;
   const given: Given = Object.fromEntries(search);
   for (const name of ['variables', 'extensions']) {

@@ -2,33 +2,46 @@ import { execute, type ExecutionResult, type GraphQLFormattedError, OperationTyp
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import Negotiator from 'negotiator';
 
-import type { Core } from '../src/core.ts';
+import type { HttpClient } from '../src/channels/http-client.ts';
 import { AppError } from '../src/errors.ts';
 import type { Actor } from '../src/identity/actor.ts';
 import { type Authenticate, bearerToken } from '../src/identity/verify.ts';
-import type { Log } from '../src/log.ts';
+import { newId } from '../src/ids.ts';
 import { createContext } from './context.ts';
-import { errorFormatter, type FormatError, statusOf } from './errors.ts';
+import { type FormatError, statusOf } from './errors.ts';
 import { readRequest } from './http-request.ts';
+import { CALLBACK_PROTOCOL, callbackIn, subscribeWithCallback } from './live/callback.ts';
+import type { LiveDoor } from './live/door.ts';
 import { executionOf, type OperationOptions } from './live/operations.ts';
+import { executeOverSse, subscribeOverSse } from './live/sse.ts';
 import { traceIdOf } from './trace.ts';
 
 export interface GraphHttpOptions extends OperationOptions {
-  core: Core;
+  door: LiveDoor;
   authenticate: Authenticate;
-  log: Log;
+  /** Calls the gateways that want to be told of subscriptions. */
+  http: HttpClient;
+  /** Beginnings of their URLs. */
+  callbackUrls: readonly string[];
 }
 
 /** Largest request body, in bytes. */
 const BODY_LIMIT = 1024 * 1024;
 
+const EVENT_STREAM = 'text/event-stream';
 /** What an answer may be written in; the first where the client does not mind. */
-const MEDIA_TYPES = ['application/json', 'application/graphql-response+json'];
+const JSON_TYPES = ['application/json', 'application/graphql-response+json'];
+/** How a gateway says that it understands callbacks; the answer is JSON. */
+const CALLBACK_TYPE = 'application/json;callbackSpec=1.0';
+const MEDIA_TYPES = [...JSON_TYPES, EVENT_STREAM, CALLBACK_TYPE];
 
-/** Queries and mutations over HTTP at `/graphql`, as the GraphQL over HTTP specification has it. */
+/**
+ * GraphQL over HTTP at `/graphql`: queries and mutations; subscriptions as server-sent events, or told to a gateway that
+ * is called back.
+ */
 export async function graphHttpRoutes(app: FastifyInstance, options: GraphHttpOptions): Promise<void> {
-  const { core, authenticate, log, isSchemaOpen } = options;
-  const format = errorFormatter({ log, isSchemaOpen });
+  const { door, authenticate, isSchemaOpen, http, callbackUrls } = options;
+  const { core, formatError: format } = door;
 
   await app.register(async (scope) => {
     scope.removeAllContentTypeParsers();
@@ -49,13 +62,41 @@ export async function graphHttpRoutes(app: FastifyInstance, options: GraphHttpOp
       url: '/graphql',
       handler: async (request, reply) => {
         const actor = await actorOf(request, authenticate, isSchemaOpen);
-        if (mediaTypeFor(request) === undefined) {
+        const mediaType = mediaTypeFor(request);
+        if (mediaType === undefined) {
           throw new AppError('validation_failed', `Accept ${MEDIA_TYPES.join(' or ')}.`, { status: 406 });
         }
-        const args = executionOf(readRequest(request), createContext(core, actor, traceOf(reply)), options);
+        const isStream = mediaType === EVENT_STREAM;
+        const asked = readRequest(request, { isReadOnly: isStream });
+        const callback = callbackIn(asked.extensions, callbackUrls);
+        const clientId = isStream || callback ? newId() : undefined;
+        const args = executionOf(asked, createContext(core, actor, traceOf(reply), clientId), options);
         if (Array.isArray(args)) return sendResult(reply, request, { errors: args }, format);
-        assertMethod(request.method, getOperationAST(args.document, args.operationName)?.operation);
-        return sendResult(reply, request, await execute(args), format);
+        const operation = getOperationAST(args.document, args.operationName)?.operation;
+        if (operation === OperationTypeNode.MUTATION && request.method === 'GET') {
+          throw new AppError('validation_failed', 'A mutation has to be a POST.', { status: 405 });
+        }
+        if (clientId !== undefined) void reply.header('x-client-id', clientId);
+        const headers = reply.getHeaders() as Record<string, string>;
+        if (operation !== OperationTypeNode.SUBSCRIPTION) {
+          if (!isStream) return sendResult(reply, request, await execute(args), format);
+          await executeOverSse(reply.raw, args, { door, headers });
+          return reply.hijack();
+        }
+        if (isStream) {
+          const refused = await subscribeOverSse(reply.raw, args, { door, headers });
+          return refused ? sendResult(reply, request, refused, format) : reply.hijack();
+        }
+        if (!callback) {
+          throw new AppError(
+            'validation_failed',
+            'Subscriptions run over a WebSocket (graphql-transport-ws), as text/event-stream, or with a callback.',
+          );
+        }
+        const refused = await subscribeWithCallback(args, callback, { door, http });
+        if (refused) return sendResult(reply, request, refused, format);
+        void reply.header('subscription-protocol', CALLBACK_PROTOCOL);
+        return send(reply, request, 200, { data: null });
       },
     });
   });
@@ -77,20 +118,11 @@ async function actorOf(
   return authenticate(token, Array.isArray(tenant) ? tenant[0] : tenant);
 }
 
-function assertMethod(method: string, operation: OperationTypeNode | undefined): void {
-  if (operation === OperationTypeNode.SUBSCRIPTION) {
-    throw new AppError('validation_failed', 'Subscriptions run over a WebSocket (graphql-transport-ws).');
-  }
-  if (method === 'GET' && operation === OperationTypeNode.MUTATION) {
-    throw new AppError('validation_failed', 'A mutation has to be a POST.', { status: 405 });
-  }
-}
-
 /** The trace that the request belongs to, as the answer says it. */
 const traceOf = (reply: FastifyReply): string => reply.getHeader('x-trace-id') as string;
 
-const mediaTypeFor = (request: FastifyRequest): string | undefined =>
-  new Negotiator(request.raw).mediaType(MEDIA_TYPES);
+const mediaTypeFor = (request: FastifyRequest, types = MEDIA_TYPES): string | undefined =>
+  new Negotiator(request.raw).mediaType(types);
 
 /** A request that failed as a whole has the HTTP status of its error. */
 function sendResult(
@@ -116,7 +148,7 @@ function send(
   if (status === 405) void reply.header('allow', 'POST');
   return reply
     .code(status)
-    .type(`${mediaTypeFor(request) ?? 'application/json'}; charset=utf-8`)
+    .type(`${mediaTypeFor(request, JSON_TYPES) ?? JSON_TYPES[0]}; charset=utf-8`)
     .send(JSON.stringify(body));
 }
 

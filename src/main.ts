@@ -17,7 +17,9 @@ import { mailboxRoutes } from '../resolvers/mailbox/mailbox.ts';
 import { createPersistedOperations, loadTrustedOperations } from '../resolvers/persisted.ts';
 import { buildGraph } from '../resolvers/schema.ts';
 import { createDocuments } from '../resolvers/live/documents.ts';
+import { createLiveDoor } from '../resolvers/live/door.ts';
 import { liveSockets } from '../resolvers/live/sockets.ts';
+import { createHttpClient } from './channels/http-client.ts';
 import { createProviders } from './channels/registry.ts';
 import { createMailbox, sandboxProvider } from './channels/sandbox.ts';
 import { type Config, ConfigError, readConfig } from './config.ts';
@@ -275,11 +277,21 @@ export async function startService(config: Config, options: ServiceOptions = {})
       assertCost: createCostLimit(schema),
       persisted: createPersistedOperations(config.trustedOperationsOnly ? await loadTrustedOperations() : undefined),
     };
-    await app.register(graphHttpRoutes, { ...operations, core, authenticate, log });
+    const door = createLiveDoor({ core, limits: config.live, log, isSchemaOpen });
+    parts.defer(() => door.close());
+    const http = createHttpClient([]);
+    parts.defer(() => http.close());
+    await app.register(graphHttpRoutes, {
+      ...operations,
+      door,
+      authenticate,
+      http,
+      callbackUrls: config.callbackUrls,
+    });
     await app.register(graphiqlRoutes);
     if (config.environment === 'dev') await app.register(mailboxRoutes, { mailbox: createMailbox(database) });
     parts.defer(listenToSignals({ bus, topicFeeds: core.topicFeeds, log }));
-    parts.defer(liveSockets({ ...operations, server: app.server, core, authenticate, log, limits: config.live }));
+    parts.defer(liveSockets({ ...operations, server: app.server, door, authenticate, log }));
   }
   await app.listen({ port: config.servicePort, host: config.serviceHost });
 

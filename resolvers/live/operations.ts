@@ -1,10 +1,11 @@
-import { type ExecutionArgs, getOperationAST, GraphQLError } from 'graphql';
+import { getOperationAST, GraphQLError } from 'graphql';
 
 import type { GraphContext } from '../context.ts';
 import { assertMayRun, type GuardOptions } from '../guard.ts';
 import { type AssertCost, assertVariables } from '../limits.ts';
 import type { DocumentRequest, PersistedOperations } from '../persisted.ts';
 import { type CheckDocument, withCode } from './documents.ts';
+import type { SharedExecution } from './shared.ts';
 
 /** An operation as a client asks for it. */
 export interface OperationRequest extends DocumentRequest {
@@ -27,11 +28,12 @@ export function executionOf(
   request: OperationRequest,
   context: GraphContext,
   options: OperationOptions,
-): (ExecutionArgs & { contextValue: GraphContext }) | GraphQLError[] {
+): SharedExecution | GraphQLError[] {
   const { operationName } = request;
   const variables = request.variables ?? {};
   try {
-    const checked = options.checkDocument(options.persisted.textOf(request));
+    const query = options.persisted.textOf(request);
+    const checked = options.checkDocument(query);
     if (checked.problems) return [...checked.problems];
     if (!getOperationAST(checked.document, operationName)) {
       return [withCode(new GraphQLError('Unknown operation.'), 'OPERATION_RESOLUTION_FAILURE')];
@@ -43,6 +45,7 @@ export function executionOf(
     return {
       schema: options.schema,
       document,
+      query,
       contextValue: context,
       variableValues: variables,
       ...(operationName ? { operationName } : {}),

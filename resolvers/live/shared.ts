@@ -8,9 +8,10 @@ import {
   visit,
 } from 'graphql';
 
-import { type Broadcasts, type Operation, type Subscriber } from '../../src/live/broadcast.ts';
+import { type Operation, type Subscriber } from '../../src/live/broadcast.ts';
 import type { GraphContext } from '../context.ts';
 import type { FormatError } from '../errors.ts';
+import type { LiveDoor } from './door.ts';
 import { LiveSource } from './source.ts';
 
 /** The execution of a subscription whose results do not come back, but go to a subscriber as ready-made payloads. */
@@ -31,7 +32,7 @@ type SharedSubscription = AsyncIterableIterator<never, undefined> & Required<Asy
 export async function subscribeShared(
   args: SharedExecution,
   subscriber: Omit<Subscriber<Buffer>, 'fail'>,
-  { broadcasts, formatError }: { broadcasts: Broadcasts<Buffer>; formatError: FormatError },
+  { broadcasts, formatError }: Pick<LiveDoor, 'broadcasts' | 'formatError'>,
 ): Promise<SharedSubscription | ExecutionResult> {
   const source = await createSourceEventStream(args);
   if (!(Symbol.asyncIterator in source)) return source;

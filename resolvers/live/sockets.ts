@@ -14,29 +14,25 @@ import {
 } from 'graphql-ws';
 import { type WebSocket, WebSocketServer } from 'ws';
 
-import type { Core } from '../../src/core.ts';
 import { AppError, validationFailed } from '../../src/errors.ts';
 import type { Actor } from '../../src/identity/actor.ts';
 import type { Authenticate } from '../../src/identity/verify.ts';
 import { newId } from '../../src/ids.ts';
-import { type Admission, createAdmission, type LiveLimits } from '../../src/live/admission.ts';
-import { type Broadcasts, createBroadcasts } from '../../src/live/broadcast.ts';
 import { acceptStream, type AcceptedStream, SealError, STREAM_PROTOCOL } from '../../src/live/seal.ts';
 import type { Log } from '../../src/log.ts';
 import { createContext } from '../context.ts';
-import { errorFormatter } from '../errors.ts';
 import { traceIdOf } from '../trace.ts';
 import { closeCode, type ConnectionParams, tenantIn, tokenIn } from './connect.ts';
+import { type LiveDoor, letIn } from './door.ts';
 import { asGraphQLError, executionOf, type OperationOptions } from './operations.ts';
 import { createOutlet, headOf, type Outlet } from './outlet.ts';
 import { type SharedExecution, subscribeShared } from './shared.ts';
 
 export interface SocketOptions extends OperationOptions {
   server: Server;
-  core: Core;
+  door: LiveDoor;
   authenticate: Authenticate;
   log: Log;
-  limits: LiveLimits;
 }
 
 /** Largest message of a client, in bytes. */
@@ -81,7 +77,8 @@ type Protocol = ProtocolContext<ConnectionParams, Connection>;
  * @returns closes every socket with 1001, over some time.
  */
 export function liveSockets(options: SocketOptions): () => Promise<void> {
-  const { server, log, limits } = options;
+  const { server, log, door } = options;
+  const { limits, admission } = door;
   // A constant, since @types/ws does not know closeTimeout yet.
   const socketOptions = {
     noServer: true,
@@ -91,9 +88,7 @@ export function liveSockets(options: SocketOptions): () => Promise<void> {
     handleProtocols,
   };
   const sockets = new WebSocketServer(socketOptions);
-  const admission = createAdmission(limits);
-  const broadcasts = createBroadcasts<Buffer>({ log });
-  const protocol = protocolServer(options, admission, broadcasts);
+  const protocol = protocolServer(options);
   const open = new Map<WebSocket, Connection>();
 
   const upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
@@ -125,7 +120,6 @@ export function liveSockets(options: SocketOptions): () => Promise<void> {
     server.off('upgrade', upgrade);
     await drain(open, limits.drainMs);
     clearInterval(ping);
-    broadcasts.close();
   };
 }
 
@@ -222,19 +216,14 @@ function messagesIn({ path, stream, isSealed }: Connection, data: Buffer, isBina
   }
 }
 
-function protocolServer(
-  options: SocketOptions,
-  admission: Admission,
-  broadcasts: Broadcasts<Buffer>,
-): ProtocolServer<Connection> {
-  const { core, log, limits, isSchemaOpen } = options;
-  const formatError = errorFormatter({ log, isSchemaOpen });
+function protocolServer(options: SocketOptions): ProtocolServer<Connection> {
+  const { core, limits, formatError } = options.door;
   const format = ({ extra }: Protocol, errors: readonly unknown[]): GraphQLFormattedError[] =>
     errors.map((error) => formatError(error, extra.traceId));
 
   return makeServer<ConnectionParams, Connection>({
     connectionInitWaitTimeout: limits.initTimeoutMs,
-    onConnect: ({ connectionParams = {}, extra }) => connect(extra, connectionParams, options, admission),
+    onConnect: ({ connectionParams = {}, extra }) => connect(extra, connectionParams, options),
     onSubscribe: ({ extra, subscriptions }, id, payload) => {
       if (extra.outlet.isFull() || Object.keys(subscriptions).length > limits.operationsPerSocket) {
         const message = `A connection runs ${limits.operationsPerSocket} operations at once, and none while it does not read.`;
@@ -242,13 +231,11 @@ function protocolServer(
       }
       const context = createContext(core, extra.actor, extra.traceId, extra.id);
       const args = executionOf(payload, context, options);
-      return Array.isArray(args)
-        ? args
-        : ({ ...args, query: payload.query, subscriber: subscriberOf(extra, id) } as typeof args);
+      return Array.isArray(args) ? args : ({ ...args, subscriber: subscriberOf(extra, id) } as typeof args);
     },
     subscribe: (args) => {
       const shared = args as SharedExecution & { subscriber: ReturnType<typeof subscriberOf> };
-      return subscribeShared(shared, shared.subscriber, { broadcasts, formatError });
+      return subscribeShared(shared, shared.subscriber, options.door);
     },
     onOperation: (protocol, id, _payload, _args, result) => {
       // What could not even begin ends in an `error` message, like what does not parse, and not in a result.
@@ -276,8 +263,7 @@ function subscriberOf({ outlet }: Connection, id: string) {
 async function connect(
   connection: Connection,
   params: ConnectionParams,
-  { authenticate, core, log }: SocketOptions,
-  admission: Admission,
+  { authenticate, door, log }: SocketOptions,
 ): Promise<Record<string, unknown> | false> {
   const { id, path, traceId, headers, endings } = connection;
   try {
@@ -289,11 +275,8 @@ async function connect(
     if (connection.isClosed) return false;
     if (path === '/stream') connection.stream = agree(params, actor);
     connection.actor = actor;
-    const { tenantId, userId } = actor;
-    endings.push(admission.admit(actor));
-    endings.push(core.access.watch(actor, (reason) => connection.close(...closeCode(reason))));
-    core.clients.add({ id, tenantId, userId, transport: TRANSPORTS[path] });
-    endings.push(() => core.clients.remove(id));
+    const onEnd = (reason: AppError): void => connection.close(...closeCode(reason));
+    endings.push(letIn(door, { id, actor, transport: TRANSPORTS[path], onEnd }));
     const { stream } = connection;
     return {
       clientId: id,

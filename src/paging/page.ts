@@ -52,6 +52,19 @@ export function checkFilter(filter: object | null | undefined): void {
   if (problems.length > 0) throw validationFailed(problems);
 }
 
+/**
+ * Cuts a page out of a list whose newest item, by a time-ordered id, comes first: what follows `where <conditions>`.
+ *
+ * @param values the statement's parameters so far; those of the page are added.
+ */
+export function pageOf(column: string, query: KeysetQuery, values: unknown[]): string {
+  const [after, before, limit] = [query.after ?? null, query.before ?? null, query.limit].map(
+    (value) => `$${values.push(value)}`,
+  );
+  return `and (${after}::uuid is null or ${column} < ${after}) and (${before}::uuid is null or ${column} > ${before})
+    order by ${column} ${query.isBackward ? 'asc' : 'desc'} limit ${limit}`;
+}
+
 /** Cuts the surplus row off and puts a backward page into reading order. */
 export function toPage<Row>(rows: Row[], query: KeysetQuery): Page<Row> {
   const hasMore = rows.length >= query.limit;
