@@ -51,7 +51,8 @@ export function assertMayRun(
   }
 }
 
-function* rootFields(
+/** The names of the fields that an operation asks of its root, behind whatever fragments. */
+export function* rootFields(
   document: DocumentNode,
   selectionSet: SelectionSetNode,
   seen = new Set<string>(),

@@ -70,7 +70,7 @@ export async function graphHttpRoutes(app: FastifyInstance, options: GraphHttpOp
         const asked = readRequest(request, { isReadOnly: isStream });
         const callback = callbackIn(asked.extensions, callbackUrls);
         const clientId = isStream || callback ? newId() : undefined;
-        const args = executionOf(asked, createContext(core, actor, traceOf(reply), clientId), options);
+        const args = await executionOf(asked, createContext(core, actor, traceOf(reply), clientId), options);
         if (Array.isArray(args)) return sendResult(reply, request, { errors: args }, format);
         const operation = getOperationAST(args.document, args.operationName)?.operation;
         if (operation === OperationTypeNode.MUTATION && request.method === 'GET') {

@@ -8,6 +8,7 @@ import { buildSchema, createResolversMap } from 'type-graphql';
 import type { Core } from '../src/core.ts';
 import { validationFailed } from '../src/errors.ts';
 import { requirePermission } from '../src/identity/actor.ts';
+import { AuditEventResolver } from './audit-event.ts';
 import { type GraphContext, signedIn } from './context.ts';
 import { ConnectedClientResolver } from './connected-client.ts';
 import { DeliveryResolver } from './delivery.ts';
@@ -39,6 +40,7 @@ const RESOLVERS = [
   TopicMessageResolver,
   ConnectedClientResolver,
   PolicyDefinitionResolver,
+  AuditEventResolver,
 ] as const;
 
 interface Reference {

@@ -64,6 +64,8 @@ export interface Config {
   liveHeartbeatMs: number;
   /** Beginnings of the URLs that subscriptions may be called back at; empty: none. */
   callbackUrls: string[];
+  /** Takes audit events; absent: they stay in the database alone. */
+  auditServiceEndpoint?: string;
   /** The database keeps plans for a connection, as far as no pooler stands in between that does not know of them. */
   databaseKeepsPlans: boolean;
   /** Only the operations of `schema/operations/` are run. */
@@ -189,6 +191,9 @@ export function readConfig(env: Env): Config {
   const callbackUrls = listOf(text('CALLBACK_URLS'));
   for (const value of callbackUrls) url('CALLBACK_URLS', value, ['http:', 'https:']);
 
+  const auditServiceEndpoint = text('AUDIT_SERVICE_ENDPOINT');
+  if (auditServiceEndpoint !== undefined) url('AUDIT_SERVICE_ENDPOINT', auditServiceEndpoint, ['http:', 'https:']);
+
   const million = 1_000_000;
   const config: Config = {
     live: {
@@ -231,6 +236,7 @@ export function readConfig(env: Env): Config {
       kafka,
       tenantConfigSecretPath: readable('TENANT_CONFIG_SECRET_PATH'),
       smtpProviderSecret,
+      auditServiceEndpoint,
       publicUrl,
       linkSecret,
     }),

@@ -1,3 +1,4 @@
+import type { AuditEvents } from './audit/events.ts';
 import type { ProviderCircuit } from './delivery/circuits.ts';
 import type { Explanation, HypotheticalEvent } from './delivery/explain.ts';
 import type { DeliveryLogs } from './delivery/logs.ts';
@@ -21,6 +22,7 @@ import type { Templates } from './templates/templates.ts';
 /** What the core offers to its doors. `main.ts` builds it. */
 export interface Core {
   access: Access;
+  audit: AuditEvents;
   clients: Clients;
   delivery: DeliveryControl;
   inbox: Inbox;

@@ -19,6 +19,8 @@ import { buildGraph } from '../resolvers/schema.ts';
 import { createDocuments } from '../resolvers/live/documents.ts';
 import { createLiveDoor } from '../resolvers/live/door.ts';
 import { liveSockets } from '../resolvers/live/sockets.ts';
+import { createAuditEvents } from './audit/events.ts';
+import { startAuditRelay } from './audit/relay.ts';
 import { createHttpClient } from './channels/http-client.ts';
 import { createProviders } from './channels/registry.ts';
 import { createMailbox, sandboxProvider } from './channels/sandbox.ts';
@@ -166,6 +168,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
   const intake = createIntake({ database, bus, log, onAccepted: metrics.received });
   const core: Core = {
     access: createAccess(revocations),
+    audit: createAuditEvents(database),
     clients,
     delivery: {
       retry: (actor, logId, traceId) => retryNotification({ database, bus }, actor, logId, traceId),
@@ -210,6 +213,8 @@ export async function startService(config: Config, options: ServiceOptions = {})
     topicFeeds: createTopicFeeds({ database, log }),
   };
 
+  const http = createHttpClient([]);
+  parts.defer(() => http.close());
   const checks: Checks = { database: () => database.ping(), bus: () => bus.ping() };
 
   if (config.roles.has('dispatcher')) {
@@ -229,6 +234,10 @@ export async function startService(config: Config, options: ServiceOptions = {})
     });
     dispatcher = started;
     parts.defer(() => started.close());
+    if (config.auditServiceEndpoint !== undefined) {
+      const relay = startAuditRelay({ database, http, endpoint: config.auditServiceEndpoint, log });
+      parts.defer(() => relay.close());
+    }
   }
 
   if (config.roles.has('consumer') && config.kafka) {
@@ -279,8 +288,6 @@ export async function startService(config: Config, options: ServiceOptions = {})
     };
     const door = createLiveDoor({ core, limits: config.live, log, isSchemaOpen });
     parts.defer(() => door.close());
-    const http = createHttpClient([]);
-    parts.defer(() => http.close());
     await app.register(graphHttpRoutes, {
       ...operations,
       door,

@@ -1,7 +1,9 @@
-import { getOperationAST, GraphQLError } from 'graphql';
+import { type DocumentNode, getOperationAST, GraphQLError } from 'graphql';
+
+import { isForeign } from '../../src/identity/actor.ts';
 
 import type { GraphContext } from '../context.ts';
-import { assertMayRun, type GuardOptions } from '../guard.ts';
+import { assertMayRun, type GuardOptions, rootFields } from '../guard.ts';
 import { type AssertCost, assertVariables } from '../limits.ts';
 import type { DocumentRequest, PersistedOperations } from '../persisted.ts';
 import { type CheckDocument, withCode } from './documents.ts';
@@ -24,11 +26,11 @@ export interface OperationOptions extends GuardOptions {
  *
  * @returns what is to be executed, or what is wrong with the request.
  */
-export function executionOf(
+export async function executionOf(
   request: OperationRequest,
   context: GraphContext,
   options: OperationOptions,
-): SharedExecution | GraphQLError[] {
+): Promise<SharedExecution | GraphQLError[]> {
   const { operationName } = request;
   const variables = request.variables ?? {};
   try {
@@ -42,6 +44,7 @@ export function executionOf(
     assertMayRun(options, document, operationName, context);
     assertVariables(variables);
     options.assertCost(document, operationName ?? undefined, variables);
+    await recordAccess(document, operationName, context);
     return {
       schema: options.schema,
       document,
@@ -53,6 +56,19 @@ export function executionOf(
   } catch (error) {
     return [asGraphQLError(error)];
   }
+}
+
+/** Whoever looks into a tenant that is not theirs leaves a trace there first, whatever becomes of the operation. */
+async function recordAccess(
+  document: DocumentNode,
+  operationName: string | null | undefined,
+  { actor, core, traceId }: GraphContext,
+): Promise<void> {
+  if (!actor || !isForeign(actor)) return;
+  const operation = getOperationAST(document, operationName);
+  if (!operation) return;
+  const fields = [...new Set(rootFields(document, operation.selectionSet))];
+  await core.audit.tenantAccessed(actor, { traceId, operation: operation.operation, fields });
 }
 
 export const asGraphQLError = (error: unknown): GraphQLError =>

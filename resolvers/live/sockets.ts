@@ -224,13 +224,13 @@ function protocolServer(options: SocketOptions): ProtocolServer<Connection> {
   return makeServer<ConnectionParams, Connection>({
     connectionInitWaitTimeout: limits.initTimeoutMs,
     onConnect: ({ connectionParams = {}, extra }) => connect(extra, connectionParams, options),
-    onSubscribe: ({ extra, subscriptions }, id, payload) => {
+    onSubscribe: async ({ extra, subscriptions }, id, payload) => {
       if (extra.outlet.isFull() || Object.keys(subscriptions).length > limits.operationsPerSocket) {
         const message = `A connection runs ${limits.operationsPerSocket} operations at once, and none while it does not read.`;
         return [asGraphQLError(new AppError('rate_limited', message))];
       }
       const context = createContext(core, extra.actor, extra.traceId, extra.id);
-      const args = executionOf(payload, context, options);
+      const args = await executionOf(payload, context, options);
       return Array.isArray(args) ? args : ({ ...args, subscriber: subscriberOf(extra, id) } as typeof args);
     },
     subscribe: (args) => {

@@ -135,6 +135,7 @@ function toActor(payload: JWTPayload, tenantHeader: string | undefined): Actor {
     userId: payload.sub,
     permissions: new Set(permissions as string[]),
     isSuperadmin,
+    homeTenantId: claimed,
     issuedAt: payload.iat === undefined ? undefined : new Date(payload.iat * 1000),
     expiresAt: new Date((payload.exp as number) * 1000),
     tokenId: payload.jti,

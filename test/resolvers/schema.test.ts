@@ -24,6 +24,7 @@ import { PERMISSION } from '../../resolvers/requires.ts';
 import { buildGraph, printGraph } from '../../resolvers/schema.ts';
 import { PERMISSIONS } from '../../src/identity/permissions.ts';
 import { projectRoot } from '../../src/project-root.ts';
+import { printPermissionMatrix } from '../../tools/permission-matrix.ts';
 
 const ROOTS = ['Query', 'Mutation', 'Subscription'];
 /** What federation brings along is described elsewhere. */
@@ -48,6 +49,11 @@ describe('the schema', () => {
   it('is committed as it is: otherwise run `npm run schema`', async () => {
     const committed = await readFile(join(projectRoot, 'schema', 'subgraph.graphql'), 'utf8');
     expect(committed === sdl, 'schema/subgraph.graphql is stale: run `npm run schema`').toBe(true);
+  });
+
+  it('is told to people as a page of permissions: otherwise run `npm run schema`', async () => {
+    const committed = await readFile(join(projectRoot, 'docs', 'permissions.md'), 'utf8');
+    expect(committed === printPermissionMatrix(schema)).toBe(true);
   });
 
   it('describes every type, field, argument, enum value and input field', () => {
