@@ -12,6 +12,7 @@ import { AuditEventResolver } from './audit-event.ts';
 import { type GraphContext, signedIn } from './context.ts';
 import { ConnectedClientResolver } from './connected-client.ts';
 import { DeliveryResolver } from './delivery.ts';
+import { DeliveryStatisticResolver } from './delivery-statistic.ts';
 import { authChecker } from './guard.ts';
 import { InboxChangeResolver } from './inbox-change.ts';
 import { NotificationLogResolver, toLog } from './notification-log.ts';
@@ -41,6 +42,7 @@ const RESOLVERS = [
   ConnectedClientResolver,
   PolicyDefinitionResolver,
   AuditEventResolver,
+  DeliveryStatisticResolver,
 ] as const;
 
 interface Reference {

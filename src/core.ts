@@ -3,6 +3,7 @@ import type { ProviderCircuit } from './delivery/circuits.ts';
 import type { Explanation, HypotheticalEvent } from './delivery/explain.ts';
 import type { DeliveryLogs } from './delivery/logs.ts';
 import type { DeliveryMode } from './delivery/mode.ts';
+import type { Dimension, Statistic, StatisticsRange } from './delivery/statistics.ts';
 import type { Actor } from './identity/actor.ts';
 import type { Access } from './identity/access.ts';
 import type { Inbox } from './inbox/notifications.ts';
@@ -46,6 +47,8 @@ export interface DeliveryControl {
   retry(actor: Actor, logId: string, traceId: string): Promise<void>;
   /** @throws `validation_failed` */
   explain(actor: Actor, event: HypotheticalEvent): Promise<Explanation>;
+  /** @throws `validation_failed` */
+  statistics(tenantId: string, range: StatisticsRange, groupBy: readonly Dimension[]): Promise<Statistic[]>;
   circuits(tenantId: string): Promise<ProviderCircuit[]>;
   /** Switches a tenant, in every process at once. @returns what is in force for it. */
   setTenantMode(actor: Actor, mode: DeliveryMode, traceId: string): Promise<DeliveryMode>;

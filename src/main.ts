@@ -37,6 +37,7 @@ import { createDeliveryLogs, queueSizes } from './delivery/logs.ts';
 import { stricterMode } from './delivery/mode.ts';
 import type { PlanBatchOptions } from './delivery/plan-batch.ts';
 import { retryNotification } from './delivery/replay.ts';
+import { deliveryStatistics } from './delivery/statistics.ts';
 import { validationFailed } from './errors.ts';
 import { createAccess } from './identity/access.ts';
 import { type DevIdentity, devIdentity } from './identity/dev-keys.ts';
@@ -173,6 +174,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
     delivery: {
       retry: (actor, logId, traceId) => retryNotification({ database, bus }, actor, logId, traceId),
       explain: (actor, event) => explainDelivery(planning, actor, event),
+      statistics: (tenantId, range, groupBy) => deliveryStatistics(database, tenantId, range, groupBy),
       circuits: (tenantId) => findCircuits(database, tenantId),
       setTenantMode: async ({ tenantId, userId }, deliveryMode, traceId) => {
         await settings.save(tenantId, { deliveryMode }, { userId, traceId });

@@ -50,7 +50,11 @@ function sample(type: GraphQLInputType): string {
     const required = Object.values(type.getFields()).filter((field) => isNonNullType(field.type));
     return `{${required.map((field) => `${field.name}: ${sample(field.type)}`).join(', ')}}`;
   }
-  return { ID: `"${NOBODYS_ID}"`, Int: '1', Boolean: 'true', JSONObject: '{}' }[type.name] ?? '"x"';
+  return (
+    { DateTime: '"2026-01-01T00:00:00Z"', ID: `"${NOBODYS_ID}"`, Int: '1', Boolean: 'true', JSONObject: '{}' }[
+      type.name
+    ] ?? '"x"'
+  );
 }
 
 /** The shortest selection of a field. */
