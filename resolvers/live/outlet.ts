@@ -18,7 +18,7 @@ export interface Outlet {
   isFull(): boolean;
   /** Resolves when everything has left, or the socket is gone. */
   drained(): Promise<void>;
-  /** Whether the client took anything since this was last asked. */
+  /** Whether a client that was behind when this was last asked has taken something since. */
   hasMoved(): boolean;
 }
 
@@ -30,6 +30,8 @@ export interface OutletOptions {
   maxBuffer: number;
   /** The client asks on and on, and does not read the answers. */
   onOverflow: () => void;
+  /** Something could not be put into words, e.g. since the key is spent. What waited is lost: the socket has to go. */
+  onFailure: (error: unknown) => void;
 }
 
 /** A protocol message as the pieces that it is made of. */
@@ -51,6 +53,9 @@ const CHUNK = 64 * 1024;
 /** `{"id":…,"type":"next","payload":`: the part of a message that is the same for a whole subscription. */
 export const headOf = (id: string): Buffer => Buffer.from(`{"id":${JSON.stringify(id)},"type":"next","payload":`);
 
+/** Written after everything else, it comes back when that has left. */
+const NOTHING = Buffer.alloc(0);
+
 /** Outlets with something to say, emptied together. */
 let waiting: (() => void)[] = [];
 
@@ -70,11 +75,12 @@ let scratch = Buffer.allocUnsafeSlow(CHUNK);
 /** Where messages become one plaintext before they are sealed. */
 const plaintext = Buffer.allocUnsafeSlow(CHUNK);
 
-export function createOutlet({ socket, isOpen, maxBuffer, onOverflow }: OutletOptions): Outlet {
+export function createOutlet({ socket, isOpen, maxBuffer, onOverflow, onFailure }: OutletOptions): Outlet {
   let messages: Message[] = [];
   let sealer: Sealer | undefined;
   let waitingBytes = 0;
   let taken = 0;
+  let isBehind = false;
 
   const waitingFor = (): number => socket.writableLength + waitingBytes;
   const add = (message: Message): void => {
@@ -88,6 +94,14 @@ export function createOutlet({ socket, isOpen, maxBuffer, onOverflow }: OutletOp
     messages = [];
     waitingBytes = 0;
     if (!isOpen()) return;
+    try {
+      write(all);
+    } catch (error) {
+      // Nobody stands above: many sockets are emptied in one turn, and one must not keep it from the others.
+      onFailure(error);
+    }
+  };
+  const write = (all: Message[]): void => {
     for (let start = 0; start < all.length;) {
       const { end, size } = chunkAt(all, start);
       const room = roomFor(socket, size);
@@ -116,22 +130,18 @@ export function createOutlet({ socket, isOpen, maxBuffer, onOverflow }: OutletOp
     drained: () =>
       new Promise((resolve) => {
         flush();
-        if (!isOpen() || !socket.writableNeedDrain) {
-          resolve();
-          return;
-        }
-        const done = (): void => {
-          socket.off('drain', done);
-          socket.off('close', done);
-          resolve();
-        };
-        socket.on('drain', done);
-        socket.on('close', done);
+        // In the turn after: whoever waits in a loop must not keep a dying socket from being closed.
+        const done = (): void => void setImmediate(resolve);
+        if (isOpen()) socket.write(NOTHING, done);
+        else if (socket.closed) done();
+        else socket.once('close', done);
       }),
     hasMoved: () => {
-      const before = taken;
+      const [wasBehind, before] = [isBehind, taken];
+      isBehind = socket.writableLength > 0;
       taken = (socket.bytesWritten ?? 0) - socket.writableLength;
-      return taken > before;
+      // What fits into the buffers on the way leaves here whether anybody reads it or not.
+      return wasBehind && taken > before;
     },
   };
 }

@@ -24,6 +24,11 @@ export interface SharedExecution extends ExecutionArgs {
 /** Ends when the subscription does, and gives nothing until then. */
 type SharedSubscription = AsyncIterableIterator<never, undefined> & Required<AsyncIterator<never, undefined>>;
 
+export interface SharingOptions extends Pick<LiveDoor, 'broadcasts' | 'formatError'> {
+  /** Called once, when a subscription that began is over. */
+  onEnd?: () => void;
+}
+
 /**
  * Subscribes so that whatever is said to several is executed and serialised once for all of them.
  *
@@ -32,7 +37,7 @@ type SharedSubscription = AsyncIterableIterator<never, undefined> & Required<Asy
 export async function subscribeShared(
   args: SharedExecution,
   subscriber: Omit<Subscriber<Buffer>, 'fail'>,
-  { broadcasts, formatError }: Pick<LiveDoor, 'broadcasts' | 'formatError'>,
+  { broadcasts, formatError, onEnd }: SharingOptions,
 ): Promise<SharedSubscription | ExecutionResult> {
   const source = await createSourceEventStream(args);
   if (!(Symbol.asyncIterator in source)) return source;
@@ -41,7 +46,14 @@ export async function subscribeShared(
   const ended = Promise.withResolvers<IteratorResult<never, undefined>>();
   // Nobody may be asking any more when it fails.
   ended.promise.catch(() => {});
-  const leave = broadcasts.join(source.feed, operationOf(args, formatError), { ...subscriber, fail: ended.reject });
+  const leaveFeed = broadcasts.join(source.feed, operationOf(args, formatError), { ...subscriber, fail: ended.reject });
+  let isOver = false;
+  const leave = (): void => {
+    if (isOver) return;
+    isOver = true;
+    leaveFeed();
+    onEnd?.();
+  };
   const end = async (): Promise<IteratorResult<never, undefined>> => {
     leave();
     ended.resolve({ done: true, value: undefined });

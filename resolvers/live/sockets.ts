@@ -1,9 +1,8 @@
-import { once } from 'node:events';
 import type { IncomingHttpHeaders, IncomingMessage, Server } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 
-import type { GraphQLFormattedError } from 'graphql';
+import { execute, GraphQLError, type GraphQLFormattedError } from 'graphql';
 import {
   CloseCode,
   type Context as ProtocolContext,
@@ -62,9 +61,16 @@ interface Connection {
   isSealed: boolean;
   isAlive: boolean;
   isClosed: boolean;
+  /** What it runs, by id: also what its client has given up and that has not ended yet. */
+  running: Map<string, Running>;
   close(code: number, reason: string): void;
   /** What is to be undone when it is closed. */
   endings: (() => void)[];
+}
+
+/** An operation between its beginning and its end. */
+interface Running {
+  stop(): void;
 }
 
 type Protocol = ProtocolContext<ConnectionParams, Connection>;
@@ -98,7 +104,7 @@ export function liveSockets(options: SocketOptions): () => Promise<void> {
     if (admission.isFull) return refuse(socket, '503 Service Unavailable', 'Retry-After: 5\r\n');
     const { headers } = request;
     sockets.handleUpgrade(request, socket, head, (ws) => {
-      const connection = connectionOf(ws, socket, { path: path as Path, headers, maxBuffer: limits.bufferBytes });
+      const connection = connectionOf(ws, socket, { path: path as Path, headers, maxBuffer: limits.bufferBytes, log });
       open.set(ws, connection);
       connection.endings.push(admission.enter(), () => open.delete(ws));
       serve(ws, connection, protocol, log);
@@ -108,7 +114,9 @@ export function liveSockets(options: SocketOptions): () => Promise<void> {
 
   const ping = setInterval(() => {
     for (const [ws, connection] of open) {
-      if (!connection.isAlive && !connection.outlet.hasMoved()) ws.terminate();
+      // A pong comes after everything that was sent before its ping: a slow reader shows in another way that it reads.
+      const hasMoved = connection.outlet.hasMoved();
+      if (!connection.isAlive && !hasMoved) ws.terminate();
       else if (ws.readyState === ws.OPEN) {
         connection.isAlive = false;
         ws.ping();
@@ -131,18 +139,24 @@ function refuse(socket: Duplex, status: string, headers = ''): void {
 function connectionOf(
   ws: WebSocket,
   socket: Duplex,
-  { path, headers, maxBuffer }: { path: Path; headers: IncomingHttpHeaders; maxBuffer: number },
+  { path, headers, maxBuffer, log }: { path: Path; headers: IncomingHttpHeaders; maxBuffer: number; log: Log },
 ): Connection {
+  const traceId = traceIdOf(headers);
   const outlet = createOutlet({
     socket,
     isOpen: () => ws.readyState === ws.OPEN,
     maxBuffer,
     onOverflow: () => ws.terminate(),
+    onFailure: (error) => {
+      if (error instanceof SealError) return ws.close(CloseCode.BadRequest, error.code);
+      log.error({ error, trace_id: traceId }, 'socket failed');
+      ws.terminate();
+    },
   });
   return {
     id: newId(),
     path,
-    traceId: traceIdOf(headers),
+    traceId,
     headers,
     actor: undefined,
     outlet,
@@ -150,6 +164,7 @@ function connectionOf(
     isSealed: false,
     isAlive: true,
     isClosed: false,
+    running: new Map(),
     close: (code, reason) => {
       // What was said before is to arrive before.
       outlet.flush();
@@ -180,7 +195,11 @@ function serve(ws: WebSocket, connection: Connection, protocol: ProtocolServer<C
       onMessage: (take) => {
         ws.on('message', (data: Buffer, isBinary: boolean) => {
           try {
-            for (const message of messagesIn(connection, data, isBinary)) take(message).catch(failed);
+            for (const message of messagesIn(connection, data, isBinary)) {
+              // Whoever was sent away, e.g. since the token was revoked, is not listened to any more.
+              if (ws.readyState !== ws.OPEN) return;
+              take(message).catch(failed);
+            }
           } catch (error) {
             if (!(error instanceof SealError)) return failed(error);
             close(CloseCode.BadRequest, error.code);
@@ -198,6 +217,7 @@ function serve(ws: WebSocket, connection: Connection, protocol: ProtocolServer<C
   ws.once('close', (code, reason) => {
     connection.isClosed = true;
     for (const end of connection.endings) end();
+    for (const { stop } of connection.running.values()) stop();
     closed(code, reason.toString()).catch(failed);
   });
 }
@@ -217,25 +237,54 @@ function messagesIn({ path, stream, isSealed }: Connection, data: Buffer, isBina
 }
 
 function protocolServer(options: SocketOptions): ProtocolServer<Connection> {
-  const { core, limits, formatError } = options.door;
+  const { core, limits, broadcasts, formatError } = options.door;
   const format = ({ extra }: Protocol, errors: readonly unknown[]): GraphQLFormattedError[] =>
     errors.map((error) => formatError(error, extra.traceId));
 
   return makeServer<ConnectionParams, Connection>({
     connectionInitWaitTimeout: limits.initTimeoutMs,
     onConnect: ({ connectionParams = {}, extra }) => connect(extra, connectionParams, options),
-    onSubscribe: async ({ extra, subscriptions }, id, payload) => {
-      if (extra.outlet.isFull() || Object.keys(subscriptions).length > limits.operationsPerSocket) {
+    onSubscribe: async ({ extra }, id, payload) => {
+      if (extra.running.has(id)) {
+        extra.close(CloseCode.SubscriberAlreadyExists, 'id in use');
+        return [new GraphQLError('The id is in use.')];
+      }
+      if (extra.outlet.isFull() || extra.running.size >= limits.operationsPerSocket) {
         const message = `A connection runs ${limits.operationsPerSocket} operations at once, and none while it does not read.`;
         return [asGraphQLError(new AppError('rate_limited', message))];
       }
       const context = createContext(core, extra.actor, extra.traceId, extra.id);
+      // From here on it counts, so that others which come meanwhile are counted against it.
+      extra.running.set(id, { stop: () => {} });
       const args = await executionOf(payload, context, options);
-      return Array.isArray(args) ? args : ({ ...args, subscriber: subscriberOf(extra, id) } as typeof args);
+      if (Array.isArray(args)) {
+        extra.running.delete(id);
+        return args;
+      }
+      const begun: Begun = { ...args, connection: extra, id };
+      return begun;
     },
-    subscribe: (args) => {
-      const shared = args as SharedExecution & { subscriber: ReturnType<typeof subscriberOf> };
-      return subscribeShared(shared, shared.subscriber, options.door);
+    execute: async (args) => {
+      const { connection, id } = args as Begun;
+      try {
+        return await execute(args);
+      } finally {
+        connection.running.delete(id);
+      }
+    },
+    subscribe: async (args) => {
+      const { connection, id, ...shared } = args as Begun;
+      const { running } = connection;
+      const onEnd = (): void => void running.delete(id);
+      try {
+        const result = await subscribeShared(shared, subscriberOf(connection, id), { broadcasts, formatError, onEnd });
+        if (Symbol.asyncIterator in result) running.set(id, { stop: () => void result.return() });
+        else onEnd();
+        return result;
+      } catch (error) {
+        onEnd();
+        throw error;
+      }
     },
     onOperation: (protocol, id, _payload, _args, result) => {
       // What could not even begin ends in an `error` message, like what does not parse, and not in a result.
@@ -249,6 +298,9 @@ function protocolServer(options: SocketOptions): ProtocolServer<Connection> {
       result.errors ? { data: result.data ?? null, errors: format(protocol, result.errors) } : undefined,
   });
 }
+
+/** What an operation is executed with, from its beginning on. */
+type Begun = SharedExecution & { connection: Connection; id: string };
 
 function subscriberOf({ outlet }: Connection, id: string) {
   const head = headOf(id);
@@ -303,7 +355,8 @@ function agree({ clientPublicKey }: ConnectionParams, { tenantId, userId }: Acto
 /** Sends clients away in portions, so that they do not all come back to the others at the same moment. */
 async function drain(open: ReadonlyMap<WebSocket, Connection>, drainMs: number): Promise<void> {
   const sockets = [...open.keys()];
-  const gone = Promise.all(sockets.map((ws) => once(ws, 'close')));
+  // Not by `once` of node:events: that fails with the first socket that fails while it is closed.
+  const gone = Promise.all(sockets.map((ws) => new Promise((resolve) => ws.once('close', resolve))));
   const portion = Math.max(1, Math.ceil(sockets.length / Math.max(1, drainMs / DRAIN_STEP_MS)));
   for (let from = 0; from < sockets.length; from += portion) {
     if (from > 0) await delay(DRAIN_STEP_MS);

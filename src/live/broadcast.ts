@@ -37,6 +37,7 @@ interface Member<Item, Rendered> {
 
 /** Subscribers to whom the same is said: one read, one rendering, one message for all that are not behind. */
 interface Group<Item, Rendered> {
+  key: string;
   feed: Feed<Item>;
   operation: Operation<Item, Rendered>;
   /** Those that have everything up to `position`. The others read for themselves until they do. */
@@ -72,6 +73,7 @@ export function createBroadcasts<Rendered>({ log }: { log: Log }): Broadcasts<Re
     const woken = createSignal();
     const end = feed.listen(woken.raise);
     const group: AnyGroup = {
+      key,
       feed,
       operation,
       live: new Set(),
@@ -103,7 +105,7 @@ export function createBroadcasts<Rendered>({ log }: { log: Log }): Broadcasts<Re
         if (group.size > 0) return;
         // Nobody joins what is about to end.
         group.isOver = true;
-        for (const [key, known] of groups) if (known === group) groups.delete(key);
+        if (groups.get(group.key) === group) groups.delete(group.key);
         group.woken.raise();
       };
     },
@@ -132,10 +134,12 @@ async function runGroup<Item, Rendered>(group: Group<Item, Rendered>, log: Log):
       const batch = await readPatiently(feed, position, { log, isStopped: () => group.isOver });
       const messages = await renderAll(group, batch);
       for (const member of group.live) {
-        give(member, batch, messages);
-        if (!member.subscriber.isFull()) continue;
-        group.live.delete(member);
-        void catchUp(group, member, log);
+        if (member.subscriber.isFull()) {
+          group.live.delete(member);
+          void catchUp(group, member, log);
+        } else {
+          give(member, batch, messages);
+        }
       }
       group.position = batch.position;
       if (batch.isMore) group.woken.raise();
@@ -155,11 +159,13 @@ async function catchUp<Item, Rendered>(
 ): Promise<void> {
   try {
     for (;;) {
-      if (member.subscriber.isFull()) await member.subscriber.drained();
+      while (!member.isGone && member.subscriber.isFull()) await member.subscriber.drained();
       if (member.isGone) return;
       const batch = await readPatiently(member.feed, member.cursor, { log, isStopped: () => member.isGone });
       const messages = await renderAll(group, batch);
       if (member.isGone) return;
+      // Others that send to the same place took the room meanwhile: this is let go of, and read again.
+      if (member.subscriber.isFull()) continue;
       give(member, batch, messages);
       if (!batch.isMore && goLive(group, member)) return;
     }

@@ -80,6 +80,18 @@ export function createClients({ database, log, heartbeatMs = DEFAULT_HEARTBEAT_M
     timer ??= setTimeout(() => void write(), WRITE_MS).unref();
   };
 
+  /** Writes everything down again: what others threw away, and what could not be written when it came or went. */
+  const writeAll = async (): Promise<void> => {
+    const clients = [...open.values()];
+    await database.asWorker(async (tx) => {
+      await tx.query('delete from connected_client where instance_id = $1 and id <> all($2::uuid[])', [
+        instanceId,
+        clients.map(({ id }) => id),
+      ]);
+    });
+    await insert(clients, []);
+  };
+
   const heartbeat = (): Promise<void> =>
     attempt('heartbeat not written', async () => {
       await database.asWorker(async (tx) => {
@@ -94,7 +106,7 @@ export function createClients({ database, log, heartbeatMs = DEFAULT_HEARTBEAT_M
         );
       });
       // Others may have taken this instance for dead, e.g. since the database was away.
-      if (!isKnown) await insert([...open.values()], []);
+      if (!isKnown) await writeAll();
       isKnown = true;
     });
 

@@ -1,0 +1,243 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+
+import { type Broadcasts, createBroadcasts, type Subscriber } from '../../src/live/broadcast.ts';
+import { type Feed, follow } from '../../src/live/feed.ts';
+import { createLog } from '../../src/log.ts';
+
+const log = createLog('silent');
+const PAGE = 3;
+
+interface Item {
+  id: number;
+  /** Counts up with each change. */
+  version: number;
+}
+
+/** An inbox: things come in and are changed, and whatever changes goes to the end. */
+function createSource(scheduler: fc.Scheduler) {
+  const history: Item[] = [];
+  const listeners = new Set<() => void>();
+  const placeOf = ({ id, version }: Item): number =>
+    history.findIndex((item) => item.id === id && item.version === version) + 1;
+  /** What there is after a position, in its newest state. */
+  const standing = (after: number): Item[] =>
+    history.filter(
+      (item, index) => index >= after && !history.some(({ id, version }) => id === item.id && version > item.version),
+    );
+  return {
+    listeners,
+    placeOf,
+    standing,
+    get last() {
+      return history.length;
+    },
+    change: (id: number): void => {
+      history.push({ id, version: history.filter((item) => item.id === id).length + 1 });
+    },
+    wake: (): void => {
+      for (const listener of listeners) listener();
+    },
+    feed: (start: number, hasPast: boolean, accepts?: (item: Item) => boolean): Feed<Item> => ({
+      key: 'source',
+      start,
+      hasPast,
+      ...(accepts && { accepts }),
+      listen: (listener) => {
+        listeners.add(listener);
+        return () => listeners.delete(listener);
+      },
+      // What is given was true at some moment between question and answer.
+      read: async (after) => {
+        await scheduler.schedule(Promise.resolve(), 'asked');
+        const entries = standing(after)
+          .slice(0, PAGE)
+          .map((item) => ({ item, position: placeOf(item) }));
+        await scheduler.schedule(Promise.resolve(), 'answered');
+        return { entries, position: entries.at(-1)?.position ?? after, isMore: entries.length === PAGE };
+      },
+    }),
+  };
+}
+type Source = ReturnType<typeof createSource>;
+
+/** Lets everything run that does not wait for the scheduler. */
+const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+/** Lets so many of those go on that wait for the scheduler, or all. */
+async function run(scheduler: fc.Scheduler, count = Infinity): Promise<void> {
+  await settle();
+  for (let left = count; left > 0 && scheduler.count() > 0; left -= 1) {
+    await scheduler.waitNext(1);
+    await settle();
+  }
+}
+
+const change = fc.record({ kind: fc.constant('change' as const), id: fc.nat(30), isHeard: fc.boolean() });
+const step = fc.record({ kind: fc.constant('step' as const), count: fc.integer({ min: 1, max: 6 }) });
+const join = fc.record({
+  kind: fc.constant('join' as const),
+  /** How far before the end it begins. */
+  behind: fc.nat(8),
+  hasPast: fc.boolean(),
+  /** Over which it is told; others may share it. */
+  socket: fc.nat(2),
+  operation: fc.constantFrom('a', 'b'),
+  isPicky: fc.boolean(),
+});
+const leave = fc.record({ kind: fc.constant('leave' as const), which: fc.nat(8) });
+const script = fc.array(
+  fc.oneof(
+    { weight: 6, arbitrary: change },
+    { weight: 5, arbitrary: step },
+    { weight: 2, arbitrary: join },
+    { weight: 1, arbitrary: leave },
+  ),
+  { minLength: 5, maxLength: 60 },
+);
+type Join = typeof join extends fc.Arbitrary<infer Command> ? Command : never;
+
+interface Message extends Item {
+  by: string;
+}
+
+/** Who watches, and what came. */
+interface Watcher {
+  start: number;
+  accepts: (item: Item) => boolean;
+  seen: Item[];
+  failure?: unknown;
+  hasLeft: boolean;
+  leave(): void;
+}
+
+/** Takes some messages at once, and the others when the scheduler says so. */
+interface Outlet {
+  held: number;
+  capacity: number;
+}
+
+function enter(
+  broadcasts: Broadcasts<Message>,
+  source: Source,
+  scheduler: fc.Scheduler,
+  outlet: Outlet,
+  { behind, hasPast, operation, isPicky }: Join,
+): Watcher {
+  const start = Math.max(0, source.last - behind);
+  const accepts = ({ id }: Item): boolean => !isPicky || id % 2 === 0;
+  const watcher: Watcher = { start, accepts, seen: [], hasLeft: false, leave: () => {} };
+  const subscriber: Subscriber<Message> = {
+    write: (messages) => {
+      // Nothing is put on top of what is too much already.
+      expect(outlet.held).toBeLessThan(outlet.capacity);
+      outlet.held += messages.length;
+      expect(new Set(messages.map(({ by }) => by))).toEqual(new Set([operation]));
+      watcher.seen.push(...messages.map(({ id, version }) => ({ id, version })));
+    },
+    isFull: () => outlet.held >= outlet.capacity,
+    drained: async () => {
+      await scheduler.schedule(Promise.resolve(), 'drained');
+      outlet.held = 0;
+    },
+    fail: (error) => (watcher.failure = error),
+  };
+  const render = async (item: Item): Promise<Message> => {
+    await scheduler.schedule(Promise.resolve(), 'rendered');
+    return { ...item, by: operation };
+  };
+  const feed = source.feed(start, hasPast, isPicky ? accepts : undefined);
+  watcher.leave = broadcasts.join(feed, { key: operation, render }, subscriber);
+  return watcher;
+}
+
+describe('broadcasts', () => {
+  it('give each subscriber every change after its cursor once and in order, whatever happens in between', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.scheduler(), script, async (scheduler, commands) => {
+        const source = createSource(scheduler);
+        const broadcasts = createBroadcasts<Message>({ log });
+        const watchers: Watcher[] = [];
+        const outlets: Outlet[] = [1, 3, 6].map((capacity) => ({ held: 0, capacity }));
+        for (const command of commands) {
+          switch (command.kind) {
+            case 'change':
+              source.change(command.id);
+              if (command.isHeard) source.wake();
+              break;
+            case 'step':
+              await run(scheduler, command.count);
+              break;
+            case 'join':
+              watchers.push(enter(broadcasts, source, scheduler, outlets[command.socket] as Outlet, command));
+              break;
+            case 'leave': {
+              const watcher = watchers[command.which];
+              if (watcher) watcher.hasLeft = true;
+              watcher?.leave();
+            }
+          }
+        }
+        // The look that is taken now and then, for what no wake-up told of.
+        source.wake();
+        await run(scheduler);
+
+        for (const { start, accepts, seen, failure, hasLeft } of watchers) {
+          expect(failure).toBeUndefined();
+          const places = seen.map((item) => source.placeOf(item));
+          expect(places, 'once, and in the order in which it happened').toEqual(
+            [...new Set(places)].toSorted((a, b) => a - b),
+          );
+          expect(Math.min(start + 1, ...places), 'nothing of before').toBe(start + 1);
+          const due = hasLeft ? [] : source.standing(start).filter(accepts);
+          expect(seen, 'everything, in its newest state').toEqual(expect.arrayContaining(due));
+        }
+        for (const { leave } of watchers) leave();
+        await run(scheduler);
+        expect(source.listeners.size, 'nobody listens for those who left').toBe(0);
+        broadcasts.close();
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  it('a reader of its own is given the same, asking item by item', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.scheduler(), script, fc.nat(8), async (scheduler, commands, behind) => {
+        const source = createSource(scheduler);
+        for (let id = 0; id < 8; id += 1) source.change(id);
+        const start = source.last - behind;
+        let ends = 0;
+        const items = follow(source.feed(start, true), { log, watch: () => () => (ends += 1) });
+        const seen: Item[] = [];
+        let asked: Promise<void> | undefined;
+        const ask = (): void => {
+          asked ??= items.next().then(({ done, value }) => {
+            asked = undefined;
+            if (!done) seen.push(value);
+            return undefined;
+          });
+        };
+        for (const command of commands) {
+          if (command.kind === 'change') {
+            source.change(command.id);
+            if (command.isHeard) source.wake();
+          } else if (command.kind === 'step') await run(scheduler, command.count);
+          else ask();
+        }
+        source.wake();
+        for (let left = source.last + 1; left > 0; left -= 1) {
+          ask();
+          await run(scheduler);
+        }
+        const places = seen.map((item) => source.placeOf(item));
+        expect(places).toEqual([...new Set(places)].toSorted((a, b) => a - b));
+        expect(Math.min(start + 1, ...places)).toBe(start + 1);
+        expect(seen).toEqual(expect.arrayContaining(source.standing(start)));
+        await items.return?.();
+        await asked;
+        expect([source.listeners.size, ends]).toEqual([0, 1]);
+      }),
+    );
+  });
+});
