@@ -2,7 +2,8 @@
 -- The service runs this itself where its login may create roles; elsewhere a DBA runs it once, as
 --   psql --set login=app_login --set migrator=migration_login --file migrations/roles.sql
 -- with the logins of DATABASE_URL and DATABASE_OWNER_URL (the same one twice where there is only one).
--- Running it again does no harm.
+-- Make the login of DATABASE_URL `noinherit nosuperuser nobypassrls`: then it sees nothing at all outside of a
+-- transaction that took on one of the roles. Running this again does no harm.
 
 do $$
 declare

@@ -3,7 +3,7 @@ import { Args, Ctx, Field, ID, ObjectType, Query, Resolver } from 'type-graphql'
 import type { Core } from '../src/core.ts';
 import type { Transport } from '../src/live/clients.ts';
 import { idCursor } from '../src/paging/page.ts';
-import { connectionOf, ForwardPageArgs, toConnection } from './connection.ts';
+import { connectionOf, Paged, PageArgs, toConnection } from './connection.ts';
 import { type GraphContext, signedIn } from './context.ts';
 import { ClientTransport } from './enums.ts';
 import { Requires } from './requires.ts';
@@ -38,11 +38,12 @@ export class ConnectedClientResolver {
   }
 
   @Requires('notif.read.client')
+  @Paged()
   @Query(() => ConnectedClientConnection, {
     description:
       'Who of the tenant is connected, on every instance, newest first. Connections of an instance that died are gone from it within half a minute.',
   })
-  async connectedClients(@Args(() => ForwardPageArgs) args: ForwardPageArgs, @Ctx() context: GraphContext) {
+  async connectedClients(@Args(() => PageArgs) args: PageArgs, @Ctx() context: GraphContext) {
     const page = await this.#core.clients.list(signedIn(context).tenantId, args);
     return toConnection(
       page,

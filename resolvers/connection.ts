@@ -18,15 +18,27 @@ export class PageInfo {
   endCursor!: string | null;
 }
 
-/** Arguments of a list that is read forward only. */
+/** Which part of a list: forward from its newest item, or back from its oldest. */
 @ArgsType()
-export class ForwardPageArgs {
-  @Field(() => Int, { nullable: true, defaultValue: 20, description: 'How many; 1 to 100.' })
+export class PageArgs {
+  @Field(() => Int, { nullable: true, defaultValue: 20, description: 'How many, from the newest; 1 to 100.' })
   first?: number | null;
 
   @Field(() => String, { nullable: true, description: 'Only those after this cursor (older ones).' })
   after?: string | null;
+
+  @Field(() => Int, { nullable: true, description: 'How many, from the oldest; 1 to 100.' })
+  last?: number | null;
+
+  @Field(() => String, { nullable: true, description: 'Only those before this cursor (newer ones).' })
+  before?: string | null;
 }
+
+/** Says how long the part is that these arguments ask for: see `limits.ts`. */
+export const Paged = (): MethodDecorator =>
+  Directive(
+    '@listSize(slicingArguments: ["first", "last"], sizedFields: ["edges"], requireOneSlicingArgument: false)',
+  ) as MethodDecorator;
 
 export interface Edge<Node> {
   node: Node;

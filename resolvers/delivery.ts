@@ -17,7 +17,7 @@ import {
   NotificationStatus,
 } from './enums.ts';
 import { NotificationLog, toLog } from './notification-log.ts';
-import { Requires } from './requires.ts';
+import { Costs, Requires, Sized } from './requires.ts';
 import { DateTime, JSONObject } from './scalars.ts';
 
 @InputType({ description: 'Addresses of one person, as an event would bring them.' })
@@ -121,6 +121,7 @@ export class DeliveryExplanation {
   @Field(() => DateTime, { nullable: true, description: 'Until when it would wait, as far as that is known.' })
   waitUntil!: Date | null;
 
+  @Sized(6)
   @Field(() => [ConsideredChannel], { description: 'The channels that were looked at, in order.' })
   considered!: ConsideredChannel[];
 }
@@ -173,6 +174,7 @@ export class DeliveryResolver {
   }
 
   @Requires('notif.send.test')
+  @Costs(10)
   @Query(() => DeliveryExplanation, { description: 'What would happen to an event and why, without sending it.' })
   async explainDelivery(
     @Arg('input', () => ExplainDeliveryInput, { description: 'The event.' }) input: ExplainDeliveryInput,
@@ -200,6 +202,7 @@ export class DeliveryResolver {
   }
 
   @Requires('notif.write.config')
+  @Sized(20)
   @Query(() => [ChannelConfig], { description: 'The providers of the tenant, by channel and in failover order.' })
   async channelConfigs(@Ctx() context: GraphContext): Promise<ChannelConfig[]> {
     const { tenantId } = signedIn(context);
@@ -226,6 +229,7 @@ export class DeliveryResolver {
   }
 
   @Requires('notif.write.config')
+  @Costs(10)
   @Mutation(() => DeliveryMode, { description: 'Switches delivery while it runs. Answers what is in force.' })
   async setDeliveryMode(
     @Arg('mode', () => DeliveryMode, { description: 'The new mode. Of process and tenant the stricter one counts.' })
@@ -246,6 +250,7 @@ export class DeliveryResolver {
   }
 
   @Requires('notif.replay')
+  @Costs(10)
   @Mutation(() => NotificationLog, {
     description: 'Puts a notification that was not sent back into the queue. Asking twice sends once.',
   })

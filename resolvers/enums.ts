@@ -1,5 +1,6 @@
 import { registerEnumType } from 'type-graphql';
 
+import { type Dimension, DIMENSIONS } from '../src/delivery/statistics.ts';
 import { DELIVERY_MODES } from '../src/delivery/mode.ts';
 import { LOG_STATUSES, type LogStatus } from '../src/delivery/status.ts';
 import { CHANNELS, type Channel } from '../src/intake/channel.ts';
@@ -137,6 +138,20 @@ registerEnumType(InboxChangeKind, {
   }),
 });
 
+export const StatisticsDimension = mirror(DIMENSIONS);
+registerEnumType(StatisticsDimension, {
+  name: 'StatisticsDimension',
+  description: 'What statistics tell apart.',
+  valuesConfig: described<Dimension>({
+    channel: 'The channel.',
+    status: 'Where they stand.',
+    event_code: 'The event code.',
+    template: 'The template.',
+    hour: 'The hour (UTC) in which they were accepted.',
+    day: 'The day (UTC) in which they were accepted.',
+  }),
+});
+
 export const ClientTransport = mirror(TRANSPORTS);
 registerEnumType(ClientTransport, {
   name: 'ClientTransport',
@@ -144,6 +159,8 @@ registerEnumType(ClientTransport, {
   valuesConfig: described<Transport>({
     websocket: 'graphql-transport-ws.',
     stream: 'graphql-transport-ws inside the encrypted connection.',
+    sse: 'Server-sent events.',
+    callback: 'A gateway that is called back over HTTP.',
   }),
 });
 

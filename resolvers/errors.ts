@@ -15,6 +15,7 @@ const GRAPHQL_CODES: Record<ErrorCode, string> = {
   validation_failed: 'BAD_USER_INPUT',
   not_found: 'NOT_FOUND',
   conflict: 'CONFLICT',
+  operation_not_trusted: 'FORBIDDEN',
   query_too_complex: 'BAD_USER_INPUT',
   rate_limited: 'TOO_MANY_REQUESTS',
   payload_too_large: 'BAD_USER_INPUT',

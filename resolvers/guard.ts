@@ -5,6 +5,7 @@ import { AppError } from '../src/errors.ts';
 import { mayDo, requirePermission } from '../src/identity/actor.ts';
 import type { Permission } from '../src/identity/permissions.ts';
 import { type GraphContext, signedIn } from './context.ts';
+import { fragmentNamed } from './limits.ts';
 import { PERMISSION } from './requires.ts';
 
 /** Root fields that tell about the schema and not about anybody's data. */
@@ -50,7 +51,8 @@ export function assertMayRun(
   }
 }
 
-function* rootFields(
+/** The names of the fields that an operation asks of its root, behind whatever fragments. */
+export function* rootFields(
   document: DocumentNode,
   selectionSet: SelectionSetNode,
   seen = new Set<string>(),
@@ -60,10 +62,8 @@ function* rootFields(
     else if (selection.kind === Kind.INLINE_FRAGMENT) yield* rootFields(document, selection.selectionSet, seen);
     else if (!seen.has(selection.name.value)) {
       seen.add(selection.name.value);
-      const fragment = document.definitions.find(
-        (definition) => definition.kind === Kind.FRAGMENT_DEFINITION && definition.name.value === selection.name.value,
-      );
-      if (fragment?.kind === Kind.FRAGMENT_DEFINITION) yield* rootFields(document, fragment.selectionSet, seen);
+      const fragment = fragmentNamed(document, selection.name.value);
+      if (fragment) yield* rootFields(document, fragment.selectionSet, seen);
     }
   }
 }

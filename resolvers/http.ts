@@ -1,86 +1,102 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
-
-import { ApolloServer, type ApolloServerPlugin, type HTTPGraphQLResponse, HeaderMap } from '@apollo/server';
-import {
-  ApolloServerPluginCacheControlDisabled,
-  ApolloServerPluginInlineTraceDisabled,
-  ApolloServerPluginLandingPageDisabled,
-  ApolloServerPluginUsageReportingDisabled,
-} from '@apollo/server/plugin/disabled';
+import { execute, type ExecutionResult, type GraphQLFormattedError, OperationTypeNode, getOperationAST } from 'graphql';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import Negotiator from 'negotiator';
 
-import type { Core } from '../src/core.ts';
+import type { HttpClient } from '../src/channels/http-client.ts';
 import { AppError } from '../src/errors.ts';
 import type { Actor } from '../src/identity/actor.ts';
 import { type Authenticate, bearerToken } from '../src/identity/verify.ts';
 import { newId } from '../src/ids.ts';
-import type { Log } from '../src/log.ts';
-import { createContext, type GraphContext } from './context.ts';
-import { errorFormatter, type FormatError, statusOf } from './errors.ts';
-import { assertMayRun, type GuardOptions } from './guard.ts';
-import { MAX_TOKENS } from './live/documents.ts';
+import { createContext } from './context.ts';
+import { type FormatError, statusOf } from './errors.ts';
+import { readRequest } from './http-request.ts';
+import { CALLBACK_PROTOCOL, callbackIn, subscribeWithCallback } from './live/callback.ts';
+import type { LiveDoor } from './live/door.ts';
+import { executionOf, type OperationOptions } from './live/operations.ts';
+import { executeOverSse, subscribeOverSse } from './live/sse.ts';
 import { traceIdOf } from './trace.ts';
 
-export interface GraphHttpOptions extends GuardOptions {
-  core: Core;
+export interface GraphHttpOptions extends OperationOptions {
+  door: LiveDoor;
   authenticate: Authenticate;
-  log: Log;
+  /** Calls the gateways that want to be told of subscriptions. */
+  http: HttpClient;
+  /** Beginnings of their URLs. */
+  callbackUrls: readonly string[];
 }
 
 /** Largest request body, in bytes. */
 const BODY_LIMIT = 1024 * 1024;
-/** For Apollo's error hook, which is not told of the request that it formats an error of. */
-const traceIds = new AsyncLocalStorage<string>();
 
-/** GraphQL over HTTP at `/graphql`: Apollo Server, called directly, without a web framework of its own in between. */
+const EVENT_STREAM = 'text/event-stream';
+/** What an answer may be written in; the first where the client does not mind. */
+const JSON_TYPES = ['application/json', 'application/graphql-response+json'];
+/** How a gateway says that it understands callbacks; the answer is JSON. */
+const CALLBACK_TYPE = 'application/json;callbackSpec=1.0';
+const MEDIA_TYPES = [...JSON_TYPES, EVENT_STREAM, CALLBACK_TYPE];
+
+/**
+ * GraphQL over HTTP at `/graphql`: queries and mutations; subscriptions as server-sent events, or told to a gateway that
+ * is called back.
+ */
 export async function graphHttpRoutes(app: FastifyInstance, options: GraphHttpOptions): Promise<void> {
-  const { core, authenticate, log, isSchemaOpen, schema } = options;
-  const format = errorFormatter({ log, isSchemaOpen });
-  const apollo = new ApolloServer<GraphContext>({
-    schema,
-    csrfPrevention: true,
-    introspection: true,
-    includeStacktraceInErrorResponses: false,
-    stopOnTerminationSignals: false,
-    parseOptions: { maxTokens: MAX_TOKENS },
-    logger: log,
-    formatError: (_formatted, error) => format(error, traceIds.getStore() ?? newId()),
-    plugins: [
-      guardPlugin({ schema, isSchemaOpen }),
-      // Each of these costs time on every request and tells somebody else about it.
-      ApolloServerPluginCacheControlDisabled(),
-      ApolloServerPluginInlineTraceDisabled(),
-      ApolloServerPluginUsageReportingDisabled(),
-      ApolloServerPluginLandingPageDisabled(),
-    ],
-  });
-  await apollo.start();
-  app.addHook('onClose', () => apollo.stop());
+  const { door, authenticate, isSchemaOpen, http, callbackUrls } = options;
+  const { core, formatError: format } = door;
 
   await app.register(async (scope) => {
     scope.removeAllContentTypeParsers();
     scope.addContentTypeParser('*', { parseAs: 'string', bodyLimit: BODY_LIMIT }, (_request, body, done) =>
       done(null, body),
     );
-    scope.setErrorHandler((error: FastifyError, request, reply) => sendError(request, reply, asKnown(error), format));
+    scope.addHook('onRequest', async (request, reply) => {
+      void reply.header('x-trace-id', traceIdOf(request.headers));
+    });
+    scope.setErrorHandler((error: FastifyError, request, reply) => {
+      const known = asKnown(error);
+      const formatted = format(known, traceOf(reply));
+      const status = known instanceof AppError ? known.status : statusOf(formatted);
+      return send(reply, request, status, { errors: [formatted] });
+    });
     scope.route({
       method: ['GET', 'POST'],
       url: '/graphql',
       handler: async (request, reply) => {
-        const traceId = traceIdOf(request.headers);
-        void reply.header('x-trace-id', traceId);
         const actor = await actorOf(request, authenticate, isSchemaOpen);
-        const httpGraphQLRequest = {
-          method: request.method,
-          headers: headersOf(request),
-          search: new URL(request.url, 'http://localhost').search,
-          body: parseBody(request),
-        };
-        const context = async (): Promise<GraphContext> => createContext(core, actor, traceId);
-        return send(
-          reply,
-          await traceIds.run(traceId, () => apollo.executeHTTPGraphQLRequest({ httpGraphQLRequest, context })),
-        );
+        const mediaType = mediaTypeFor(request);
+        if (mediaType === undefined) {
+          throw new AppError('validation_failed', `Accept ${MEDIA_TYPES.join(' or ')}.`, { status: 406 });
+        }
+        const isStream = mediaType === EVENT_STREAM;
+        const asked = readRequest(request, { isReadOnly: isStream });
+        const callback = callbackIn(asked.extensions, callbackUrls);
+        const clientId = isStream || callback ? newId() : undefined;
+        const args = await executionOf(asked, createContext(core, actor, traceOf(reply), clientId), options);
+        if (Array.isArray(args)) return sendResult(reply, request, { errors: args }, format);
+        const operation = getOperationAST(args.document, args.operationName)?.operation;
+        if (operation === OperationTypeNode.MUTATION && request.method === 'GET') {
+          throw new AppError('validation_failed', 'A mutation has to be a POST.', { status: 405 });
+        }
+        if (clientId !== undefined) void reply.header('x-client-id', clientId);
+        const headers = reply.getHeaders() as Record<string, string>;
+        if (operation !== OperationTypeNode.SUBSCRIPTION) {
+          if (!isStream) return sendResult(reply, request, await execute(args), format);
+          await executeOverSse(reply.raw, args, { door, headers });
+          return reply.hijack();
+        }
+        if (isStream) {
+          const refused = await subscribeOverSse(reply.raw, args, { door, headers });
+          return refused ? sendResult(reply, request, refused, format) : reply.hijack();
+        }
+        if (!callback) {
+          throw new AppError(
+            'validation_failed',
+            'Subscriptions run over a WebSocket (graphql-transport-ws), as text/event-stream, or with a callback.',
+          );
+        }
+        const refused = await subscribeWithCallback(args, callback, { door, http });
+        if (refused) return sendResult(reply, request, refused, format);
+        void reply.header('subscription-protocol', CALLBACK_PROTOCOL);
+        return send(reply, request, 200, { data: null });
       },
     });
   });
@@ -102,57 +118,38 @@ async function actorOf(
   return authenticate(token, Array.isArray(tenant) ? tenant[0] : tenant);
 }
 
-function parseBody(request: FastifyRequest): unknown {
-  if (request.method === 'GET' || typeof request.body !== 'string' || request.body === '') return undefined;
-  if (!/^application\/(.+\+)?json\b/i.test(request.headers['content-type'] ?? '')) {
-    throw new AppError('unsupported_media_type', 'Send application/json.');
-  }
-  try {
-    return JSON.parse(request.body) as unknown;
-  } catch {
-    throw new AppError('validation_failed', 'The request body is not JSON.');
-  }
+/** The trace that the request belongs to, as the answer says it. */
+const traceOf = (reply: FastifyReply): string => reply.getHeader('x-trace-id') as string;
+
+const mediaTypeFor = (request: FastifyRequest, types = MEDIA_TYPES): string | undefined =>
+  new Negotiator(request.raw).mediaType(types);
+
+/** A request that failed as a whole has the HTTP status of its error. */
+function sendResult(
+  reply: FastifyReply,
+  request: FastifyRequest,
+  { data, errors }: ExecutionResult,
+  format: FormatError,
+): FastifyReply {
+  if (!errors) return send(reply, request, 200, { data });
+  const traceId = traceOf(reply);
+  const formatted = errors.map((error) => format(error, traceId));
+  const isWhole = !data || Object.values(data).every((value) => value === null);
+  const status = isWhole ? statusOf(formatted[0] as GraphQLFormattedError) : 200;
+  return send(reply, request, status, data === undefined ? { errors: formatted } : { errors: formatted, data });
 }
 
-/** Checks every operation before it is executed, and gives whole failures the HTTP status of their error. */
-function guardPlugin(guard: GuardOptions): ApolloServerPlugin<GraphContext> {
-  return {
-    requestDidStart: async () => ({
-      didResolveOperation: async ({ document, operation, operationName, contextValue }) => {
-        assertMayRun(guard, document, operationName, contextValue);
-        if (operation?.operation === 'subscription') {
-          throw new AppError('validation_failed', 'Subscriptions run over a WebSocket (graphql-transport-ws).');
-        }
-      },
-      willSendResponse: async ({ response }) => {
-        const { status = 200 } = response.http;
-        // What Apollo refuses itself has its status already, e.g. 405.
-        if (response.body.kind !== 'single' || (status >= 400 && status < 500)) return;
-        const { data, errors } = response.body.singleResult;
-        const [first] = errors ?? [];
-        if (!first) return;
-        const isWhole = !data || Object.values(data).every((value) => value === null);
-        response.http.status = isWhole ? statusOf(first) : 200;
-      },
-    }),
-  };
-}
-
-function headersOf(request: FastifyRequest): HeaderMap {
-  const headers = new HeaderMap();
-  for (const [name, value] of Object.entries(request.headers)) {
-    if (value !== undefined) headers.set(name, Array.isArray(value) ? value.join(', ') : value);
-  }
-  return headers;
-}
-
-async function send(reply: FastifyReply, { status, headers, body }: HTTPGraphQLResponse): Promise<FastifyReply> {
-  for (const [name, value] of headers) void reply.header(name, value);
-  if (status !== undefined) void reply.code(status);
-  if (body.kind === 'complete') return reply.send(body.string);
-  const chunks: string[] = [];
-  for await (const chunk of body.asyncIterator) chunks.push(chunk);
-  return reply.send(chunks.join(''));
+function send(
+  reply: FastifyReply,
+  request: FastifyRequest,
+  status: number,
+  body: { data?: unknown; errors?: GraphQLFormattedError[] },
+): FastifyReply {
+  if (status === 405) void reply.header('allow', 'POST');
+  return reply
+    .code(status)
+    .type(`${mediaTypeFor(request, JSON_TYPES) ?? JSON_TYPES[0]}; charset=utf-8`)
+    .send(JSON.stringify(body));
 }
 
 /** What Fastify refuses before our code runs is the request's fault, not ours. */
@@ -163,16 +160,4 @@ function asKnown(error: FastifyError): Error {
     return new AppError('payload_too_large', `A request may hold ${BODY_LIMIT} bytes at most.`);
   }
   return new AppError('validation_failed', message, { status: statusCode });
-}
-
-/** A request that fails before Apollo sees it is answered in the same form. */
-function sendError(request: FastifyRequest, reply: FastifyReply, error: Error, format: FormatError): FastifyReply {
-  const traceId = traceIdOf(request.headers);
-  const formatted = format(error, traceId);
-  const status = error instanceof AppError ? error.status : statusOf(formatted);
-  return reply
-    .code(status)
-    .type('application/json')
-    .header('x-trace-id', traceId)
-    .send({ errors: [formatted] });
 }

@@ -25,12 +25,12 @@ import { requirePermission } from '../src/identity/actor.ts';
 import type { Channel } from '../src/intake/channel.ts';
 import { sendTestNotification } from '../src/intake/send-test.ts';
 import { idCursor } from '../src/paging/page.ts';
-import { connectionOf, ForwardPageArgs, toConnection } from './connection.ts';
+import { connectionOf, Paged, PageArgs, toConnection } from './connection.ts';
 import { type GraphContext, signedIn } from './context.ts';
 import { AttemptOutcome, NotificationChannel, NotificationStatus } from './enums.ts';
 import { LiveSource } from './live/source.ts';
 import { NotificationTemplate, toTemplate } from './notification-template.ts';
-import { Requires } from './requires.ts';
+import { Costs, Requires, Sized } from './requires.ts';
 import { DateTime, JSONObject } from './scalars.ts';
 
 @ObjectType({ description: 'A try to hand a notification to a provider.' })
@@ -99,6 +99,7 @@ export class NotificationLog {
   @Field(() => String, { nullable: true, description: 'Why it was not sent, in words.' })
   errorMessage!: string | null;
 
+  @Sized(6)
   @Field(() => [DeliveryAttempt], { description: 'Every try to send it, first to last.' })
   attempts!: DeliveryAttempt[];
 
@@ -183,7 +184,7 @@ export class SendTestNotificationInput {
 }
 
 @ArgsType()
-class NotificationLogsArgs extends ForwardPageArgs {
+class NotificationLogsArgs extends PageArgs {
   @Field(() => NotificationLogFilter, { nullable: true, description: 'Which ones.' })
   filter?: NotificationLogFilter | null;
 }
@@ -199,6 +200,7 @@ export class NotificationLogResolver {
   }
 
   @Requires('notif.read.log')
+  @Paged()
   @Query(() => NotificationLogConnection, { description: 'Delivery records of the tenant, newest first.' })
   async notificationLogs(@Args(() => NotificationLogsArgs) args: NotificationLogsArgs, @Ctx() context: GraphContext) {
     const page = await this.#core.logs.list(signedIn(context).tenantId, args, args.filter);
@@ -216,6 +218,7 @@ export class NotificationLogResolver {
   }
 
   @Requires('notif.send.test')
+  @Costs(10)
   @Mutation(() => NotificationLog, { description: 'Sends a test the way any event is sent. Follow it by its id.' })
   async sendTestNotification(
     @Arg('input', () => SendTestNotificationInput, { description: 'What to send, and where.' })

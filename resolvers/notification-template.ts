@@ -17,7 +17,7 @@ import type { Core } from '../src/core.ts';
 import type { Channel } from '../src/intake/channel.ts';
 import { idCursor } from '../src/paging/page.ts';
 import type { NotificationTemplate as TemplateRow } from '../src/templates/templates.ts';
-import { connectionOf, ForwardPageArgs, toConnection } from './connection.ts';
+import { connectionOf, Paged, PageArgs, toConnection } from './connection.ts';
 import { type GraphContext, signedIn } from './context.ts';
 import { NotificationChannel } from './enums.ts';
 import { Requires } from './requires.ts';
@@ -90,7 +90,7 @@ export class NotificationTemplateFilter {
 }
 
 @ArgsType()
-class NotificationTemplatesArgs extends ForwardPageArgs {
+class NotificationTemplatesArgs extends PageArgs {
   @Field(() => NotificationTemplateFilter, { nullable: true, description: 'Which ones.' })
   filter?: NotificationTemplateFilter | null;
 }
@@ -106,6 +106,7 @@ export class NotificationTemplateResolver {
   }
 
   @Requires('notif.read.template')
+  @Paged()
   @Query(() => NotificationTemplateConnection, { description: 'Templates of the tenant, newest first.' })
   async notificationTemplates(
     @Args(() => NotificationTemplatesArgs) args: NotificationTemplatesArgs,

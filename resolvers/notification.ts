@@ -19,11 +19,11 @@ import {
 import type { Core } from '../src/core.ts';
 import type { InboxNotification } from '../src/inbox/notifications.ts';
 import { inboxCursor } from '../src/paging/page.ts';
-import { connectionOf, toConnection } from './connection.ts';
+import { connectionOf, Paged, PageArgs, toConnection } from './connection.ts';
 import { type GraphContext, signedIn } from './context.ts';
 import { RecipientScope } from './enums.ts';
 import { LiveSource } from './live/source.ts';
-import { SignedIn } from './requires.ts';
+import { Costs, SignedIn } from './requires.ts';
 import { DateTime, JSONObject } from './scalars.ts';
 import { UserReference } from './user-reference.ts';
 
@@ -125,19 +125,7 @@ export const positionAfter = ({ after }: AfterArgs): number | undefined =>
   after ? Number(inboxCursor.decode(after, 'after')) : undefined;
 
 @ArgsType()
-export class NotificationsArgs {
-  @Field(() => Int, { nullable: true, defaultValue: 20, description: 'How many, from the newest; 1 to 100.' })
-  first?: number | null;
-
-  @Field(() => String, { nullable: true, description: 'Only those after this cursor (older ones).' })
-  after?: string | null;
-
-  @Field(() => Int, { nullable: true, description: 'How many, from the oldest; 1 to 100.' })
-  last?: number | null;
-
-  @Field(() => String, { nullable: true, description: 'Only those before this cursor (newer ones).' })
-  before?: string | null;
-
+export class NotificationsArgs extends PageArgs {
   @Field(() => NotificationFilter, { nullable: true, description: 'Which ones.' })
   filter?: NotificationFilter | null;
 }
@@ -164,6 +152,7 @@ export class NotificationResolver {
   }
 
   @SignedIn()
+  @Paged()
   @Query(() => NotificationConnection, { description: 'My inbox, newest first.' })
   notifications(@Args(() => NotificationsArgs) args: NotificationsArgs, @Ctx() context: GraphContext) {
     return notificationConnection(this.#core, signedIn(context), args);
@@ -186,6 +175,7 @@ export class NotificationResolver {
   }
 
   @SignedIn()
+  @Costs(10)
   @Mutation(() => Notification, { description: 'Marks a notification of my inbox as read.' })
   async markNotificationRead(
     @Arg('id', () => ID, { description: 'Its id.' }) id: string,
@@ -195,6 +185,7 @@ export class NotificationResolver {
   }
 
   @SignedIn()
+  @Costs(10)
   @Mutation(() => Notification, { description: 'Marks a notification of my inbox as unread again.' })
   async markNotificationUnread(
     @Arg('id', () => ID, { description: 'Its id.' }) id: string,
@@ -204,6 +195,7 @@ export class NotificationResolver {
   }
 
   @SignedIn()
+  @Costs(10)
   @Mutation(() => Int, { description: 'Marks all notifications of my inbox as read. Says how many were unread.' })
   markAllNotificationsRead(
     @Arg('before', () => DateTime, { nullable: true, description: 'Only those that came in before this time.' })
@@ -214,6 +206,7 @@ export class NotificationResolver {
   }
 
   @SignedIn()
+  @Costs(10)
   @Mutation(() => Notification, {
     description: 'Puts a notification of my inbox away: it is listed only when asked for, and not counted as unread.',
   })

@@ -16,10 +16,10 @@ import {
 import type { Core } from '../src/core.ts';
 import type { PolicyScope as Scope } from '../src/inbox/policies.ts';
 import { idCursor } from '../src/paging/page.ts';
-import { connectionOf, ForwardPageArgs, toConnection } from './connection.ts';
+import { connectionOf, Paged, PageArgs, toConnection } from './connection.ts';
 import { type GraphContext, signedIn } from './context.ts';
 import { PolicyScope } from './enums.ts';
-import { Requires } from './requires.ts';
+import { Costs, Requires } from './requires.ts';
 
 @ObjectType({ description: 'A user holds a role over a merchant or an organization. Audiences are made of these.' })
 export class PolicyDefinition {
@@ -82,7 +82,7 @@ export class PolicyDefinitionImport {
 export const PolicyDefinitionConnection = connectionOf('PolicyDefinition', PolicyDefinition);
 
 @ArgsType()
-export class PolicyDefinitionsArgs extends ForwardPageArgs {
+export class PolicyDefinitionsArgs extends PageArgs {
   @Field(() => ID, { nullable: true, description: 'Only of this user.' })
   userId?: string | null;
 
@@ -102,6 +102,7 @@ export class PolicyDefinitionResolver {
   }
 
   @Requires('notif.write.config')
+  @Paged()
   @Query(() => PolicyDefinitionConnection, { description: "The tenant's policy definitions, newest first." })
   async policyDefinitions(
     @Args(() => PolicyDefinitionsArgs) { userId, scope, scopeId, ...args }: PolicyDefinitionsArgs,
@@ -117,6 +118,7 @@ export class PolicyDefinitionResolver {
   }
 
   @Requires('notif.write.config')
+  @Costs(10)
   @Mutation(() => PolicyDefinitionImport, { description: 'Takes over who holds which role. All of it, or none.' })
   importPolicyDefinitions(
     @Arg('input', () => ImportPolicyDefinitionsInput, { description: 'What to take over.' })
@@ -127,6 +129,7 @@ export class PolicyDefinitionResolver {
   }
 
   @Requires('notif.write.config')
+  @Costs(10)
   @Mutation(() => Int, { description: 'Takes roles away. Says how many there were.' })
   removePolicyDefinitions(
     @Arg('definitions', () => [PolicyDefinitionInput], { description: 'Which ones; 10 000 at most.' })

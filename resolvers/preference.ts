@@ -4,10 +4,10 @@ import type { Core } from '../src/core.ts';
 import type { Channel } from '../src/intake/channel.ts';
 import { idCursor } from '../src/paging/page.ts';
 import type { Suppression as SuppressionRow, SuppressionReason as Reason } from '../src/preferences/suppressions.ts';
-import { connectionOf, ForwardPageArgs, toConnection } from './connection.ts';
+import { connectionOf, Paged, PageArgs, toConnection } from './connection.ts';
 import { type GraphContext, signedIn } from './context.ts';
 import { NotificationChannel, SuppressionReason } from './enums.ts';
-import { Requires, SignedIn } from './requires.ts';
+import { Costs, Requires, SignedIn, Sized } from './requires.ts';
 import { DateTime } from './scalars.ts';
 
 @ObjectType({ description: 'Whether the person who asks gets a category through a channel.' })
@@ -102,6 +102,7 @@ export class PreferenceResolver {
   }
 
   @SignedIn()
+  @Sized(100)
   @Query(() => [NotificationPreference], {
     description: "The caller's own preferences, every category on every channel.",
   })
@@ -110,6 +111,7 @@ export class PreferenceResolver {
   }
 
   @SignedIn()
+  @Costs(10)
   @Mutation(() => NotificationPreference, { description: 'Opts the caller in or out of a category on a channel.' })
   updateNotificationPreference(
     @Arg('input', () => UpdateNotificationPreferenceInput, { description: 'What is decided.' })
@@ -120,13 +122,15 @@ export class PreferenceResolver {
   }
 
   @Requires('notif.read.log')
+  @Paged()
   @Query(() => SuppressionConnection, { description: 'Addresses that are not used any more, newest first.' })
-  async suppressions(@Args(() => ForwardPageArgs) args: ForwardPageArgs, @Ctx() context: GraphContext) {
+  async suppressions(@Args(() => PageArgs) args: PageArgs, @Ctx() context: GraphContext) {
     const page = await this.#core.suppressions.list(signedIn(context).tenantId, args);
     return toConnection(page, idCursor, (row) => row.id, toSuppression);
   }
 
   @Requires('notif.write.config')
+  @Costs(10)
   @Mutation(() => Suppression, { description: 'Takes an address out of use.' })
   async suppressAddress(
     @Arg('input', () => SuppressAddressInput, { description: 'Which one.' }) input: SuppressAddressInput,
@@ -138,6 +142,7 @@ export class PreferenceResolver {
   }
 
   @Requires('notif.write.config')
+  @Costs(10)
   @Mutation(() => Suppression, { description: 'Lets an address be used again.' })
   async unsuppressAddress(
     @Arg('id', () => ID, { description: 'Its place on the list.' }) id: string,

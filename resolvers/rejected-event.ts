@@ -3,9 +3,9 @@ import { Arg, Args, Ctx, Field, ID, Int, Mutation, ObjectType, Query, Resolver }
 import type { Core } from '../src/core.ts';
 import type { RejectedEvent as RejectedRow } from '../src/intake/rejected-events.ts';
 import { idCursor } from '../src/paging/page.ts';
-import { connectionOf, ForwardPageArgs, toConnection } from './connection.ts';
+import { connectionOf, Paged, PageArgs, toConnection } from './connection.ts';
 import { type GraphContext, signedIn } from './context.ts';
-import { Requires } from './requires.ts';
+import { Costs, Requires } from './requires.ts';
 import { DateTime, JSONObject } from './scalars.ts';
 
 /** Bytes of a rejected input that are shown; the whole of it is kept. */
@@ -84,13 +84,15 @@ export class RejectedEventResolver {
   }
 
   @Requires('notif.replay')
+  @Paged()
   @Query(() => RejectedEventConnection, { description: 'Inputs that could not become notifications, newest first.' })
-  async rejectedEvents(@Args(() => ForwardPageArgs) args: ForwardPageArgs, @Ctx() context: GraphContext) {
+  async rejectedEvents(@Args(() => PageArgs) args: PageArgs, @Ctx() context: GraphContext) {
     const page = await this.#core.rejectedEvents.list(signedIn(context), args);
     return toConnection(page, idCursor, (row) => row.id, toRejectedEvent);
   }
 
   @Requires('notif.replay')
+  @Costs(10)
   @Mutation(() => RejectedEvent, {
     description: 'Takes a rejected input in, if the service understands it by now. Doing it twice sends once.',
   })

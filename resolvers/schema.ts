@@ -8,9 +8,11 @@ import { buildSchema, createResolversMap } from 'type-graphql';
 import type { Core } from '../src/core.ts';
 import { validationFailed } from '../src/errors.ts';
 import { requirePermission } from '../src/identity/actor.ts';
+import { AuditEventResolver } from './audit-event.ts';
 import { type GraphContext, signedIn } from './context.ts';
 import { ConnectedClientResolver } from './connected-client.ts';
 import { DeliveryResolver } from './delivery.ts';
+import { DeliveryStatisticResolver } from './delivery-statistic.ts';
 import { authChecker } from './guard.ts';
 import { InboxChangeResolver } from './inbox-change.ts';
 import { NotificationLogResolver, toLog } from './notification-log.ts';
@@ -24,7 +26,7 @@ import { TopicMessageResolver } from './topic-message.ts';
 import { UserResolver } from './user.ts';
 
 const FEDERATION = `extend schema @link(url: "https://specs.apollo.dev/federation/v2.9",
-  import: ["@key", "@shareable", "@authenticated", "@requiresScopes"])`;
+  import: ["@key", "@shareable", "@tag", "@cost", "@listSize", "@authenticated", "@requiresScopes"])`;
 
 /** THE list of resolver classes. */
 const RESOLVERS = [
@@ -39,6 +41,8 @@ const RESOLVERS = [
   TopicMessageResolver,
   ConnectedClientResolver,
   PolicyDefinitionResolver,
+  AuditEventResolver,
+  DeliveryStatisticResolver,
 ] as const;
 
 interface Reference {

@@ -4,6 +4,7 @@ import type { Core } from '../src/core.ts';
 import { AppError } from '../src/errors.ts';
 import type { Actor } from '../src/identity/actor.ts';
 import { type GraphContext, signedIn } from './context.ts';
+import { Paged } from './connection.ts';
 import { NotificationConnection, notificationConnection, NotificationsArgs } from './notification.ts';
 import { SignedIn } from './requires.ts';
 import { UserReference } from './user-reference.ts';
@@ -18,6 +19,7 @@ export class UserResolver {
   }
 
   @SignedIn()
+  @Paged()
   @FieldResolver(() => NotificationConnection, { description: 'Their inbox, newest first. Only for themselves.' })
   notifications(
     @Root() user: UserReference,

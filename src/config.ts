@@ -64,6 +64,12 @@ export interface Config {
   liveHeartbeatMs: number;
   /** Beginnings of the URLs that subscriptions may be called back at; empty: none. */
   callbackUrls: string[];
+  /** Takes audit events; absent: they stay in the database alone. */
+  auditServiceEndpoint?: string;
+  /** The database keeps plans for a connection, as far as no pooler stands in between that does not know of them. */
+  databaseKeepsPlans: boolean;
+  /** Only the operations of `schema/operations/` are run. */
+  trustedOperationsOnly: boolean;
   /** Hosts, addresses and CIDR ranges that tenants may send through although they are not public. */
   outboundAllow: string[];
   /** Threads that compose and send mail; 0: it is done in the main one. */
@@ -185,6 +191,9 @@ export function readConfig(env: Env): Config {
   const callbackUrls = listOf(text('CALLBACK_URLS'));
   for (const value of callbackUrls) url('CALLBACK_URLS', value, ['http:', 'https:']);
 
+  const auditServiceEndpoint = text('AUDIT_SERVICE_ENDPOINT');
+  if (auditServiceEndpoint !== undefined) url('AUDIT_SERVICE_ENDPOINT', auditServiceEndpoint, ['http:', 'https:']);
+
   const million = 1_000_000;
   const config: Config = {
     live: {
@@ -199,6 +208,8 @@ export function readConfig(env: Env): Config {
     },
     liveHeartbeatMs: wholeNumber('LIVE_HEARTBEAT_MS', { min: 100, max: 7_000, fallback: 5_000 }),
     callbackUrls,
+    databaseKeepsPlans: oneOf('DATABASE_PREPARE', ['true', 'false'] as const, 'true') === 'true',
+    trustedOperationsOnly: flag('TRUSTED_OPERATIONS_ONLY'),
     environment,
     servicePort,
     // The development mailbox asks for no token, so in dev nobody but this machine is let in.
@@ -225,6 +236,7 @@ export function readConfig(env: Env): Config {
       kafka,
       tenantConfigSecretPath: readable('TENANT_CONFIG_SECRET_PATH'),
       smtpProviderSecret,
+      auditServiceEndpoint,
       publicUrl,
       linkSecret,
     }),

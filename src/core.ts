@@ -1,7 +1,9 @@
+import type { AuditEvents } from './audit/events.ts';
 import type { ProviderCircuit } from './delivery/circuits.ts';
 import type { Explanation, HypotheticalEvent } from './delivery/explain.ts';
 import type { DeliveryLogs } from './delivery/logs.ts';
 import type { DeliveryMode } from './delivery/mode.ts';
+import type { Dimension, Statistic, StatisticsRange } from './delivery/statistics.ts';
 import type { Actor } from './identity/actor.ts';
 import type { Access } from './identity/access.ts';
 import type { Inbox } from './inbox/notifications.ts';
@@ -21,6 +23,7 @@ import type { Templates } from './templates/templates.ts';
 /** What the core offers to its doors. `main.ts` builds it. */
 export interface Core {
   access: Access;
+  audit: AuditEvents;
   clients: Clients;
   delivery: DeliveryControl;
   inbox: Inbox;
@@ -44,6 +47,8 @@ export interface DeliveryControl {
   retry(actor: Actor, logId: string, traceId: string): Promise<void>;
   /** @throws `validation_failed` */
   explain(actor: Actor, event: HypotheticalEvent): Promise<Explanation>;
+  /** @throws `validation_failed` */
+  statistics(tenantId: string, range: StatisticsRange, groupBy: readonly Dimension[]): Promise<Statistic[]>;
   circuits(tenantId: string): Promise<ProviderCircuit[]>;
   /** Switches a tenant, in every process at once. @returns what is in force for it. */
   setTenantMode(actor: Actor, mode: DeliveryMode, traceId: string): Promise<DeliveryMode>;

@@ -13,6 +13,7 @@ export const ERROR_STATUS = {
   validation_failed: 400,
   not_found: 404,
   conflict: 409,
+  operation_not_trusted: 403,
   query_too_complex: 400,
   rate_limited: 429,
   payload_too_large: 413,

@@ -12,10 +12,16 @@ import { listenToSignals } from '../consumers/signals.ts';
 import { unsubscribeRoutes } from '../consumers/unsubscribe.ts';
 import { graphiqlRoutes } from '../resolvers/graphiql/graphiql.ts';
 import { graphHttpRoutes } from '../resolvers/http.ts';
+import { createCostLimit } from '../resolvers/limits.ts';
 import { mailboxRoutes } from '../resolvers/mailbox/mailbox.ts';
+import { createPersistedOperations, loadTrustedOperations } from '../resolvers/persisted.ts';
 import { buildGraph } from '../resolvers/schema.ts';
 import { createDocuments } from '../resolvers/live/documents.ts';
+import { createLiveDoor } from '../resolvers/live/door.ts';
 import { liveSockets } from '../resolvers/live/sockets.ts';
+import { createAuditEvents } from './audit/events.ts';
+import { startAuditRelay } from './audit/relay.ts';
+import { createHttpClient } from './channels/http-client.ts';
 import { createProviders } from './channels/registry.ts';
 import { createMailbox, sandboxProvider } from './channels/sandbox.ts';
 import { type Config, ConfigError, readConfig } from './config.ts';
@@ -31,6 +37,7 @@ import { createDeliveryLogs, queueSizes } from './delivery/logs.ts';
 import { stricterMode } from './delivery/mode.ts';
 import type { PlanBatchOptions } from './delivery/plan-batch.ts';
 import { retryNotification } from './delivery/replay.ts';
+import { deliveryStatistics } from './delivery/statistics.ts';
 import { validationFailed } from './errors.ts';
 import { createAccess } from './identity/access.ts';
 import { type DevIdentity, devIdentity } from './identity/dev-keys.ts';
@@ -85,11 +92,16 @@ export async function startService(config: Config, options: ServiceOptions = {})
   const log = options.log ?? createLog(config.logLevel);
   await using parts = new AsyncDisposableStack();
 
-  const databaseUrl = config.databaseUrl ?? (await embedded(config, log, options.ephemeral ?? false, parts));
-  const ran = await migrate(config.databaseOwnerUrl ?? databaseUrl);
+  const { databaseUrl, databaseOwnerUrl } = await databaseUrls(config, log, options.ephemeral ?? false, parts);
+  const ran = await migrate(databaseOwnerUrl);
   if (ran.length > 0) log.info({ migrations: ran }, 'database migrated');
   const metrics = createMetrics({ queueSize: () => queueSizes(database) });
-  const database = openDatabase({ url: databaseUrl, log, onTransaction: metrics.databaseLatency });
+  const database = openDatabase({
+    url: databaseUrl,
+    log,
+    keepsPlans: config.databaseKeepsPlans,
+    onTransaction: metrics.databaseLatency,
+  });
   parts.defer(() => database.close());
 
   const bus = config.redisUrls.length > 0 ? redisBus({ urls: config.redisUrls, log }) : memoryBus();
@@ -157,10 +169,12 @@ export async function startService(config: Config, options: ServiceOptions = {})
   const intake = createIntake({ database, bus, log, onAccepted: metrics.received });
   const core: Core = {
     access: createAccess(revocations),
+    audit: createAuditEvents(database),
     clients,
     delivery: {
       retry: (actor, logId, traceId) => retryNotification({ database, bus }, actor, logId, traceId),
       explain: (actor, event) => explainDelivery(planning, actor, event),
+      statistics: (tenantId, range, groupBy) => deliveryStatistics(database, tenantId, range, groupBy),
       circuits: (tenantId) => findCircuits(database, tenantId),
       setTenantMode: async ({ tenantId, userId }, deliveryMode, traceId) => {
         await settings.save(tenantId, { deliveryMode }, { userId, traceId });
@@ -201,6 +215,8 @@ export async function startService(config: Config, options: ServiceOptions = {})
     topicFeeds: createTopicFeeds({ database, log }),
   };
 
+  const http = createHttpClient([]);
+  parts.defer(() => http.close());
   const checks: Checks = { database: () => database.ping(), bus: () => bus.ping() };
 
   if (config.roles.has('dispatcher')) {
@@ -220,6 +236,10 @@ export async function startService(config: Config, options: ServiceOptions = {})
     });
     dispatcher = started;
     parts.defer(() => started.close());
+    if (config.auditServiceEndpoint !== undefined) {
+      const relay = startAuditRelay({ database, http, endpoint: config.auditServiceEndpoint, log });
+      parts.defer(() => relay.close());
+    }
   }
 
   if (config.roles.has('consumer') && config.kafka) {
@@ -261,12 +281,26 @@ export async function startService(config: Config, options: ServiceOptions = {})
   if (config.roles.has('api')) {
     const isSchemaOpen = config.environment === 'dev';
     const schema = await buildGraph(core);
-    await app.register(graphHttpRoutes, { core, authenticate, log, schema, isSchemaOpen });
+    const operations = {
+      schema,
+      isSchemaOpen,
+      checkDocument: createDocuments(schema),
+      assertCost: createCostLimit(schema),
+      persisted: createPersistedOperations(config.trustedOperationsOnly ? await loadTrustedOperations() : undefined),
+    };
+    const door = createLiveDoor({ core, limits: config.live, log, isSchemaOpen });
+    parts.defer(() => door.close());
+    await app.register(graphHttpRoutes, {
+      ...operations,
+      door,
+      authenticate,
+      http,
+      callbackUrls: config.callbackUrls,
+    });
     await app.register(graphiqlRoutes);
     if (config.environment === 'dev') await app.register(mailboxRoutes, { mailbox: createMailbox(database) });
     parts.defer(listenToSignals({ bus, topicFeeds: core.topicFeeds, log }));
-    const guard = { schema, isSchemaOpen, checkDocument: createDocuments(schema) };
-    parts.defer(liveSockets({ ...guard, server: app.server, core, authenticate, log, limits: config.live }));
+    parts.defer(liveSockets({ ...operations, server: app.server, door, authenticate, log }));
   }
   await app.listen({ port: config.servicePort, host: config.serviceHost });
 
@@ -278,10 +312,16 @@ export async function startService(config: Config, options: ServiceOptions = {})
   return { url, core, devIdentity: dev, close: () => running.disposeAsync() };
 }
 
-async function embedded(config: Config, log: Log, ephemeral: boolean, parts: AsyncDisposableStack): Promise<string> {
-  const server = await startEmbeddedDatabase({ dataPath: config.dataPath, ephemeral, log });
+async function databaseUrls(
+  { databaseUrl, databaseOwnerUrl = databaseUrl, dataPath }: Config,
+  log: Log,
+  ephemeral: boolean,
+  parts: AsyncDisposableStack,
+): Promise<{ databaseUrl: string; databaseOwnerUrl: string }> {
+  if (databaseUrl !== undefined && databaseOwnerUrl !== undefined) return { databaseUrl, databaseOwnerUrl };
+  const server = await startEmbeddedDatabase({ dataPath, ephemeral, log });
   parts.defer(() => server.stop());
-  return server.url;
+  return { databaseUrl: server.url, databaseOwnerUrl: server.ownerUrl };
 }
 
 /** Links in mails, where the service is told its address: they have to work from outside. */

@@ -1,25 +1,28 @@
 import { type DocumentNode, GraphQLError, type GraphQLSchema, parse, validate } from 'graphql';
 import { LRUCache } from 'lru-cache';
 
+import { AppError } from '../../src/errors.ts';
+import { assertShape, MAX_TOKENS } from '../limits.ts';
+
 /** A document that may be executed, or what is wrong with it. */
 export type CheckedDocument = { document: DocumentNode; problems?: never } | { problems: readonly GraphQLError[] };
 
 /** Parses and validates a text; the same text once. */
 export type CheckDocument = (query: string) => CheckedDocument;
 
-/** Longest document, in lexical tokens: parsing stops there. */
-export const MAX_TOKENS = 2_000;
 /** Characters of the texts that are remembered together. */
 const CACHE_SIZE = 4 * 1024 * 1024;
 
-/** What Apollo does for HTTP, for the transports that it does not know. */
+/** What every transport asks before it executes anything. */
 export function createDocuments(schema: GraphQLSchema): CheckDocument {
   const known = new LRUCache<string, CheckedDocument>({
     maxSize: CACHE_SIZE,
     sizeCalculation: (_checked, query) => query.length + 1,
   });
   return (query) => {
-    const checked = known.get(query) ?? check(schema, query);
+    const before = known.get(query);
+    if (before) return before;
+    const checked = check(schema, query);
     known.set(query, checked);
     return checked;
   };
@@ -29,9 +32,11 @@ function check(schema: GraphQLSchema, query: string): CheckedDocument {
   let document: DocumentNode;
   try {
     document = parse(query, { maxTokens: MAX_TOKENS });
+    assertShape(document);
   } catch (error) {
-    if (!(error instanceof GraphQLError)) throw error;
-    return { problems: [withCode(error, 'GRAPHQL_PARSE_FAILED')] };
+    if (error instanceof GraphQLError) return { problems: [withCode(error, 'GRAPHQL_PARSE_FAILED')] };
+    if (!(error instanceof AppError)) throw error;
+    return { problems: [new GraphQLError(error.message, { originalError: error })] };
   }
   const problems = validate(schema, document);
   if (problems.length === 0) return { document };

@@ -8,9 +8,10 @@ import {
   visit,
 } from 'graphql';
 
-import { type Broadcasts, type Operation, type Subscriber } from '../../src/live/broadcast.ts';
+import { type Operation, type Subscriber } from '../../src/live/broadcast.ts';
 import type { GraphContext } from '../context.ts';
 import type { FormatError } from '../errors.ts';
+import type { LiveDoor } from './door.ts';
 import { LiveSource } from './source.ts';
 
 /** The execution of a subscription whose results do not come back, but go to a subscriber as ready-made payloads. */
@@ -23,11 +24,9 @@ export interface SharedExecution extends ExecutionArgs {
 /** Ends when the subscription does, and gives nothing until then. */
 type SharedSubscription = AsyncIterableIterator<never, undefined> & Required<AsyncIterator<never, undefined>>;
 
-export interface SharingOptions {
-  broadcasts: Broadcasts<Buffer>;
-  formatError: FormatError;
+export interface SharingOptions extends Pick<LiveDoor, 'broadcasts' | 'formatError'> {
   /** Called once, when a subscription that began is over. */
-  onEnd: () => void;
+  onEnd?: () => void;
 }
 
 /**
@@ -53,7 +52,7 @@ export async function subscribeShared(
     if (isOver) return;
     isOver = true;
     leaveFeed();
-    onEnd();
+    onEnd?.();
   };
   const end = async (): Promise<IteratorResult<never, undefined>> => {
     leave();

@@ -13,29 +13,25 @@ import {
 } from 'graphql-ws';
 import { type WebSocket, WebSocketServer } from 'ws';
 
-import type { Core } from '../../src/core.ts';
 import { AppError, validationFailed } from '../../src/errors.ts';
 import type { Actor } from '../../src/identity/actor.ts';
 import type { Authenticate } from '../../src/identity/verify.ts';
 import { newId } from '../../src/ids.ts';
-import { type Admission, createAdmission, type LiveLimits } from '../../src/live/admission.ts';
-import { type Broadcasts, createBroadcasts } from '../../src/live/broadcast.ts';
 import { acceptStream, type AcceptedStream, SealError, STREAM_PROTOCOL } from '../../src/live/seal.ts';
 import type { Log } from '../../src/log.ts';
 import { createContext } from '../context.ts';
-import { errorFormatter } from '../errors.ts';
 import { traceIdOf } from '../trace.ts';
 import { closeCode, type ConnectionParams, tenantIn, tokenIn } from './connect.ts';
+import { type LiveDoor, letIn } from './door.ts';
 import { asGraphQLError, executionOf, type OperationOptions } from './operations.ts';
 import { createOutlet, headOf, type Outlet } from './outlet.ts';
 import { type SharedExecution, subscribeShared } from './shared.ts';
 
 export interface SocketOptions extends OperationOptions {
   server: Server;
-  core: Core;
+  door: LiveDoor;
   authenticate: Authenticate;
   log: Log;
-  limits: LiveLimits;
 }
 
 /** Largest message of a client, in bytes. */
@@ -87,7 +83,8 @@ type Protocol = ProtocolContext<ConnectionParams, Connection>;
  * @returns closes every socket with 1001, over some time.
  */
 export function liveSockets(options: SocketOptions): () => Promise<void> {
-  const { server, log, limits } = options;
+  const { server, log, door } = options;
+  const { limits, admission } = door;
   // A constant, since @types/ws does not know closeTimeout yet.
   const socketOptions = {
     noServer: true,
@@ -97,9 +94,7 @@ export function liveSockets(options: SocketOptions): () => Promise<void> {
     handleProtocols,
   };
   const sockets = new WebSocketServer(socketOptions);
-  const admission = createAdmission(limits);
-  const broadcasts = createBroadcasts<Buffer>({ log });
-  const protocol = protocolServer(options, admission, broadcasts);
+  const protocol = protocolServer(options);
   const open = new Map<WebSocket, Connection>();
 
   const upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
@@ -133,7 +128,6 @@ export function liveSockets(options: SocketOptions): () => Promise<void> {
     server.off('upgrade', upgrade);
     await drain(open, limits.drainMs);
     clearInterval(ping);
-    broadcasts.close();
   };
 }
 
@@ -242,20 +236,15 @@ function messagesIn({ path, stream, isSealed }: Connection, data: Buffer, isBina
   }
 }
 
-function protocolServer(
-  options: SocketOptions,
-  admission: Admission,
-  broadcasts: Broadcasts<Buffer>,
-): ProtocolServer<Connection> {
-  const { core, log, limits, isSchemaOpen } = options;
-  const formatError = errorFormatter({ log, isSchemaOpen });
+function protocolServer(options: SocketOptions): ProtocolServer<Connection> {
+  const { core, limits, broadcasts, formatError } = options.door;
   const format = ({ extra }: Protocol, errors: readonly unknown[]): GraphQLFormattedError[] =>
     errors.map((error) => formatError(error, extra.traceId));
 
   return makeServer<ConnectionParams, Connection>({
     connectionInitWaitTimeout: limits.initTimeoutMs,
-    onConnect: ({ connectionParams = {}, extra }) => connect(extra, connectionParams, options, admission),
-    onSubscribe: ({ extra }, id, payload) => {
+    onConnect: ({ connectionParams = {}, extra }) => connect(extra, connectionParams, options),
+    onSubscribe: async ({ extra }, id, payload) => {
       if (extra.running.has(id)) {
         extra.close(CloseCode.SubscriberAlreadyExists, 'id in use');
         return [new GraphQLError('The id is in use.')];
@@ -265,10 +254,14 @@ function protocolServer(
         return [asGraphQLError(new AppError('rate_limited', message))];
       }
       const context = createContext(core, extra.actor, extra.traceId, extra.id);
-      const args = executionOf(payload, context, options);
-      if (Array.isArray(args)) return args;
+      // From here on it counts, so that others which come meanwhile are counted against it.
       extra.running.set(id, { stop: () => {} });
-      const begun: Begun = { ...args, query: payload.query, connection: extra, id };
+      const args = await executionOf(payload, context, options);
+      if (Array.isArray(args)) {
+        extra.running.delete(id);
+        return args;
+      }
+      const begun: Begun = { ...args, connection: extra, id };
       return begun;
     },
     execute: async (args) => {
@@ -322,8 +315,7 @@ function subscriberOf({ outlet }: Connection, id: string) {
 async function connect(
   connection: Connection,
   params: ConnectionParams,
-  { authenticate, core, log }: SocketOptions,
-  admission: Admission,
+  { authenticate, door, log }: SocketOptions,
 ): Promise<Record<string, unknown> | false> {
   const { id, path, traceId, headers, endings } = connection;
   try {
@@ -335,11 +327,8 @@ async function connect(
     if (connection.isClosed) return false;
     if (path === '/stream') connection.stream = agree(params, actor);
     connection.actor = actor;
-    const { tenantId, userId } = actor;
-    endings.push(admission.admit(actor));
-    endings.push(core.access.watch(actor, (reason) => connection.close(...closeCode(reason))));
-    core.clients.add({ id, tenantId, userId, transport: TRANSPORTS[path] });
-    endings.push(() => core.clients.remove(id));
+    const onEnd = (reason: AppError): void => connection.close(...closeCode(reason));
+    endings.push(letIn(door, { id, actor, transport: TRANSPORTS[path], onEnd }));
     const { stream } = connection;
     return {
       clientId: id,

@@ -14,7 +14,13 @@ export const AuditEventEntity = defineEntity({
     traceId: p.text(),
     details: p.json<Record<string, unknown>>(),
     timestamp: p.datetime().columnType('timestamptz').defaultRaw('now()'),
+    /** Of the transaction that wrote it: what is committed later can have a smaller id, but is never before this. */
+    xid: p.text().columnType('xid8').defaultRaw('pg_current_xact_id()'),
   },
-  indexes: [{ name: 'audit_event_newest', properties: ['tenantId', 'id'] }],
+  indexes: [
+    { name: 'audit_event_newest', properties: ['tenantId', 'id'] },
+    { name: 'audit_event_action', properties: ['tenantId', 'action', 'id'] },
+    { name: 'audit_event_committed', properties: ['xid', 'id'] },
+  ],
   ...tenantWall('audit_event'),
 });

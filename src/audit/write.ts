@@ -16,7 +16,8 @@ export type AuditAction =
   | 'notification.test_sent'
   | 'notification.config.updated'
   | 'notification.template.updated'
-  | 'notification.replayed';
+  | 'notification.replayed'
+  | 'tenant.accessed';
 
 /** Writes an audit event in the transaction of what it describes. */
 export async function writeAudit(tx: Transaction, { actor, traceId, action, details }: AuditEntry): Promise<void> {

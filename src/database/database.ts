@@ -1,9 +1,12 @@
+import { createHash } from 'node:crypto';
 import type { Socket } from 'node:net';
 
+import { LRUCache } from 'lru-cache';
 import pg from 'pg';
 
 import { AppError } from '../errors.ts';
 import type { Log } from '../log.ts';
+import { asCallersError } from './errors.ts';
 import { API_ROLE, WORKER_ROLE } from './tenant-wall.ts';
 
 /** One open transaction. */
@@ -15,7 +18,8 @@ export interface Transaction {
 export interface Database {
   /**
    * Runs one statement that only reads, over the rows of one tenant. Those of the same turn of the event loop share a
-   * transaction, so that each costs little more than itself.
+   * transaction, and the database keeps their plans, so that each costs little more than itself. The text is one of a
+   * few that the code holds: whatever differs from call to call is a value.
    */
   readAsTenant<Row extends object>(tenantId: string, text: string, values?: unknown[]): Promise<Row[]>;
   /** Runs `work` in a transaction that sees and may change the rows of one tenant only. */
@@ -32,6 +36,8 @@ export interface DatabaseOptions {
   log: Log;
   /** Connections for the API and, apart from them, for the worker: neither can starve the other. */
   poolSize?: number;
+  /** Whether the database may keep plans for a connection. A pooler that hands connections round has to know of them. */
+  keepsPlans?: boolean;
   /** Told how long each transaction took, from asking for a connection to its end. Milliseconds. */
   onTransaction?: (ms: number) => void;
 }
@@ -46,7 +52,7 @@ const types = new pg.TypeOverrides();
 types.setTypeParser(pg.types.builtins.INT8, Number);
 
 /** Opens the two pools. Nothing is connected until the first transaction. */
-export function openDatabase({ url, log, poolSize = 10, onTransaction }: DatabaseOptions): Database {
+export function openDatabase({ url, log, poolSize = 10, keepsPlans = true, onTransaction }: DatabaseOptions): Database {
   const open = (name: string): pg.Pool => {
     const pool = new pg.Pool({
       connectionString: url,
@@ -61,10 +67,10 @@ export function openDatabase({ url, log, poolSize = 10, onTransaction }: Databas
     pool.on('error', (error) => log.warn({ error }, 'idle database connection lost'));
     return pool;
   };
-  const timed: typeof transact = async (pool, scope, work) => {
+  const timed: typeof transact = async (...args) => {
     const startedAt = performance.now();
     try {
-      return await transact(pool, scope, work);
+      return await transact(...args);
     } finally {
       onTransaction?.(performance.now() - startedAt);
     }
@@ -72,11 +78,19 @@ export function openDatabase({ url, log, poolSize = 10, onTransaction }: Databas
   const api = open('api');
   const worker = open('worker');
 
-  const asTenant: Database['asTenant'] = async (tenantId, work) => timed(api, asTenantScope(tenantId), work);
+  const asTenantWith =
+    (options?: TransactOptions): Database['asTenant'] =>
+    async (tenantId, work) => {
+      try {
+        return await timed(api, asTenantScope(tenantId), work, options);
+      } catch (error) {
+        throw asCallersError(error);
+      }
+    };
 
   return {
-    readAsTenant: createReader(asTenant),
-    asTenant,
+    readAsTenant: createReader(asTenantWith({ isSaidAtOnce: true, keepsPlans })),
+    asTenant: asTenantWith(),
     asWorker: (work) => timed(worker, scopeOf({ role: WORKER_ROLE }), work),
     ping: async () => {
       await worker.query('select 1');
@@ -100,11 +114,23 @@ function asTenantScope(tenantId: string): string {
   return scopeOf({ role: API_ROLE, 'app.tenant_id': tenantId });
 }
 
+interface TransactOptions {
+  /** The work says all its statements before it waits for the first: the whole transaction is one round trip. */
+  isSaidAtOnce: boolean;
+  /** Its statements are prepared once for a connection. */
+  keepsPlans: boolean;
+}
+
 /**
  * `begin`, which cannot fail, leaves first and alone: should anything of `scope` fail after it, the transaction is
  * aborted, and nothing that follows is executed outside of it.
  */
-async function transact<T>(pool: pg.Pool, scope: string, work: (tx: Transaction) => Promise<T>): Promise<T> {
+async function transact<T>(
+  pool: pg.Pool,
+  scope: string,
+  work: (tx: Transaction) => Promise<T>,
+  { isSaidAtOnce, keepsPlans }: TransactOptions = { isSaidAtOnce: false, keepsPlans: false },
+): Promise<T> {
   const client = await pool.connect();
   let broken: Error | undefined;
   // While a connection is in use the pool does not listen for its end, and an 'error' that nobody hears ends the process.
@@ -113,20 +139,23 @@ async function transact<T>(pool: pg.Pool, scope: string, work: (tx: Transaction)
   };
   client.on('error', onError);
   try {
+    const query = async <Row extends object>(text: string, values: unknown[] = []): Promise<Row[]> => {
+      const { rows } = await client.query<Row>({ text, values, ...(keepsPlans ? { name: nameOf(text) } : {}) });
+      return rows;
+    };
     const sendTogether = corked(client);
-    const opened = Promise.all([client.query('begin'), client.query(scope)]);
-    // Heard below; until then work may fail first, for the same reason.
-    opened.catch(() => {});
-    const working = work({
-      query: async <Row extends object>(text: string, values: unknown[] = []) => {
-        const { rows } = await client.query<Row>(text, values);
-        return rows;
-      },
-    });
-    sendTogether();
+    const opened = heardLater(Promise.all([client.query('begin'), client.query(scope)]));
+    let working: Promise<T>;
+    let committing: Promise<unknown> | undefined;
+    try {
+      working = work({ query });
+      if (isSaidAtOnce) committing = heardLater(client.query('commit'));
+    } finally {
+      sendTogether();
+    }
     const result = await working;
     await opened;
-    await client.query('commit');
+    await (committing ?? client.query('commit'));
     return result;
   } catch (error) {
     await client.query('rollback').catch((rollbackError: Error) => {
@@ -138,6 +167,23 @@ async function transact<T>(pool: pg.Pool, scope: string, work: (tx: Transaction)
     // A connection that could not even roll back is not given to anybody else.
     client.release(broken);
   }
+}
+
+const names = new LRUCache<string, string>({ max: 1_000 });
+
+/** What a prepared statement is called: the same text has the same name in every process. */
+function nameOf(text: string): string {
+  const known = names.get(text);
+  if (known !== undefined) return known;
+  const name = createHash('sha256').update(text).digest('base64url');
+  names.set(text, name);
+  return name;
+}
+
+/** Whatever else fails first is the error; that this failed too is not to end the process. */
+function heardLater<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => {});
+  return promise;
 }
 
 /** Holds back what is said to the database until the function that it returns is called: one write instead of many. */

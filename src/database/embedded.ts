@@ -11,9 +11,13 @@ import pg from 'pg';
 
 import type { Log } from '../log.ts';
 import { type Binaries, findBinaries, serverFolder } from './embedded-binaries.ts';
+import { createRoles } from './migrate.ts';
 
 export interface EmbeddedDatabase {
+  /** For the service: a login that owns nothing and passes by no wall. */
   url: string;
+  /** For migrations. */
+  ownerUrl: string;
   stop(): Promise<void>;
 }
 
@@ -25,6 +29,8 @@ export interface EmbeddedOptions {
 }
 
 const DATABASE = 'notifications';
+/** Of the service. Without `inherit` it may do nothing at all before a transaction takes on a role. */
+const LOGIN = 'notification';
 const START_LIMIT_MS = 30_000;
 
 /** Folders whose server this process runs. */
@@ -49,12 +55,15 @@ export async function startEmbeddedDatabase(options: EmbeddedOptions): Promise<E
 
   const port = await freePort();
   const server = startServer(cluster, port, binaries, log);
-  const urlOf = (database: string): string => `postgres://postgres:${password}@127.0.0.1:${port}/${database}`;
-  await createDatabase(urlOf('postgres'), server);
+  const urlOf = (user: string, database: string): string =>
+    `postgres://${user}:${password}@127.0.0.1:${port}/${database}`;
+  await createDatabase(urlOf('postgres', 'postgres'), server);
+  await createLogin(urlOf('postgres', DATABASE), password);
   running.add(home);
 
   return {
-    url: urlOf(DATABASE),
+    url: urlOf(LOGIN, DATABASE),
+    ownerUrl: urlOf('postgres', DATABASE),
     stop: async () => {
       // SIGINT is PostgreSQL's fast shutdown: open transactions are rolled back, committed ones are on disk.
       const { child, exited } = server;
@@ -147,6 +156,19 @@ async function createDatabase(adminUrl: string, { exited, output }: Server): Pro
     } finally {
       await client.end().catch(() => {});
     }
+  }
+}
+
+async function createLogin(ownerUrl: string, password: string): Promise<void> {
+  const client = new pg.Client({ connectionString: ownerUrl });
+  await client.connect();
+  try {
+    const { rowCount } = await client.query('select from pg_roles where rolname = $1', [LOGIN]);
+    const verb = rowCount === 0 ? 'create' : 'alter';
+    await client.query(`${verb} role ${LOGIN} login noinherit nosuperuser password ${pg.escapeLiteral(password)}`);
+    await createRoles(client, { login: LOGIN });
+  } finally {
+    await client.end();
   }
 }
 

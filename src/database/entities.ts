@@ -1,4 +1,5 @@
 import { AuditEventEntity } from '../audit/audit-event.entity.ts';
+import { AuditRelayEntity } from '../audit/audit-relay.entity.ts';
 import { SandboxMessageEntity } from '../channels/sandbox-message.entity.ts';
 import { DeliveryRateEntity } from '../delivery/delivery-rate.entity.ts';
 import { DeliveryAttemptEntity, NotificationLogEntity } from '../delivery/notification-log.entity.ts';
@@ -17,6 +18,7 @@ import { TenantSettingsEntity } from '../tenants/tenant-settings.entity.ts';
 /** Every table. The migrations are checked against this list. */
 export const entities = [
   AuditEventEntity,
+  AuditRelayEntity,
   ChannelConfigEntity,
   ConnectedClientEntity,
   DeliveryAttemptEntity,

@@ -70,11 +70,19 @@ async function mayActAsOwner(client: pg.Client): Promise<boolean> {
   return privilege.rows[0]?.may === true;
 }
 
-/** @returns false when the login may not make roles. */
-async function createRoles(client: pg.Client): Promise<boolean> {
+/**
+ * Runs `migrations/roles.sql` for the login that is connected, and for that of the service where it is another.
+ *
+ * @returns false when the login may not make roles.
+ */
+export async function createRoles(client: pg.Client, { login }: { login?: string } = {}): Promise<boolean> {
   const script = await readFile(join(projectRoot, 'migrations', 'roles.sql'), 'utf8');
+  const names = {
+    ':login': login === undefined ? 'current_user' : pg.escapeIdentifier(login),
+    ':migrator': 'current_user',
+  };
   try {
-    await client.query(script.replaceAll(/:(login|migrator)\b/g, 'current_user'));
+    await client.query(script.replaceAll(/:(?:login|migrator)\b/g, (name) => names[name as keyof typeof names]));
     return true;
   } catch (error) {
     if ((error as { code?: string }).code === INSUFFICIENT_PRIVILEGE) return false;

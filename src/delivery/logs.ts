@@ -4,7 +4,7 @@ import { isUuid } from '../ids.ts';
 import type { Channel } from '../intake/channel.ts';
 import type { Recipient } from '../intake/command.ts';
 import { addressFor } from '../intake/recipient.ts';
-import { idCursor, keysetQuery, type Page, type PageArgs, toPage } from '../paging/page.ts';
+import { checkFilter, idCursor, keysetQuery, pageOf, type Page, type PageArgs, toPage } from '../paging/page.ts';
 import { maskAddress } from '../intake/mask.ts';
 import type { LogStatus } from './status.ts';
 
@@ -106,12 +106,11 @@ export function createDeliveryLogs(database: Database): DeliveryLogs {
     list: (tenantId, args, filter) => {
       const query = keysetQuery(args, idCursor);
       return database.asTenant(tenantId, async (tx) => {
+        const values = [tenantId, ...filterValues(filter)];
         const rows = await tx.query<LogRow>(
           `select ${COLUMNS} from notification_log log
-           where log.tenant_id = $1 and ${FILTER}
-             and ($10::uuid is null or log.id < $10) and ($11::uuid is null or log.id > $11)
-           order by log.id ${query.isBackward ? 'asc' : 'desc'} limit $12`,
-          [tenantId, ...filterValues(filter), query.after ?? null, query.before ?? null, query.limit],
+           where log.tenant_id = $1 and ${FILTER} ${pageOf('log.id', query, values)}`,
+          values,
         );
         return toPage(rows.map(toLog), query);
       });
@@ -135,6 +134,7 @@ const findLogs = (tx: Transaction, tenantId: string, ids: string[], filter?: Log
 
 /** @throws `validation_failed` naming the field. */
 export function checkLogFilter(filter: LogFilter | null | undefined): void {
+  checkFilter(filter);
   if (filter?.eventId && !isUuid(filter.eventId)) {
     throw validationFailed([{ path: 'filter.eventId', message: 'must be a UUID' }]);
   }

@@ -7,6 +7,8 @@ export interface Actor {
   userId: string;
   permissions: ReadonlySet<string>;
   isSuperadmin: boolean;
+  /** The tenant of their token; a superadmin may act in another, or have none. */
+  homeTenantId: string | undefined;
   /** When the token that proved it was made; undefined where it does not say. */
   issuedAt: Date | undefined;
   /** When it runs out. */
@@ -14,6 +16,9 @@ export interface Actor {
   /** Its own id (`jti`), where it has one. */
   tokenId: string | undefined;
 }
+
+/** True for a superadmin who looks into a tenant that is not theirs. */
+export const isForeign = ({ tenantId, homeTenantId }: Actor): boolean => tenantId !== homeTenantId;
 
 /** A superadmin holds every permission, in every tenant. */
 export const mayDo = (actor: Actor, permission: Permission): boolean =>

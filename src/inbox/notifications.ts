@@ -3,7 +3,7 @@ import { AppError } from '../errors.ts';
 import type { Actor } from '../identity/actor.ts';
 import { isUuid } from '../ids.ts';
 import { type Bus, topics } from '../live/bus.ts';
-import { inboxCursor, keysetQuery, type Page, type PageArgs, toPage } from '../paging/page.ts';
+import { checkFilter, inboxCursor, keysetQuery, type Page, type PageArgs, toPage } from '../paging/page.ts';
 import { changeInbox, type InboxAction } from './change.ts';
 
 /** One notification in somebody's inbox. */
@@ -62,32 +62,30 @@ export function createInbox({ database, bus }: { database: Database; bus: Bus })
   return {
     list: async (owner, args, filter) => {
       const query = keysetQuery(args, inboxCursor);
+      checkFilter(filter);
+      const values: unknown[] = [owner.tenantId, owner.userId, query.limit];
+      // Only what is asked for: a condition that is left open costs the planner as much as one that is not.
+      const conditions = [`n.archived_at is ${filter?.isArchived ? 'not null' : 'null'}`];
+      const add = (value: unknown, condition: (parameter: string) => string): void => {
+        if (value === null || value === undefined) return;
+        conditions.push(condition(`$${values.push(value)}`));
+      };
+      add(query.after, (seq) => `n.created_seq < ${seq}`);
+      add(query.before, (seq) => `n.created_seq > ${seq}`);
+      add(filter?.isRead, (isRead) => `(n.read_at is not null) = ${isRead}`);
+      add(filter?.types, (types) => `n.type = any(${types})`);
+      add(filter?.categories, (categories) => `n.category = any(${categories})`);
       // The position is read with the page, so that a feed which goes on from it misses nothing.
       const found = await database.readAsTenant<InboxNotification & { lastSeq: number }>(
         owner.tenantId,
-        `select coalesce(box.last_seq, 0) as "lastSeq", n.*
-           from (values ($1::text, $2::text)) as owner (tenant_id, user_id)
-           left join inbox box using (tenant_id, user_id)
-           left join lateral (
-             select ${NOTIFICATION_COLUMNS} from notification n
-             where n.tenant_id = owner.tenant_id and n.user_id = owner.user_id
-               and ($3::bigint is null or n.created_seq < $3) and ($4::bigint is null or n.created_seq > $4)
-               and ($5::boolean is null or (n.read_at is not null) = $5)
-               and (n.archived_at is not null) = coalesce($6, false)
-               and ($7::text[] is null or n.type = any($7)) and ($8::text[] is null or n.category = any($8))
-             order by n.created_seq ${query.isBackward ? 'asc' : 'desc'} limit $9
-           ) n on true`,
-        [
-          owner.tenantId,
-          owner.userId,
-          query.after ?? null,
-          query.before ?? null,
-          filter?.isRead ?? null,
-          filter?.isArchived ?? null,
-          filter?.types ?? null,
-          filter?.categories ?? null,
-          query.limit,
-        ],
+        `select box."lastSeq", n.*
+         from (select coalesce((select last_seq from inbox where tenant_id = $1 and user_id = $2), 0) as "lastSeq") box
+         left join lateral (
+           select ${NOTIFICATION_COLUMNS} from notification n
+           where n.tenant_id = $1 and n.user_id = $2 and ${conditions.join(' and ')}
+           order by n.created_seq ${query.isBackward ? 'asc' : 'desc'} limit $3
+         ) n on true`,
+        values,
       );
       const rows = found.filter((row) => row.id !== null);
       return { ...toPage(rows, query), lastSeq: found[0]?.lastSeq ?? 0 };

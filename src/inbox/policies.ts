@@ -3,7 +3,7 @@ import type { Database } from '../database/database.ts';
 import { validationFailed } from '../errors.ts';
 import type { Actor } from '../identity/actor.ts';
 import { newId } from '../ids.ts';
-import { idCursor, keysetQuery, type Page, type PageArgs, toPage } from '../paging/page.ts';
+import { idCursor, keysetQuery, pageOf, type Page, type PageArgs, toPage } from '../paging/page.ts';
 
 export const POLICY_SCOPES = ['merchant', 'organization'] as const;
 export type PolicyScope = (typeof POLICY_SCOPES)[number];
@@ -60,19 +60,12 @@ export function createPolicyDefinitions(database: Database): PolicyDefinitions {
     list: (tenantId, args, filter) => {
       const query = keysetQuery(args, idCursor);
       return database.asTenant(tenantId, async (tx) => {
+        const values = [tenantId, filter?.userId ?? null, filter?.scope ?? null, filter?.scopeId ?? null];
         const rows = await tx.query<StoredPolicy>(
           `select id, user_id as "userId", role, scope, scope_id as "scopeId" from policy_definition
-           where tenant_id = $1 and ($2::uuid is null or id < $2) and ($3::text is null or user_id = $3)
-             and ($4::text is null or scope = $4) and ($5::text is null or scope_id = $5)
-           order by id desc limit $6`,
-          [
-            tenantId,
-            query.after ?? null,
-            filter?.userId ?? null,
-            filter?.scope ?? null,
-            filter?.scopeId ?? null,
-            query.limit,
-          ],
+           where tenant_id = $1 and ($2::text is null or user_id = $2) and ($3::text is null or scope = $3)
+             and ($4::text is null or scope_id = $4) ${pageOf('id', query, values)}`,
+          values,
         );
         return toPage(rows, query);
       });

@@ -3,7 +3,7 @@ import type { Database, Transaction } from '../database/database.ts';
 import { AppError } from '../errors.ts';
 import type { Actor } from '../identity/actor.ts';
 import { isUuid } from '../ids.ts';
-import { idCursor, keysetQuery, type Page, type PageArgs, toPage } from '../paging/page.ts';
+import { idCursor, keysetQuery, pageOf, type Page, type PageArgs, toPage } from '../paging/page.ts';
 import type { Input, Intake } from './intake.ts';
 import type { RejectionReason } from './reject.ts';
 
@@ -70,10 +70,10 @@ export function createRejectedEvents({ database, intake, reparse }: RejectedEven
     list: (actor, args) => {
       const query = keysetQuery(args, idCursor);
       return within(actor, async (tx) => {
+        const values = [actor.tenantId, actor.isSuperadmin];
         const rows = await tx.query<RejectedEvent>(
-          `select ${COLUMNS} from rejected_event where ${IS_VISIBLE} and ($3::uuid is null or id < $3)
-           order by id desc limit $4`,
-          [actor.tenantId, actor.isSuperadmin, query.after ?? null, query.limit],
+          `select ${COLUMNS} from rejected_event where ${IS_VISIBLE} ${pageOf('id', query, values)}`,
+          values,
         );
         return toPage(rows, query);
       });

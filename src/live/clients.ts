@@ -1,10 +1,10 @@
 import type { Database } from '../database/database.ts';
 import { newId } from '../ids.ts';
 import type { Log } from '../log.ts';
-import { idCursor, keysetQuery, type Page, type PageArgs, toPage } from '../paging/page.ts';
+import { idCursor, keysetQuery, pageOf, type Page, type PageArgs, toPage } from '../paging/page.ts';
 import type { Owner } from '../inbox/notifications.ts';
 
-export const TRANSPORTS = ['websocket', 'stream'] as const;
+export const TRANSPORTS = ['websocket', 'stream', 'sse', 'callback'] as const;
 export type Transport = (typeof TRANSPORTS)[number];
 
 /** An open connection of somebody who is signed in, on whatever instance. */
@@ -127,14 +127,14 @@ export function createClients({ database, log, heartbeatMs = DEFAULT_HEARTBEAT_M
     list: (tenantId, args) => {
       const query = keysetQuery(args, idCursor);
       return database.asTenant(tenantId, async (tx) => {
+        const values = [tenantId];
         const rows = await tx.query<ConnectedClient>(
           `select client.id, client.tenant_id as "tenantId", client.user_id as "userId",
              client.instance_id as "instanceId", client.transport, client.connected_at as "connectedAt"
            from connected_client client
            join live_instance instance on instance.id = client.instance_id and instance.seen_at > now() - ${goneAfter}
-           where client.tenant_id = $1 and ($2::uuid is null or client.id < $2)
-           order by client.id desc limit $3`,
-          [tenantId, query.after ?? null, query.limit],
+           where client.tenant_id = $1 ${pageOf('client.id', query, values)}`,
+          values,
         );
         return toPage(rows, query);
       });

@@ -41,6 +41,30 @@ export function keysetQuery(args: PageArgs, cursor: CursorKind): KeysetQuery {
   };
 }
 
+/** Values that one condition of a filter may list. */
+const MAX_CONDITIONS = 100;
+
+/** @throws `validation_failed` where a condition of a filter lists too many values. */
+export function checkFilter(filter: object | null | undefined): void {
+  const problems = Object.entries(filter ?? {})
+    .filter(([, value]) => Array.isArray(value) && value.length > MAX_CONDITIONS)
+    .map(([name]) => ({ path: `filter.${name}`, message: `may list ${MAX_CONDITIONS} values at most` }));
+  if (problems.length > 0) throw validationFailed(problems);
+}
+
+/**
+ * Cuts a page out of a list whose newest item, by a time-ordered id, comes first: what follows `where <conditions>`.
+ *
+ * @param values the statement's parameters so far; those of the page are added.
+ */
+export function pageOf(column: string, query: KeysetQuery, values: unknown[]): string {
+  const [after, before, limit] = [query.after ?? null, query.before ?? null, query.limit].map(
+    (value) => `$${values.push(value)}`,
+  );
+  return `and (${after}::uuid is null or ${column} < ${after}) and (${before}::uuid is null or ${column} > ${before})
+    order by ${column} ${query.isBackward ? 'asc' : 'desc'} limit ${limit}`;
+}
+
 /** Cuts the surplus row off and puts a backward page into reading order. */
 export function toPage<Row>(rows: Row[], query: KeysetQuery): Page<Row> {
   const hasMore = rows.length >= query.limit;

@@ -8,7 +8,7 @@ import { isUuid, newId } from '../ids.ts';
 import type { Channel } from '../intake/channel.ts';
 import { maskAddress } from '../intake/mask.ts';
 import { checkRecipient, recipientOf } from '../intake/recipient.ts';
-import { idCursor, keysetQuery, type Page, type PageArgs, toPage } from '../paging/page.ts';
+import { idCursor, keysetQuery, pageOf, type Page, type PageArgs, toPage } from '../paging/page.ts';
 
 export const SUPPRESSION_REASONS = ['hard_bounce', 'complaint', 'unsubscribed', 'manual'] as const;
 export type SuppressionReason = (typeof SUPPRESSION_REASONS)[number];
@@ -97,10 +97,10 @@ export function createSuppressions(database: Database): Suppressions {
     list: (tenantId, args) => {
       const query = keysetQuery(args, idCursor);
       return database.asTenant(tenantId, async (tx) => {
+        const values = [tenantId];
         const rows = await tx.query<Suppression>(
-          `select ${COLUMNS} from suppression where tenant_id = $1 and ($2::uuid is null or id < $2)
-           order by id desc limit $3`,
-          [tenantId, query.after ?? null, query.limit],
+          `select ${COLUMNS} from suppression where tenant_id = $1 ${pageOf('id', query, values)}`,
+          values,
         );
         return toPage(rows, query);
       });

@@ -1,7 +1,7 @@
 import type { Database, Transaction } from '../database/database.ts';
 import { isUuid, newId } from '../ids.ts';
 import type { Channel } from '../intake/channel.ts';
-import { idCursor, keysetQuery, type Page, type PageArgs, toPage } from '../paging/page.ts';
+import { checkFilter, idCursor, keysetQuery, type Page, type PageArgs, toPage } from '../paging/page.ts';
 
 /** A template as admins see it: its place, its state and its published text. */
 export interface NotificationTemplate {
@@ -63,6 +63,7 @@ export function createTemplates({
   return {
     list: (tenantId, args, filter) => {
       const query = keysetQuery(args, idCursor);
+      checkFilter(filter);
       return database.asTenant(tenantId, async (tx) => {
         const rows = await tx.query<NotificationTemplate>(
           `select ${COLUMNS} from ${FROM}

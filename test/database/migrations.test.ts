@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 
 import { migrations } from '../../migrations/index.ts';
 import { type EmbeddedDatabase, startEmbeddedDatabase } from '../../src/database/embedded.ts';
+import { openDatabase } from '../../src/database/database.ts';
 import { migrate, ormOptions } from '../../src/database/migrate.ts';
 import { createLog } from '../../src/log.ts';
 import { sql } from '../support/sql.ts';
@@ -103,24 +104,42 @@ describe('migrations on the embedded PostgreSQL', () => {
     await rm(dataPath, { recursive: true, force: true });
   });
 
-  migrationSuite(() => server.url);
+  migrationSuite(() => server.ownerUrl);
 
   it('is a PostgreSQL 18, and keeps its data over a restart', async () => {
-    expect(await sql(server.url, `select current_setting('server_version_num')::int / 10000 as major`)).toEqual([
+    expect(await sql(server.ownerUrl, `select current_setting('server_version_num')::int / 10000 as major`)).toEqual([
       { major: 18 },
     ]);
     await server.stop();
     server = await startEmbeddedDatabase({ dataPath, log: createLog('silent') });
-    expect(await tablesOf(server.url)).toContain('notification_log');
+    expect(await tablesOf(server.ownerUrl)).toContain('notification_log');
+  });
+
+  it('gives the service a login that owns nothing and sees nothing by itself', async () => {
+    await migrate(server.ownerUrl);
+    expect(
+      await sql(
+        server.url,
+        `select rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, rolinherit,
+                (select count(*)::int from pg_class where relowner = pg_roles.oid) as owned
+         from pg_roles where rolname = current_user`,
+      ),
+    ).toEqual([
+      { rolsuper: false, rolbypassrls: false, rolcreaterole: false, rolcreatedb: false, rolinherit: false, owned: 0 },
+    ]);
+    await expect(sql(server.url, 'select * from inbox')).rejects.toThrow(/permission denied/);
+    const database = openDatabase({ url: server.url, log: createLog('silent') });
+    expect(await database.asTenant('tenant-1', (tx) => tx.query('select * from inbox'))).toEqual([]);
+    await database.close();
   });
 
   it('refuses to be started twice from one folder', async () => {
     await expect(startEmbeddedDatabase({ dataPath, log: createLog('silent') })).rejects.toThrow(/DATA_PATH/);
-    expect(await tablesOf(server.url)).toContain('notification_log');
+    expect(await tablesOf(server.ownerUrl)).toContain('notification_log');
   });
 
   it('listens on this machine only, and asks for its password', async () => {
-    const url = new URL(server.url);
+    const url = new URL(server.ownerUrl);
     expect(url.hostname).toBe('127.0.0.1');
     url.password = 'wrong';
     const client = new pg.Client({ connectionString: url.href });

@@ -75,8 +75,8 @@ describe('what a dispatcher asks the database', () => {
     expect(looked).toBeLessThanOrEqual(claims);
     expect(opened).toBeLessThanOrEqual(claims);
     expect(claims + settled).toBeLessThan(rows / 5);
-    // Each of them in its transaction, settings and templates once, leases now and then, and nothing else.
-    const others = door.statements.length - 3 * (claims + looked + opened + settled);
+    // Each of them in a transaction that is opened, bound to a role and closed; settings and templates once, leases now and then, and nothing else.
+    const others = door.statements.length - 4 * (claims + looked + opened + settled);
     expect(others, JSON.stringify([claims, looked, opened, settled])).toBeLessThan(100);
     expect(relay.received.size).toBe(rows);
     await relay.close();

@@ -62,6 +62,15 @@ describe('a token', () => {
     return `${header}.${encode({ ...ordinaryClaims(), role: 'superadmin' })}.${signature}`;
   };
 
+  const withOwnKey = async (): Promise<string> => {
+    const stranger = await createSigner('RS256', signer.kid);
+    return stranger.sign({}, { jwk: stranger.publicJwk });
+  };
+  const withOwnKeyUrl = async (): Promise<string> => {
+    const stranger = await createSigner('RS256', signer.kid);
+    return stranger.sign({}, { jku: 'http://127.0.0.1:9/keys', x5u: 'http://127.0.0.1:9/keys' });
+  };
+
   interface Refusal {
     case: string;
     token: () => Promise<string | undefined> | string | undefined;
@@ -94,6 +103,23 @@ describe('a token', () => {
     { case: 'with algorithm none', token: () => unsigned({ alg: 'none' }), ...invalid },
     { case: 'signed by HS256 with the public key', token: withPublicKeyAsSecret, ...invalid },
     { case: 'that is not valid yet', token: () => signer.sign({ nbf: secondsFromNow(600) }), ...invalid },
+    { case: 'of the future', token: () => signer.sign({ iat: secondsFromNow(600) }), ...invalid },
+    { case: 'whose iat is no number', token: () => signer.sign({ iat: 'today' }), ...invalid },
+    { case: 'whose exp is no number', token: () => signer.sign({ exp: 'never' }), ...invalid },
+    { case: 'whose key id is a path', token: () => signer.sign({}, { kid: '../../../../dev/null' }), ...invalid },
+    { case: 'whose key id is a query', token: () => signer.sign({}, { kid: "x' union select 'key" }), ...invalid },
+    { case: 'that brings its own key', token: withOwnKey, ...invalid },
+    { case: 'that says where its key is', token: withOwnKeyUrl, ...invalid },
+    {
+      case: 'with a header that must be understood',
+      token: () => unsigned({ alg: 'RS256', kid: signer.kid, crit: ['extra'], extra: true }, 'AAAA'),
+      ...invalid,
+    },
+    {
+      case: 'of an algorithm that is not that of the key',
+      token: () => unsigned({ alg: 'RS384', kid: signer.kid }, 'AAAA'),
+      ...invalid,
+    },
     { case: 'without exp', token: () => signer.sign({ exp: undefined }), ...invalid },
     { case: 'without sub', token: () => signer.sign({ sub: undefined }), ...invalid },
     { case: 'with an empty sub', token: () => signer.sign({ sub: '' }), ...invalid },

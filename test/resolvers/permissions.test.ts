@@ -50,7 +50,11 @@ function sample(type: GraphQLInputType): string {
     const required = Object.values(type.getFields()).filter((field) => isNonNullType(field.type));
     return `{${required.map((field) => `${field.name}: ${sample(field.type)}`).join(', ')}}`;
   }
-  return { ID: `"${NOBODYS_ID}"`, Int: '1', Boolean: 'true', JSONObject: '{}' }[type.name] ?? '"x"';
+  return (
+    { DateTime: '"2026-01-01T00:00:00Z"', ID: `"${NOBODYS_ID}"`, Int: '1', Boolean: 'true', JSONObject: '{}' }[
+      type.name
+    ] ?? '"x"'
+  );
 }
 
 /** The shortest selection of a field. */
@@ -134,6 +138,16 @@ describe('permissions', () => {
     });
   });
 
+  describe.each(rootFields)('$name', ({ operation, selection }) => {
+    it('is for nobody of another tenant, whatever they may do at home', async () => {
+      const token = await tokenOf(PERMISSIONS, OTHER_TENANT);
+      const headers = { 'x-tenant-id': TENANT };
+      const { status, data, errors } = await run(service.url, token, `${operation} { ${selection} }`, {}, headers);
+      expect({ status, data }).toEqual({ status: 403, data: undefined });
+      expect(errors).toMatchObject([{ extensions: { code: 'FORBIDDEN', error_code: 'tenant_mismatch' } }]);
+    });
+  });
+
   describe.each(guardedFields)('$name', ({ operation, selection, permission }) => {
     const denied = {
       extensions: {
@@ -159,6 +173,27 @@ describe('permissions', () => {
       const { refusal } = await ask(live.client, `${operation} { ${selection} }`);
       expect(refusal).toMatchObject([denied]);
       await live.close();
+    });
+
+    it('is open to a superadmin, who leaves a trace in a tenant that is not theirs', async () => {
+      const foreign = `tenant-of-${permission}`;
+      const root = await service.token({ tenant_id: 'tenant-home', sub: 'root', role: 'superadmin' });
+      const text = `${operation} { ${selection} }`;
+      const trace = `trace-${selection.split(/\W/)[0]}`;
+      const headers = { 'x-tenant-id': foreign, 'x-trace-id': trace };
+      const { errors } = await run(service.url, root, text, {}, headers);
+      expect(errors.map(({ extensions }) => extensions?.['error_code'])).not.toContain('permission_denied');
+      const trails = await sql(
+        service.databaseUrl,
+        `select actor_id, details from audit_event where tenant_id = $1 and trace_id = $2 and action = 'tenant.accessed'`,
+        [foreign, trace],
+      );
+      expect(trails.slice(0, 1)).toEqual([
+        {
+          actor_id: 'root',
+          details: { home_tenant_id: 'tenant-home', operation, fields: [selection.split(/\W/)[0]] },
+        },
+      ]);
     });
 
     it('needs nothing else', async () => {

@@ -1,13 +1,16 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { composeServices } from '@apollo/composition';
 import {
   type ConstDirectiveNode,
+  getNamedType,
+  getNullableType,
+  type GraphQLField,
   type GraphQLNamedType,
   type GraphQLSchema,
   isEnumType,
   isInputObjectType,
+  isListType,
   isObjectType,
   isSpecifiedScalarType,
   isUnionType,
@@ -21,6 +24,7 @@ import { PERMISSION } from '../../resolvers/requires.ts';
 import { buildGraph, printGraph } from '../../resolvers/schema.ts';
 import { PERMISSIONS } from '../../src/identity/permissions.ts';
 import { projectRoot } from '../../src/project-root.ts';
+import { printPermissionMatrix } from '../../tools/permission-matrix.ts';
 
 const ROOTS = ['Query', 'Mutation', 'Subscription'];
 /** What federation brings along is described elsewhere. */
@@ -47,35 +51,9 @@ describe('the schema', () => {
     expect(committed === sdl, 'schema/subgraph.graphql is stale: run `npm run schema`').toBe(true);
   });
 
-  it('composes with the subgraph that owns users, subscriptions included', () => {
-    const identity = `
-      extend schema @link(url: "https://specs.apollo.dev/federation/v2.9", import: ["@key", "@shareable"])
-      type Query { me: User }
-      type User @key(fields: "id") { id: ID! name: String! }
-      type PageInfo @shareable { hasNextPage: Boolean! hasPreviousPage: Boolean! startCursor: String endCursor: String }
-    `;
-    const { errors, hints, supergraphSdl } = composeServices([
-      { name: 'notification', url: 'http://notification/graphql', typeDefs: parse(sdl) },
-      { name: 'identity', url: 'http://identity/graphql', typeDefs: parse(identity) },
-    ]);
-    expect(errors ?? []).toEqual([]);
-    expect((hints ?? []).map((hint) => hint.toString())).toEqual([]);
-
-    const fieldsOf = (name: string): string[] => {
-      const type = parse(supergraphSdl as string).definitions.find(
-        (definition) => definition.kind === Kind.OBJECT_TYPE_DEFINITION && definition.name.value === name,
-      );
-      return type?.kind === Kind.OBJECT_TYPE_DEFINITION ? (type.fields ?? []).map((field) => field.name.value) : [];
-    };
-    expect(fieldsOf('Subscription').toSorted()).toEqual([
-      'inboxChanged',
-      'notificationCreated',
-      'notificationLogChanged',
-      'sealedInboxChanged',
-      'topicMessage',
-    ]);
-    expect(fieldsOf('User').toSorted()).toEqual(['id', 'name', 'notifications', 'unreadNotificationCount']);
-    expect(fieldsOf('Query')).toEqual(expect.arrayContaining(['me', 'notifications', 'notificationLogs']));
+  it('is told to people as a page of permissions: otherwise run `npm run schema`', async () => {
+    const committed = await readFile(join(projectRoot, 'docs', 'permissions.md'), 'utf8');
+    expect(committed === printPermissionMatrix(schema)).toBe(true);
   });
 
   it('describes every type, field, argument, enum value and input field', () => {
@@ -109,11 +87,17 @@ describe('the schema', () => {
       }
     }
     const said = (place: string): unknown => {
-      const found = (directives.get(place) ?? []).map(({ name, arguments: [scopes] = [] }) =>
-        name.value === 'authenticated' ? null : scopes && valueFromASTUntyped(scopes.value),
-      );
+      const found = (directives.get(place) ?? [])
+        .filter(({ name }) => ['authenticated', 'requiresScopes'].includes(name.value))
+        .map(({ name, arguments: [scopes] = [] }) =>
+          name.value === 'authenticated' ? null : scopes && valueFromASTUntyped(scopes.value),
+        );
       return found.length === 1 ? found[0] : found;
     };
+    const tags = (place: string): unknown[] =>
+      (directives.get(place) ?? [])
+        .filter(({ name }) => name.value === 'tag')
+        .map(({ arguments: [name] = [] }) => name && valueFromASTUntyped(name.value));
     expect(rootFields().length).toBeGreaterThanOrEqual(11);
     for (const { root, field } of rootFields()) {
       const place = `${root}.${field.name}`;
@@ -121,7 +105,27 @@ describe('the schema', () => {
       expect(permission, `${place} declares no permission: use @Requires or @SignedIn`).not.toBeUndefined();
       expect([null, ...PERMISSIONS], place).toContain(permission);
       expect(said(place), place).toEqual(permission === null ? null : [[permission]]);
+      expect(tags(place), place).toEqual([permission === null ? 'inbox' : 'admin']);
     }
+  });
+
+  it('says of every list how long it may be, and of every mutation what it costs', () => {
+    const unsized: string[] = [];
+    const has = (field: GraphQLField<unknown, unknown>, name: string): boolean =>
+      (field.astNode?.directives ?? []).some((directive) => directive.name.value === name);
+    for (const type of ownTypes().filter(isObjectType)) {
+      for (const field of Object.values(type.getFields()).filter(({ name }) => !isForeign(name))) {
+        const place = `${type.name}.${field.name}`;
+        const isList = isListType(getNullableType(field.type));
+        const isPage = getNamedType(field.type).name.endsWith('Connection');
+        // A page says it for its edges.
+        const isEdges = field.name === 'edges' && type.name.endsWith('Connection');
+        const isOfObjects = isObjectType(getNamedType(field.type));
+        if ((isPage || (isList && isOfObjects && !isEdges)) && !has(field, 'listSize')) unsized.push(place);
+        if (type.name === 'Mutation' && !has(field, 'cost')) unsized.push(place);
+      }
+    }
+    expect(unsized).toEqual([]);
   });
 
   it('has a key on each entity, and resolves no other type by reference', () => {

@@ -83,8 +83,8 @@ async function startDebianPostgres(): Promise<ProvidedServer> {
 async function startEmbeddedPostgres(): Promise<ProvidedServer> {
   const dataPath = await mkdtemp(join(tmpdir(), 'notification-services-'));
   await chmod(dataPath, 0o755);
-  const { url, stop } = await startEmbeddedDatabase({ dataPath, ephemeral: true, log: createLog('silent') });
-  return { url, stop };
+  const { ownerUrl, stop } = await startEmbeddedDatabase({ dataPath, ephemeral: true, log: createLog('silent') });
+  return { url: ownerUrl, stop };
 }
 
 async function findDebianBinaries(): Promise<string | undefined> {

@@ -36,7 +36,8 @@ export async function startTestService(env: Record<string, string> = {}): Promis
     ENVIRONMENT: 'dev',
     SERVICE_PORT: '0',
     LOG_LEVEL: process.env['LOG_LEVEL'] ?? 'silent',
-    DATABASE_URL: database.url,
+    DATABASE_URL: database.loginUrl,
+    DATABASE_OWNER_URL: database.url,
     DATA_PATH: dataPath,
     ...env,
   };

@@ -8,8 +8,12 @@ export interface TcpDoor {
   shut(): Promise<void>;
 }
 
-/** Opens a door to `host:port` on a port of its own, which stays the same over every outage. */
-export async function tcpDoor(host: string, port: number): Promise<TcpDoor> {
+/**
+ * Opens a door to `host:port` on a port of its own, which stays the same over every outage.
+ *
+ * @param onData is shown whatever passes, in both directions.
+ */
+export async function tcpDoor(host: string, port: number, onData?: (chunk: Buffer) => void): Promise<TcpDoor> {
   const sockets = new Set<Socket>();
   let server: Server | undefined;
   const keep = (socket: Socket, other: Socket): void => {
@@ -27,6 +31,7 @@ export async function tcpDoor(host: string, port: number): Promise<TcpDoor> {
         const onward = connect(port, host);
         keep(socket, onward);
         keep(onward, socket);
+        if (onData) for (const side of [socket, onward]) side.on('data', onData);
         socket.pipe(onward).pipe(socket);
       });
       await new Promise<void>((resolve) => opened.listen(door.port, '127.0.0.1', resolve));

@@ -5,7 +5,10 @@ import pg from 'pg';
 import { migrate } from '../../src/database/migrate.ts';
 
 export interface TestDatabase {
+  /** As the server's superuser. */
   url: string;
+  /** As a login that owns nothing, as the service should have it. */
+  loginUrl: string;
   drop(): Promise<void>;
 }
 
@@ -19,9 +22,18 @@ async function asAdmin(databaseUrl: string, statement: string): Promise<void> {
   }
 }
 
+const LOGIN = 'notif_test_login';
+
 function withDatabase(databaseUrl: string, name: string): string {
   const url = new URL(databaseUrl);
   url.pathname = `/${name}`;
+  return url.href;
+}
+
+function asLogin(databaseUrl: string): string {
+  const url = new URL(databaseUrl);
+  url.username = LOGIN;
+  url.password = LOGIN;
   return url.href;
 }
 
@@ -32,6 +44,12 @@ export async function createTemplateDatabase(
   const templateName = `notif_template_${randomBytes(6).toString('hex')}`;
   await asAdmin(databaseUrl, `create database ${templateName}`);
   await migrate(withDatabase(databaseUrl, templateName));
+  await asAdmin(
+    databaseUrl,
+    `do $$ begin create role ${LOGIN} login noinherit password '${LOGIN}';
+     exception when duplicate_object or unique_violation then null; end $$;
+     grant notif_api, notif_worker to ${LOGIN}`,
+  );
   return { templateName, drop: () => asAdmin(databaseUrl, `drop database if exists ${templateName} with (force)`) };
 }
 
@@ -39,8 +57,10 @@ export async function createTemplateDatabase(
 export async function createTestDatabase(databaseUrl: string, templateName?: string): Promise<TestDatabase> {
   const name = `notif_test_${randomBytes(6).toString('hex')}`;
   await asAdmin(databaseUrl, `create database ${name}${templateName ? ` template ${templateName}` : ''}`);
+  const url = withDatabase(databaseUrl, name);
   return {
-    url: withDatabase(databaseUrl, name),
+    url,
+    loginUrl: asLogin(url),
     drop: () => asAdmin(databaseUrl, `drop database if exists ${name} with (force)`),
   };
 }

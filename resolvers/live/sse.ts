@@ -1,0 +1,132 @@
+import { once } from 'node:events';
+import type { ServerResponse } from 'node:http';
+
+import { execute, type ExecutionResult } from 'graphql';
+
+import { AppError } from '../../src/errors.ts';
+import { newId } from '../../src/ids.ts';
+import { signedIn } from '../context.ts';
+import { type LiveDoor, letIn } from './door.ts';
+import { type SharedExecution, subscribeShared } from './shared.ts';
+
+const HEADERS = {
+  'content-type': 'text/event-stream; charset=utf-8',
+  'cache-control': 'no-cache, no-transform',
+  // A proxy that gathers before it passes on would hold back what is to be live.
+  'x-accel-buffering': 'no',
+};
+const PING = Buffer.from(':\n\n');
+const NEXT = Buffer.from('event: next\ndata: ');
+const END = Buffer.from('\n\n');
+const COMPLETE = Buffer.from('event: complete\ndata:\n\n');
+
+export interface SseOptions {
+  door: LiveDoor;
+  /** What else the head of the answer says. */
+  headers: Record<string, string>;
+}
+
+/**
+ * Answers one operation as server-sent events, as the "distinct connections mode" of GraphQL over SSE has it: `next`
+ * for each result, then `complete`.
+ *
+ * @param response whose head was not written yet; nothing else writes to it.
+ * @returns why there is no subscription, with nothing written; undefined when it has begun.
+ * @throws `rate_limited`
+ * @see https://github.com/enisdenjo/graphql-sse/blob/master/PROTOCOL.md
+ */
+export async function subscribeOverSse(
+  response: ServerResponse,
+  args: SharedExecution,
+  { door, headers }: SseOptions,
+): Promise<ExecutionResult | undefined> {
+  const { contextValue: context } = args;
+  const { limits, admission } = door;
+  if (admission.isFull) throw new AppError('rate_limited', 'There is no room for another connection.');
+
+  const finish = (error?: unknown): void => {
+    if (response.writableEnded || response.destroyed) return;
+    begin();
+    if (error !== undefined) {
+      const errors = [door.formatError(error, context.traceId)];
+      for (const part of eventOf(Buffer.from(JSON.stringify({ errors })))) response.write(part);
+    }
+    response.end(COMPLETE);
+  };
+  const begin = (): void => {
+    if (response.headersSent) return;
+    response.writeHead(200, { ...headers, ...HEADERS });
+    // Some browsers take no notice of a head alone.
+    response.write(PING);
+  };
+
+  const endings = [admission.enter()];
+  const leave = (): void => {
+    for (const end of endings.splice(0)) end();
+  };
+  response.once('close', leave);
+  try {
+    endings.push(
+      letIn(door, { id: context.clientId ?? newId(), actor: signedIn(context), transport: 'sse', onEnd: finish }),
+    );
+    const subscription = await subscribeShared(
+      args,
+      {
+        write: (payloads) => {
+          begin();
+          for (const part of payloads.flatMap(eventOf)) response.write(part);
+        },
+        isFull: () => response.writableLength > limits.bufferBytes,
+        drained: () => drained(response),
+      },
+      door,
+    );
+    if (!(Symbol.asyncIterator in subscription)) {
+      leave();
+      return subscription;
+    }
+    begin();
+    endings.push(() => void subscription.return());
+    // A client that is not told that it is complete comes back, to another process.
+    const stop = (): void => void response.end();
+    endings.push(door.endOnClose(stop));
+    const ping = setInterval(() => {
+      if (!response.writableNeedDrain) response.write(PING);
+    }, limits.pingMs).unref();
+    endings.push(() => clearInterval(ping));
+    // The client may have left meanwhile, and nobody would hear of it again.
+    if (response.destroyed) leave();
+    subscription.next().then(() => finish(), finish);
+    return undefined;
+  } catch (error) {
+    leave();
+    throw error;
+  }
+}
+
+/** A query or a mutation in the same form. */
+export async function executeOverSse(
+  response: ServerResponse,
+  args: SharedExecution,
+  { door, headers }: SseOptions,
+): Promise<void> {
+  const { errors, ...result } = await execute(args);
+  const formatted = errors?.map((error) => door.formatError(error, args.contextValue.traceId));
+  response.writeHead(200, { ...headers, ...HEADERS });
+  for (const part of eventOf(Buffer.from(JSON.stringify({ ...result, ...(formatted && { errors: formatted }) })))) {
+    response.write(part);
+  }
+  response.end(COMPLETE);
+}
+
+/** JSON has no line breaks of its own, so it is one line of data. */
+const eventOf = (payload: Buffer): Buffer[] => [NEXT, payload, END];
+
+async function drained(response: ServerResponse): Promise<void> {
+  if (response.destroyed || !response.writableNeedDrain) return;
+  const stop = new AbortController();
+  const { signal } = stop;
+  await Promise.race([once(response, 'drain', { signal }), once(response, 'close', { signal })]).finally(() =>
+    stop.abort(),
+  );
+}

@@ -1,0 +1,67 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+import { StatisticsDocument } from '../generated/operations.ts';
+import { query, run } from '../support/client.ts';
+import { startTestService, type TestService } from '../support/service.ts';
+import { sql } from '../support/sql.ts';
+
+const TENANT = 'tenant-statistics';
+const FROM = '2026-03-01T00:00:00Z';
+const TO = '2026-03-03T00:00:00Z';
+
+describe('delivery statistics', () => {
+  let service: TestService;
+  let token: string;
+  beforeAll(async () => {
+    service = await startTestService({ DELIVERY_MODE: 'hold' });
+    token = await service.token({ tenant_id: TENANT, permissions: ['notif.read.log'] });
+    // Ten a day: sent after n seconds by email, or failed by SMS; a test, another tenant and the days around beside them.
+    await sql(
+      service.databaseUrl,
+      `insert into notification_log (id, tenant_id, event_id, event_type, event_code, is_test, channels, channel,
+         recipient, params, status, created_at, scheduled_at, sent_at, trace_id, event_created_at)
+       select (lpad(to_hex((extract(epoch from at) * 1000)::bigint), 12, '0') || '7' ||
+           substr(md5(random()::text), 1, 3) || '8' || substr(md5(random()::text), 1, 15))::uuid,
+         tenant, gen_random_uuid(), 'notification.triggered.v1', 'user.welcome', is_test,
+         '{email}', case when n % 2 = 0 then 'email' else 'sms' end, '{}', '{}',
+         case when n % 2 = 0 then 'sent' else 'failed' end, at, at,
+         case when n % 2 = 0 then at + n * interval '1 second' end, 'trace', at
+       from generate_series(0, 9) n, generate_series(timestamptz '2026-02-28', '2026-03-03', '1 day') day,
+         (values ('${TENANT}', false), ('${TENANT}', true), ('tenant-other', false)) as kind (tenant, is_test),
+         lateral (select day + n * interval '1 hour' as at) as moment`,
+    );
+  });
+  afterAll(() => service.close());
+
+  const nothing = { channel: null, status: null, eventCode: null, templateId: null, periodStart: null };
+  const ask = async (groupBy?: ('channel' | 'status' | 'event_code' | 'day' | 'hour')[], from = FROM, to = TO) =>
+    (await query(service.url, token, StatisticsDocument, { from, to, ...(groupBy && { groupBy }) })).deliveryStatistics;
+
+  it('count the time that was asked for, of the tenant alone, and leave tests out', async () => {
+    expect(await ask()).toEqual([{ ...nothing, count: 20, sent: 10, p50Ms: 4_000, p95Ms: 8_000 }]);
+    expect(await ask(undefined, '2020-01-01T00:00:00Z', '2020-01-02T00:00:00Z')).toEqual([]);
+  });
+
+  it('tell apart what they are asked to', async () => {
+    expect(await ask(['status', 'channel'])).toEqual([
+      { ...nothing, channel: 'email', status: 'sent', count: 10, sent: 10, p50Ms: 4_000, p95Ms: 8_000 },
+      { ...nothing, channel: 'sms', status: 'failed', count: 10, sent: 0, p50Ms: null, p95Ms: null },
+    ]);
+    const days = await ask(['day']);
+    expect(days.map(({ periodStart, count }) => [periodStart, count])).toEqual([
+      ['2026-03-01T00:00:00.000Z', 10],
+      ['2026-03-02T00:00:00.000Z', 10],
+    ]);
+    expect(await ask(['hour', 'event_code'])).toHaveLength(20);
+  });
+
+  it.each([
+    ['a time that ends before it begins', { from: TO, to: FROM }],
+    ['more than 92 days', { from: FROM, to: '2026-06-02T00:00:00Z' }],
+    ['hours and days at once', { from: FROM, to: TO, groupBy: ['hour' as const, 'day' as const] }],
+  ])('refuse %s', async (_what, variables) => {
+    const { status, errors } = await run(service.url, token, StatisticsDocument, variables);
+    expect(status).toBe(400);
+    expect(errors).toMatchObject([{ extensions: { error_code: 'validation_failed' } }]);
+  });
+});
