@@ -253,8 +253,8 @@ describe('a connection', () => {
       for (let sent = 0; sent < 1_500; sent += 1) await emit('x'.repeat(10_000));
       await heardBy('flooded');
       await eventually(async () => {
-        const users = (await listed()).map(({ userId }) => userId);
-        return users.includes(reader) && !users.includes(user);
+        const users = new Set((await listed()).map(({ userId }) => userId));
+        return users.has(reader) && !users.has(user);
       }, 'the end of the token');
       await heardBy('after');
       expect(await child.kill('SIGTERM')).toEqual({ code: 0, signal: null });
@@ -497,8 +497,8 @@ describe('a connection', () => {
       await door.open();
       await eventually(() => isListed(staying), 'the instance to be back');
       await eventually(async () => {
-        const users = (await listed()).map(({ userId }) => userId);
-        return users.includes(staying) && !users.includes(leaving);
+        const users = new Set((await listed()).map(({ userId }) => userId));
+        return users.has(staying) && !users.has(leaving);
       }, 'the end of who left');
       expect(lines.some((line) => line.includes('connections not written down'))).toBe(true);
     });
