@@ -417,6 +417,21 @@ describe('a connection', () => {
       }, 'room');
     });
 
+    it('and keeps no long texts for those that last', async () => {
+      const client = await connect(service, somebody());
+      const comment = `# ${'x'.repeat(33_000)}\n`;
+      client.subscribe('1', comment + CREATED);
+      client.subscribe('2', `${comment}{ a: __typename }`);
+      client.subscribe('3', CREATED, { after: 'x'.repeat(33_000) });
+      client.subscribe('x'.repeat(257), COUNT);
+      for (const id of ['1', '2', '3', 'x'.repeat(257)]) await answered(client, id);
+      for (const id of ['1', '3']) {
+        expect(refusalOf(client, id)).toMatchObject([{ extensions: { error_code: 'query_too_complex' } }]);
+      }
+      expect(refusalOf(client, 'x'.repeat(257))).toMatchObject([{ extensions: { error_code: 'validation_failed' } }]);
+      expect(client.results('2')).toMatchObject([{ data: { a: 'Query' } }]);
+    });
+
     it('each under an id of its own, also while its start is awaited', async () => {
       const user = somebody();
       const client = await connect(service, user);
