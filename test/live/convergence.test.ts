@@ -183,6 +183,15 @@ describe('an inbox that is watched while everything around it breaks', () => {
     };
   }
 
+  const settled = (): Promise<unknown> =>
+    eventually(async () => {
+      const open = await sql(
+        service.databaseUrl,
+        `select 1 from notification_log where status in ('queued', 'sending', 'retrying')`,
+      );
+      return open.length === 0;
+    }, 'the end of every delivery');
+
   /** What many would write: goes on from the newest id that it saw. */
   function naiveReader() {
     const seen = new Set<string>();
@@ -259,22 +268,18 @@ describe('an inbox that is watched while everything around it breaks', () => {
       await Promise.all(work);
       await naive.poll();
     }
-    // One writer for certain commits what is older than what was read meanwhile.
+    await settled();
+    await naive.poll();
+    // With nothing else on its way, one writer for certain commits what is older than what was read meanwhile.
     const end = await slowly('anna', 'create');
+    const before = naive.seen.size;
     await post(['bình'], 1);
     await eventually(async () => {
-      const before = naive.seen.size;
       await naive.poll();
       return naive.seen.size > before;
-    }, 'something for the naive reader');
+    }, 'something newer for the naive reader');
     await end('commit');
-    await eventually(async () => {
-      const open = await sql(
-        service.databaseUrl,
-        `select 1 from notification_log where status in ('queued', 'sending', 'retrying')`,
-      );
-      return open.length === 0;
-    }, 'the end of every delivery');
+    await settled();
     await naive.poll();
 
     for (const picture of pictures) picture.cut();
