@@ -1,5 +1,7 @@
 /** The Redis channel that every instance of the notification service listens to. */
 const CHANNEL = 'signal:emit';
+/** Longest message that the service takes, in characters of its JSON. */
+const MAX_MESSAGE = 256 * 1024;
 const DESTINATION_KEYS = ['tenant', 'user', 'merchant', 'organization', 'client'] as const;
 
 /** Whom a message is for. */
@@ -34,7 +36,11 @@ export function createEmitter(redis: Publisher): Emitter {
     async emit(topic, data, destination) {
       if (typeof topic !== 'string' || topic === '') throw new EmitError('topic must be a string that is not empty');
       checkDestination(destination);
-      await redis.publish(CHANNEL, JSON.stringify({ topic, data: checkedData(data), destination }));
+      const message = JSON.stringify({ topic, data: checkedData(data), destination });
+      if (message.length > MAX_MESSAGE) {
+        throw new EmitError(`message must have at most ${MAX_MESSAGE} characters, and not ${message.length}`);
+      }
+      await redis.publish(CHANNEL, message);
     },
   };
 }

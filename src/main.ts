@@ -278,6 +278,8 @@ export async function startService(config: Config, options: ServiceOptions = {})
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true }),
     forceCloseConnections: 'idle',
+    // Java's client offers HTTP/2 on every request, and goes on without where the offer is passed over.
+    http: { shouldUpgradeCallback: ({ headers }) => headers.upgrade?.toLowerCase() === 'websocket' },
   });
   parts.defer(() => app.close());
   await app.register(healthRoutes, { checks });

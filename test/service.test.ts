@@ -1,3 +1,6 @@
+import { once } from 'node:events';
+import { type IncomingMessage, request } from 'node:http';
+
 import { afterEach, describe, expect, inject, it } from 'vitest';
 
 import { outputOf, spawnScript } from './support/child.ts';
@@ -30,6 +33,23 @@ describe('a running service', () => {
       code: 200,
       body: { status: 'ready', missing: [], checks: { database: 'ok', bus: 'ok' } },
     });
+  });
+
+  it('answers those who offer to speak HTTP/2 as it answers everybody', async () => {
+    service = await startTestService();
+    const token = await service.token({ tenant_id: 't', permissions: ['notif.ingest'] });
+    const headers = {
+      connection: 'Upgrade, HTTP2-Settings',
+      upgrade: 'h2c',
+      'http2-settings': 'AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA',
+      'content-type': 'application/cloudevents+json',
+      authorization: `Bearer ${token}`,
+    };
+    const data = activityEvent('t', ['anna']);
+    const event = { specversion: '1.0', id: data.id, source: '/java', type: 'signal.activity-notification', data };
+    const asking = request(`${service.url}/events`, { method: 'POST', headers }).end(JSON.stringify(event));
+    const [response] = (await once(asking, 'response')) as [IncomingMessage];
+    expect(response.resume().statusCode).toBe(202);
   });
 
   it('stays alive while the database is away, and says what is missing', async () => {

@@ -10,23 +10,29 @@ export type CheckedDocument = { document: DocumentNode; problems?: never } | { p
 /** Parses and validates a text; the same text once. */
 export type CheckDocument = (query: string) => CheckedDocument;
 
-/** Characters of the texts that are remembered together. */
-const CACHE_SIZE = 4 * 1024 * 1024;
+/** What the documents that are remembered take together, in bytes. */
+const CACHE_BYTES = 64 * 1024 * 1024;
+/** What a parsed document takes for each of its tokens, and a little more: a text of 4 KB may take a megabyte. */
+const BYTES_PER_TOKEN = 600;
 
 /** What every transport asks before it executes anything. */
 export function createDocuments(schema: GraphQLSchema): CheckDocument {
-  const known = new LRUCache<string, CheckedDocument>({
-    maxSize: CACHE_SIZE,
-    sizeCalculation: (_checked, query) => query.length + 1,
+  const known = new LRUCache<string, { document: DocumentNode }>({
+    maxSize: CACHE_BYTES,
+    sizeCalculation: ({ document }, query) => 2 * query.length + BYTES_PER_TOKEN * tokensOf(document),
   });
   return (query) => {
     const before = known.get(query);
     if (before) return before;
     const checked = check(schema, query);
-    known.set(query, checked);
+    // What is wrong is not asked for again by anybody who means well.
+    if (!checked.problems) known.set(query, checked);
     return checked;
   };
 }
+
+/** graphql counts them while it parses, and does not say so in its types. */
+const tokensOf = (document: DocumentNode): number => (document as { tokenCount?: number }).tokenCount ?? MAX_TOKENS;
 
 function check(schema: GraphQLSchema, query: string): CheckedDocument {
   let document: DocumentNode;

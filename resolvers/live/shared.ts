@@ -4,10 +4,12 @@ import {
   type ExecutionArgs,
   type ExecutionResult,
   getOperationAST,
+  GraphQLError,
   Kind,
   visit,
 } from 'graphql';
 
+import { AppError } from '../../src/errors.ts';
 import { type Operation, type Subscriber } from '../../src/live/broadcast.ts';
 import type { GraphContext } from '../context.ts';
 import type { FormatError } from '../errors.ts';
@@ -24,6 +26,9 @@ export interface SharedExecution extends ExecutionArgs {
 /** Ends when the subscription does, and gives nothing until then. */
 type SharedSubscription = AsyncIterableIterator<never, undefined> & Required<AsyncIterator<never, undefined>>;
 
+/** Longest text and variables of a subscription, in characters: they are kept for as long as it lasts. */
+const MAX_KEPT = 32 * 1024;
+
 export interface SharingOptions extends Pick<LiveDoor, 'broadcasts' | 'formatError'> {
   /** Called once, when a subscription that began is over. */
   onEnd?: () => void;
@@ -39,6 +44,10 @@ export async function subscribeShared(
   subscriber: Omit<Subscriber<Buffer>, 'fail'>,
   { broadcasts, formatError, onEnd }: SharingOptions,
 ): Promise<SharedSubscription | ExecutionResult> {
+  if (args.query.length + JSON.stringify(args.variableValues ?? {}).length > MAX_KEPT) {
+    const message = `A subscription and its variables have at most ${MAX_KEPT} characters.`;
+    return { errors: [new GraphQLError(message, { originalError: new AppError('query_too_complex', message) })] };
+  }
   const source = await createSourceEventStream(args);
   if (!(Symbol.asyncIterator in source)) return source;
   if (!(source instanceof LiveSource)) throw new Error('every subscription gives a LiveSource');

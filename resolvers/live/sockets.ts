@@ -36,6 +36,8 @@ export interface SocketOptions extends OperationOptions {
 
 /** Largest message of a client, in bytes. */
 const MAX_MESSAGE = 1024 * 1024;
+/** Longest id of an operation, in characters: it stands in every message. */
+const MAX_ID = 256;
 /** How long a client may take to answer that it is closed: nobody holds up our shutdown. */
 const CLOSE_TIMEOUT_MS = 3_000;
 /** Between two portions of sockets that are closed in a shutdown. */
@@ -248,6 +250,9 @@ function protocolServer(options: SocketOptions): ProtocolServer<Connection> {
       if (extra.running.has(id)) {
         extra.close(CloseCode.SubscriberAlreadyExists, 'id in use');
         return [new GraphQLError('The id is in use.')];
+      }
+      if (id.length > MAX_ID) {
+        return [asGraphQLError(validationFailed([{ path: 'id', message: `has at most ${MAX_ID} characters` }]))];
       }
       if (extra.outlet.isFull() || extra.running.size >= limits.operationsPerSocket) {
         const message = `A connection runs ${limits.operationsPerSocket} operations at once, and none while it does not read.`;

@@ -19,6 +19,8 @@ const PING = Buffer.from(':\n\n');
 const NEXT = Buffer.from('event: next\ndata: ');
 const END = Buffer.from('\n\n');
 const COMPLETE = Buffer.from('event: complete\ndata:\n\n');
+/** How long a client may take to read the rest of a stream that has ended: nobody holds up our shutdown. */
+const END_TIMEOUT_MS = 3_000;
 
 export interface SseOptions {
   door: LiveDoor;
@@ -44,6 +46,13 @@ export async function subscribeOverSse(
   const { limits, admission } = door;
   if (admission.isFull) throw new AppError('rate_limited', 'There is no room for another connection.');
 
+  const end = (last?: Buffer): void => {
+    // It is over, however long the client takes to hear of it.
+    leave();
+    const timer = setTimeout(() => response.destroy(), END_TIMEOUT_MS).unref();
+    response.once('close', () => clearTimeout(timer));
+    response.end(last);
+  };
   const finish = (error?: unknown): void => {
     if (response.writableEnded || response.destroyed) return;
     begin();
@@ -51,7 +60,7 @@ export async function subscribeOverSse(
       const errors = [door.formatError(error, context.traceId)];
       for (const part of eventOf(Buffer.from(JSON.stringify({ errors })))) response.write(part);
     }
-    response.end(COMPLETE);
+    end(COMPLETE);
   };
   const begin = (): void => {
     if (response.headersSent) return;
@@ -73,10 +82,12 @@ export async function subscribeOverSse(
       args,
       {
         write: (payloads) => {
+          if (response.writableEnded) return;
           begin();
           for (const part of payloads.flatMap(eventOf)) response.write(part);
         },
-        isFull: () => response.writableLength > limits.bufferBytes,
+        // What a stream takes at once is not too much yet, and it says nothing when that has left.
+        isFull: () => response.writableNeedDrain && response.writableLength > limits.bufferBytes,
         drained: () => drained(response),
       },
       door,
@@ -88,14 +99,14 @@ export async function subscribeOverSse(
     begin();
     endings.push(() => void subscription.return());
     // A client that is not told that it is complete comes back, to another process.
-    const stop = (): void => void response.end();
+    const stop = (): void => end();
     endings.push(door.endOnClose(stop));
     const ping = setInterval(() => {
       if (!response.writableNeedDrain) response.write(PING);
     }, limits.pingMs).unref();
     endings.push(() => clearInterval(ping));
-    // The client may have left meanwhile, and nobody would hear of it again.
-    if (response.destroyed) leave();
+    // The client may have left meanwhile, or its token run out, and nobody would hear of it again.
+    if (response.destroyed || response.writableEnded) leave();
     subscription.next().then(() => finish(), finish);
     return undefined;
   } catch (error) {

@@ -9,7 +9,7 @@ export interface Subscriber<Rendered> {
   write(messages: readonly Rendered[]): void;
   /** More is waiting to be sent than it should hold: whatever comes is read again later. */
   isFull(): boolean;
-  /** Resolves when there is room again, or nobody is there any more. */
+  /** Resolves when there is room again, or nobody is there any more; not at once as long as it is full. */
   drained(): Promise<void>;
   /** The feed has ended for this subscriber. */
   fail(error: unknown): void;

@@ -2,7 +2,7 @@ import { RedisPubSub } from 'graphql-redis-subscriptions';
 import { Cluster, Redis, type RedisOptions } from 'ioredis';
 
 import type { Log } from '../log.ts';
-import type { Bus } from './bus.ts';
+import { type Bus, MAX_SIGNAL, topics } from './bus.ts';
 import { engineBus } from './engine-bus.ts';
 
 export interface RedisBusOptions {
@@ -32,13 +32,22 @@ export function redisBus({ urls, log }: RedisBusOptions): Bus {
   }
   let wasReady = false;
   subscriber.on('ready', () => {
-    if (wasReady) for (const listener of gapListeners) listener();
+    const isBack = wasReady;
     wasReady = true;
+    if (!isBack) return;
+    // Its answer follows those of the subscriptions that were sent again: from there on nothing is missed.
+    subscriber
+      .ping()
+      .then(() => gapListeners.forEach((listener) => listener()))
+      .catch((error: unknown) => log.debug({ error }, 'Redis connection lost again'));
   });
 
   const engine = new RedisPubSub({ publisher, subscriber: patientSubscriber(subscriber, log) });
   return {
-    ...engineBus(engine, (error) => log.debug({ error }, 'wake-up not published')),
+    ...engineBus(engine, (error, what) => {
+      if (what === 'listener') log.error({ error }, 'message of the bus not taken');
+      else log.debug({ error }, 'wake-up not published');
+    }),
     onGap: (listener) => gapListeners.add(listener),
     ping: async () => {
       await publisher.ping();
@@ -72,8 +81,15 @@ function patientSubscriber(subscriber: Redis | Cluster, log: Log): Redis {
   const unsubscribe = (topic: string): void => {
     subscriber.unsubscribe(topic).catch((error: unknown) => log.debug({ error }, 'Redis did not end a subscription'));
   };
-  const faced: Pick<Redis, 'on'> & Record<'subscribe' | 'unsubscribe' | 'punsubscribe', unknown> = {
-    on: subscriber.on.bind(subscriber) as Redis['on'],
+  const on = (event: string, listener: (topic: string, message: string) => void): void => {
+    subscriber.on(event, (topic: string, message: string) => {
+      // Before anybody takes the trouble of parsing it.
+      if (topic !== topics.signals || message.length <= MAX_SIGNAL) listener(topic, message);
+      else log.warn({ characters: message.length, limit: MAX_SIGNAL }, 'signal refused, it is too long');
+    });
+  };
+  const faced: Record<'on' | 'subscribe' | 'unsubscribe' | 'punsubscribe', unknown> = {
+    on,
     subscribe,
     unsubscribe,
     // Ours are names and never patterns; the engine ends both.

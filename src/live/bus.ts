@@ -6,7 +6,7 @@ export interface Bus {
   /** Never rejects and never waits for a receiver: a lost hint does no harm. */
   publish(topic: string, message: unknown): void;
   /**
-   * Listens to a topic. `onReady` is called once messages arrive, which is later while the bus is away: nobody has to
+   * Listens to a topic; what a listener throws concerns nobody else. `onReady` is called once messages arrive, which is later while the bus is away: nobody has to
    * wait for it, since what came in before is found in the database.
    *
    * @returns a function that ends it.
@@ -32,3 +32,6 @@ export const topics = {
   /** What other services push: a public name. */
   signals: 'signal:emit',
 };
+
+/** Longest message that another service may push, in characters. */
+export const MAX_SIGNAL = 256 * 1024;

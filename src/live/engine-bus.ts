@@ -8,17 +8,24 @@ import type { Bus } from './bus.ts';
  */
 export function engineBus(
   engine: PubSubEngine,
-  onError?: (error: unknown) => void,
+  onError?: (error: unknown, what: 'engine' | 'listener') => void,
 ): Pick<Bus, 'publish' | 'subscribe'> {
   return {
     publish: (topic, message) => {
-      engine.publish(topic, message).catch((error: unknown) => onError?.(error));
+      engine.publish(topic, message).catch((error: unknown) => onError?.(error, 'engine'));
     },
     subscribe: (topic, listener, onReady) => {
-      const subscribed = engine.subscribe(topic, listener, {});
-      subscribed.then(onReady).catch((error: unknown) => onError?.(error));
+      const listenSafely = (message: unknown): void => {
+        try {
+          listener(message);
+        } catch (error) {
+          onError?.(error, 'listener');
+        }
+      };
+      const subscribed = engine.subscribe(topic, listenSafely, {});
+      subscribed.then(onReady).catch((error: unknown) => onError?.(error, 'engine'));
       return () => {
-        subscribed.then((id) => engine.unsubscribe(id)).catch((error: unknown) => onError?.(error));
+        subscribed.then((id) => engine.unsubscribe(id)).catch((error: unknown) => onError?.(error, 'engine'));
       };
     },
   };

@@ -42,6 +42,7 @@ describe('the emitter', () => {
     ['data', 'refused', () => 1, { user: 'u' }],
     ['data', 'refused', 1n, { user: 'u' }],
     ['data', 'refused', circular, { user: 'u' }],
+    ['message', 'refused', 'x'.repeat(256 * 1024), { user: 'u' }],
     ['destination', 'refused', 1, undefined],
     ['destination', 'refused', 1, ['user']],
     ['destination', 'refused', 1, {}],

@@ -1,3 +1,6 @@
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+
+import { Redis } from 'ioredis';
 import { afterEach, describe, expect, inject, it } from 'vitest';
 
 import type { Bus } from '../../src/live/bus.ts';
@@ -64,6 +67,71 @@ describe('the bus over Redis', () => {
       }, 'every topic');
       expect(heard.size).toBe(asked);
     }
+  });
+
+  it('says that something may have been missed once it hears again, and not before', async () => {
+    const target = new URL(inject('redisUrl'));
+    const sockets: Socket[] = [];
+    const held: (() => void)[] = [];
+    let isHolding = false;
+    // Holds back what asks for subscriptions, and everything that follows it.
+    const server = createServer((socket) => {
+      const onward = connect(Number(target.port || 6379), target.hostname);
+      sockets.push(socket);
+      for (const end of [socket, onward]) end.on('error', () => {});
+      socket.on('close', () => onward.destroy());
+      onward.pipe(socket);
+      let isHeld = false;
+      socket.on('data', (chunk) => {
+        isHeld = isHolding && (isHeld || chunk.includes('subscribe'));
+        if (isHeld) held.push(() => onward.write(chunk));
+        else onward.write(chunk);
+      });
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as AddressInfo;
+    const receiver = bus(`redis://127.0.0.1:${port}`);
+    const heard: unknown[] = [];
+    receiver.onGap(() => heard.push('gap'));
+    receiver.subscribe(
+      `test:${port}`,
+      (message) => heard.push(message),
+      () => heard.push('ready'),
+    );
+    await eventually(() => heard.length > 0, 'the subscription');
+    isHolding = true;
+    for (const socket of sockets) socket.destroy();
+    await eventually(() => held.length > 0, 'the next subscription');
+    const sender = new Redis(inject('redisUrl'));
+    await sender.publish(`test:${port}`, '"missed"');
+    expect(heard).toEqual(['ready']);
+    for (const release of held) release();
+    isHolding = false;
+    await eventually(() => heard.includes('gap'), 'the gap');
+    await sender.publish(`test:${port}`, '"heard"');
+    await eventually(() => heard.includes('heard'), 'the next message');
+    sender.disconnect();
+    expect(heard).toEqual(['ready', 'gap', 'heard']);
+    await receiver.close();
+    server.close();
+  });
+
+  it('lets no listener spoil it for the others', async () => {
+    const both = bus(inject('redisUrl'));
+    const topic = `test:${crypto.randomUUID()}`;
+    const [heard, failed] = [[] as unknown[], [] as unknown[]];
+    both.subscribe(topic, (message) => {
+      failed.push(message);
+      throw new Error('spoilt');
+    });
+    both.subscribe(topic, (message) => heard.push(message));
+    await eventually(() => {
+      both.publish(topic, 1);
+      return failed.length > 1;
+    }, 'the messages');
+    both.publish(topic, 'last');
+    await eventually(() => failed.includes('last'), 'the last');
+    expect(heard).toEqual(failed);
   });
 
   it('can be closed while Redis is away and subscriptions wait for it', async () => {

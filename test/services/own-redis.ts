@@ -1,0 +1,62 @@
+import { Redis } from 'ioredis';
+
+import { freePort, inNewDirectory, type ServerProcess, startServerProcess, untilItAnswers } from './processes.ts';
+
+/** A Redis that nobody else uses, so that it can be maltreated. It keeps nothing, as a cache does. */
+export interface OwnRedis {
+  /** Stays the same over every restart. */
+  url: string;
+  start(): Promise<void>;
+  /** Without a word to anybody. */
+  kill(): Promise<void>;
+  restart(): Promise<void>;
+  /** Cuts every connection that subscribes, or every one that does not. */
+  killConnections(type: 'pubsub' | 'normal'): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** Needs `redis-server`. */
+export async function ownRedis(): Promise<OwnRedis> {
+  const port = await freePort();
+  const url = `redis://127.0.0.1:${port}`;
+  let server: ServerProcess | undefined;
+  const ask = async <Answer>(question: (client: Redis) => Promise<Answer>): Promise<Answer> => {
+    const client = new Redis(url, { lazyConnect: true, maxRetriesPerRequest: 0, retryStrategy: () => null });
+    client.on('error', () => {});
+    try {
+      await client.connect();
+      return await question(client);
+    } finally {
+      client.disconnect();
+    }
+  };
+  const own: OwnRedis = {
+    url,
+    start: async () => {
+      const started = await inNewDirectory('own-redis', (directory) =>
+        startServerProcess({
+          command: 'redis-server',
+          args: ['--port', String(port), '--bind', '127.0.0.1', '--dir', directory, '--save', '', '--appendonly', 'no'],
+          directory,
+          stopSignal: 'SIGKILL',
+        }),
+      );
+      server = started;
+      await untilItAnswers('Redis', () => ask(async (client) => void (await client.ping())), { process: started });
+    },
+    kill: async () => {
+      await server?.stop();
+      server = undefined;
+    },
+    restart: async () => {
+      await own.kill();
+      await own.start();
+    },
+    killConnections: async (type) => {
+      await ask((client) => client.client('KILL', 'TYPE', type, 'SKIPME', 'yes'));
+    },
+    stop: () => own.kill(),
+  };
+  await own.start();
+  return own;
+}
