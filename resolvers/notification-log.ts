@@ -21,8 +21,9 @@ import type { Core } from '../src/core.ts';
 import type { LogFilter, NotificationLog as LogRow } from '../src/delivery/logs.ts';
 import type { LogStatus } from '../src/delivery/status.ts';
 import { AppError } from '../src/errors.ts';
-import { requirePermission } from '../src/identity/actor.ts';
+import { mayDo, requirePermission } from '../src/identity/actor.ts';
 import type { Channel } from '../src/intake/channel.ts';
+import { maskAddress } from '../src/intake/mask.ts';
 import { sendTestNotification } from '../src/intake/send-test.ts';
 import { idCursor } from '../src/paging/page.ts';
 import { connectionOf, Paged, PageArgs, toConnection } from './connection.ts';
@@ -84,9 +85,6 @@ export class NotificationLog {
   @Field(() => Boolean, { description: 'A test: delivered, and left out of statistics.' })
   isTest!: boolean;
 
-  @Field(() => String, { nullable: true, description: 'The address, masked; null for an audience.' })
-  recipient!: string | null;
-
   @Field(() => Int, { nullable: true, description: 'The version of the template that was used.' })
   templateVersion!: number | null;
 
@@ -116,6 +114,8 @@ export class NotificationLog {
   params!: Record<string, unknown> | null;
 
   templateId!: string | null;
+
+  address!: string | null;
 }
 
 export const toLog = (row: LogRow): NotificationLog => ({
@@ -125,7 +125,7 @@ export const toLog = (row: LogRow): NotificationLog => ({
   channel: row.channel,
   status: row.status,
   isTest: row.isTest,
-  recipient: row.recipient,
+  address: row.address,
   templateId: row.templateId,
   templateVersion: row.templateVersion,
   locale: row.locale,
@@ -252,6 +252,16 @@ export class NotificationLogResolver {
     _filter?: NotificationLogFilter | null,
   ): NotificationLog {
     return toLog(row);
+  }
+
+  @FieldResolver(() => String, {
+    nullable: true,
+    description:
+      'The address, as far as the tenant keeps it; masked without `notif.read.recipient`. Null for an audience.',
+  })
+  recipient(@Root() { address }: NotificationLog, @Ctx() context: GraphContext): string | null {
+    if (address === null) return null;
+    return mayDo(signedIn(context), 'notif.read.recipient') ? address : maskAddress(address);
   }
 
   @Requires('notif.read.template')

@@ -13,6 +13,7 @@ import { type GraphContext, signedIn } from './context.ts';
 import { ConnectedClientResolver } from './connected-client.ts';
 import { DeliveryResolver } from './delivery.ts';
 import { DeliveryStatisticResolver } from './delivery-statistic.ts';
+import { ErasureResolver } from './erasure.ts';
 import { authChecker } from './guard.ts';
 import { InboxChangeResolver } from './inbox-change.ts';
 import { NotificationLogResolver, toLog } from './notification-log.ts';
@@ -43,6 +44,7 @@ const RESOLVERS = [
   PolicyDefinitionResolver,
   AuditEventResolver,
   DeliveryStatisticResolver,
+  ErasureResolver,
 ] as const;
 
 interface Reference {

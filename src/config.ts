@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 
 import { DELIVERY_MODES, type DeliveryMode } from './delivery/mode.ts';
+import { type DataKey, parseDataKeys } from './keyring.ts';
 import type { LiveLimits } from './live/admission.ts';
 
 export const ROLES = ['api', 'consumer', 'dispatcher'] as const;
@@ -64,6 +65,8 @@ export interface Config {
   liveHeartbeatMs: number;
   /** Beginnings of the URLs that subscriptions may be called back at; empty: none. */
   callbackUrls: string[];
+  /** Encrypt what lies in the database encrypted; the first is for what is new. */
+  dataKeys: DataKey[];
   /** Takes audit events; absent: they stay in the database alone. */
   auditServiceEndpoint?: string;
   /** The database keeps plans for a connection, as far as no pooler stands in between that does not know of them. */
@@ -191,6 +194,14 @@ export function readConfig(env: Env): Config {
   const callbackUrls = listOf(text('CALLBACK_URLS'));
   for (const value of callbackUrls) url('CALLBACK_URLS', value, ['http:', 'https:']);
 
+  let dataKeys: DataKey[] = [];
+  const dataKeysText = text('DATA_KEYS');
+  try {
+    if (dataKeysText !== undefined) dataKeys = parseDataKeys(dataKeysText);
+  } catch (error) {
+    problems.push(`DATA_KEYS ${(error as Error).message}`);
+  }
+
   const auditServiceEndpoint = text('AUDIT_SERVICE_ENDPOINT');
   if (auditServiceEndpoint !== undefined) url('AUDIT_SERVICE_ENDPOINT', auditServiceEndpoint, ['http:', 'https:']);
 
@@ -208,6 +219,7 @@ export function readConfig(env: Env): Config {
     },
     liveHeartbeatMs: wholeNumber('LIVE_HEARTBEAT_MS', { min: 100, max: 7_000, fallback: 5_000 }),
     callbackUrls,
+    dataKeys,
     databaseKeepsPlans: oneOf('DATABASE_PREPARE', ['true', 'false'] as const, 'true') === 'true',
     trustedOperationsOnly: flag('TRUSTED_OPERATIONS_ONLY'),
     environment,

@@ -16,6 +16,7 @@ import type { LogFeeds } from './live/log-feeds.ts';
 import type { TopicFeeds } from './live/topic-feeds.ts';
 import type { Log } from './log.ts';
 import type { Preferences } from './preferences/preferences.ts';
+import type { Erasures } from './privacy/erase.ts';
 import type { Suppressions } from './preferences/suppressions.ts';
 import type { TenantSettingsSource } from './tenants/settings.ts';
 import type { Templates } from './templates/templates.ts';
@@ -26,6 +27,7 @@ export interface Core {
   audit: AuditEvents;
   clients: Clients;
   delivery: DeliveryControl;
+  erasures: Erasures;
   inbox: Inbox;
   inboxFeeds: InboxFeeds;
   intake: Intake;

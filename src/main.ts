@@ -48,6 +48,7 @@ import { createPolicyDefinitions } from './inbox/policies.ts';
 import { createInbox } from './inbox/notifications.ts';
 import { createIntake } from './intake/intake.ts';
 import { createRejectedEvents } from './intake/rejected-events.ts';
+import { createKeyring } from './keyring.ts';
 import { topics } from './live/bus.ts';
 import { memoryBus } from './live/bus-memory.ts';
 import { redisBus } from './live/bus-redis.ts';
@@ -58,6 +59,8 @@ import { createTopicFeeds } from './live/topic-feeds.ts';
 import { createLog, type Log } from './log.ts';
 import { type Checks, healthRoutes } from './observability/health.ts';
 import { createMetrics, metricsRoutes } from './observability/metrics.ts';
+import { createErasures } from './privacy/erase.ts';
+import { type PrivacyJobs, startPrivacyJobs } from './privacy/jobs.ts';
 import { createPreferences } from './preferences/preferences.ts';
 import { createReach } from './preferences/reach.ts';
 import { createSuppressions } from './preferences/suppressions.ts';
@@ -136,7 +139,8 @@ export async function startService(config: Config, options: ServiceOptions = {})
   bus.subscribe(topics.config, (tenantId) => forget(String(tenantId)));
   bus.onGap(() => forget());
 
-  const logs = createDeliveryLogs(database);
+  const keyring = createKeyring(config.dataKeys);
+  const logs = createDeliveryLogs(database, keyring);
   const revocations = await createRevocations({ database, bus, log });
   parts.defer(() => revocations.close());
   const clients = createClients({ database, log, heartbeatMs: config.liveHeartbeatMs });
@@ -147,6 +151,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
   };
   let mode = config.deliveryMode;
   let dispatcher: Dispatcher | undefined;
+  let privacyJobs: PrivacyJobs | undefined;
   const report = circuitReporter(database, log);
   const lanes = createLanes({
     onChange: (key, circuit) => {
@@ -204,6 +209,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
       },
     }),
     suppressions: createSuppressions(database),
+    erasures: createErasures(database, () => privacyJobs?.wake()),
     inbox: createInbox({ database, bus }),
     inboxFeeds: createInboxFeeds({ database, bus }),
     intake,
@@ -231,11 +237,15 @@ export async function startService(config: Config, options: ServiceOptions = {})
       providers,
       sandbox: sandboxProvider(database),
       lanes,
+      keyring,
       leaseMs: deliveryLeaseMs,
       onEnded: metrics.settled,
     });
     dispatcher = started;
     parts.defer(() => started.close());
+    const jobs = startPrivacyJobs({ database, settings, log });
+    privacyJobs = jobs;
+    parts.defer(() => jobs.close());
     if (config.auditServiceEndpoint !== undefined) {
       const relay = startAuditRelay({ database, http, endpoint: config.auditServiceEndpoint, log });
       parts.defer(() => relay.close());

@@ -17,6 +17,8 @@ export type AuditAction =
   | 'notification.config.updated'
   | 'notification.template.updated'
   | 'notification.replayed'
+  | 'person.erased'
+  | 'person.erasure_requested'
   | 'tenant.accessed';
 
 /** Writes an audit event in the transaction of what it describes. */

@@ -10,6 +10,7 @@ import { ConnectedClientEntity, LiveInstanceEntity } from '../live/connected-cli
 import { TokenRevocationEntity } from '../identity/token-revocation.entity.ts';
 import { NotificationPreferenceEntity, RecipientProfileEntity } from '../preferences/preference.entity.ts';
 import { SuppressionEntity } from '../preferences/suppression.entity.ts';
+import { ErasureEntity, PrivacyJobEntity } from '../privacy/erasure.entity.ts';
 import { RejectedEventEntity } from '../intake/rejected-event.entity.ts';
 import { NotificationTemplateEntity, NotificationTemplateVersionEntity } from '../templates/template.entity.ts';
 import { ChannelConfigEntity } from '../tenants/channel-config.entity.ts';
@@ -23,6 +24,7 @@ export const entities = [
   ConnectedClientEntity,
   DeliveryAttemptEntity,
   DeliveryRateEntity,
+  ErasureEntity,
   InboxEntity,
   LiveInstanceEntity,
   NotificationEntity,
@@ -31,6 +33,7 @@ export const entities = [
   NotificationTemplateEntity,
   NotificationTemplateVersionEntity,
   PolicyDefinitionEntity,
+  PrivacyJobEntity,
   ProviderCircuitEntity,
   RecipientProfileEntity,
   RejectedEventEntity,

@@ -5,6 +5,7 @@ import { IN_APP } from '../channels/in-app.ts';
 import type { Providers } from '../channels/registry.ts';
 import type { Database } from '../database/database.ts';
 import type { Channel } from '../intake/channel.ts';
+import type { Keyring } from '../keyring.ts';
 import { type Bus, topics } from '../live/bus.ts';
 import type { DeliveryOutcome } from '../observability/metrics.ts';
 import { openAttempts } from './attempts.ts';
@@ -25,6 +26,8 @@ export interface DispatcherOptions extends PlanBatchOptions {
   /** Takes the place of every provider in sandbox mode. */
   sandbox: Pick<Provider, 'name' | 'send'>;
   lanes: Lanes;
+  /** For addresses that are kept encrypted. */
+  keyring: Keyring;
   /** Called for each delivery that came to its end. Tests are left out. */
   onEnded?: (outcome: DeliveryOutcome) => void;
   /** Deliveries in hand at once. */
@@ -66,6 +69,8 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
   const working = new Set<Promise<unknown>>();
   const recorder = createRecorder({
     database,
+    settings: options.settings,
+    keyring: options.keyring,
     log,
     onRecorded: (settled) => announce(bus, settled),
     ...(onEnded && { onEnded }),

@@ -2,10 +2,10 @@ import type { Database, Transaction } from '../database/database.ts';
 import { validationFailed } from '../errors.ts';
 import { isUuid } from '../ids.ts';
 import type { Channel } from '../intake/channel.ts';
-import type { Recipient } from '../intake/command.ts';
 import { addressFor } from '../intake/recipient.ts';
 import { checkFilter, idCursor, keysetQuery, pageOf, type Page, type PageArgs, toPage } from '../paging/page.ts';
-import { maskAddress } from '../intake/mask.ts';
+import type { Keyring } from '../keyring.ts';
+import { openRecipient, type StoredRecipient } from '../privacy/at-rest.ts';
 import type { LogStatus } from './status.ts';
 
 /** A try to hand a notification to a provider. */
@@ -31,8 +31,8 @@ export interface NotificationLog {
   channel: Channel | null;
   status: LogStatus;
   isTest: boolean;
-  /** Masked; null where the notification is for an audience. */
-  recipient: string | null;
+  /** As far as it is kept; null where the notification is for an audience. Not for everybody: see `maskAddress`. */
+  address: string | null;
   templateId: string | null;
   templateVersion: number | null;
   locale: string | null;
@@ -64,8 +64,8 @@ export interface DeliveryLogs {
   findMany(tenantId: string, ids: readonly string[], filter?: LogFilter | null): Promise<(NotificationLog | null)[]>;
 }
 
-type LogRow = Omit<NotificationLog, 'recipient' | 'attempts'> & {
-  recipient: Recipient;
+type LogRow = Omit<NotificationLog, 'address' | 'attempts'> & {
+  recipient: StoredRecipient;
   channels: Channel[];
   attempts: DeliveryAttempt[] | null;
 };
@@ -101,7 +101,8 @@ export function queueSizes(database: Database): Promise<{ status: LogStatus; siz
   );
 }
 
-export function createDeliveryLogs(database: Database): DeliveryLogs {
+export function createDeliveryLogs(database: Database, keyring: Keyring): DeliveryLogs {
+  const toLog = (row: LogRow): NotificationLog => readLog(row, keyring);
   return {
     list: (tenantId, args, filter) => {
       const query = keysetQuery(args, idCursor);
@@ -154,12 +155,12 @@ function filterValues(filter: LogFilter | null | undefined): unknown[] {
   ];
 }
 
-function toLog({ recipient, channels, attempts, ...row }: LogRow): NotificationLog {
+function readLog({ recipient, channels, attempts, ...row }: LogRow, keyring: Keyring): NotificationLog {
   const channel = row.channel ?? channels[0];
-  const address = channel && addressFor(channel, recipient);
+  const address = channel && addressFor(channel, openRecipient(row.tenantId, recipient, keyring));
   return {
     ...row,
-    recipient: address === undefined ? null : maskAddress(address),
+    address: address ?? null,
     attempts: (attempts ?? []).map((attempt) => ({ ...attempt, startedAt: new Date(attempt.startedAt) })),
   };
 }

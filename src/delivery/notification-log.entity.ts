@@ -56,6 +56,8 @@ export const NotificationLogEntity = defineEntity({
     scheduledAt: p.datetime().columnType('timestamptz').defaultRaw('now()'),
     dueAt: p.datetime().columnType('timestamptz').defaultRaw('now()'),
     leaseToken: p.uuid().nullable(),
+    /** Its address or its variables are not, or not as they came, there any more: it cannot be sent again. */
+    isReduced: p.boolean().default(false),
     templateId: p.uuid().nullable(),
     templateVersion: p.integer().nullable(),
     locale: p.text().nullable(),

@@ -1,9 +1,8 @@
-import type { Database } from '../database/database.ts';
 import { isRefusedData } from '../database/errors.ts';
 import type { Log } from '../log.ts';
 import type { DeliveryOutcome } from '../observability/metrics.ts';
 import { isTerminal } from './status.ts';
-import { type Settled, settleBatch, type Settlement } from './settle.ts';
+import { type Settled, settleBatch, type Settlement, type SettleOptions } from './settle.ts';
 
 export interface Recorder {
   /** Records how a delivery went; resolves once that is committed, however long the database is away. Never rejects. */
@@ -15,8 +14,7 @@ export interface Recorder {
   readonly isBehind: boolean;
 }
 
-export interface RecorderOptions {
-  database: Database;
+export interface RecorderOptions extends SettleOptions {
   log: Log;
   /** Called after each commit. */
   onRecorded: (settled: Settled) => void;
@@ -35,14 +33,14 @@ const MAX_FLUSHES = 2;
 const GATHER_MS = 15;
 
 /** Writes outcomes down in batches: while some are written, the next one gathers. */
-export function createRecorder({ database, log, onRecorded, onEnded }: RecorderOptions): Recorder {
+export function createRecorder({ log, onRecorded, onEnded, ...settling }: RecorderOptions): Recorder {
   const waiting: { settlement: Settlement; resolve: () => void }[] = [];
   let flushes = 0;
   let isBehind = false;
   let writtenAt = Number.NEGATIVE_INFINITY;
 
   const write = async (batch: Settlement[]): Promise<void> => {
-    onRecorded(await settleBatch(database, batch));
+    onRecorded(await settleBatch(settling, batch));
     for (const settlement of batch) {
       logSettlement(log, settlement);
       if (isTerminal(settlement.status) && !settlement.log.isTest) onEnded?.(outcomeOf(settlement));

@@ -10,7 +10,7 @@ import { isTerminal, type LogStatus } from './status.ts';
  * Puts a notification that ended without being sent back into the queue, from the start of its route; audited. What is
  * in the queue already stays as it is, so that asking twice sends once.
  *
- * @throws `not_found`, or `conflict` where it was sent.
+ * @throws `not_found`, or `conflict` where it was sent, or its address or variables were not kept.
  */
 export async function retryNotification(
   { database, bus }: { database: Database; bus: Bus },
@@ -21,8 +21,9 @@ export async function retryNotification(
   const { tenantId } = actor;
   const isQueued = await database.asTenant(tenantId, async (tx) => {
     const [log] = isUuid(logId)
-      ? await tx.query<{ status: LogStatus; eventId: string; errorCode: string | null }>(
-          `select status, event_id as "eventId", error_code as "errorCode" from notification_log
+      ? await tx.query<{ status: LogStatus; eventId: string; errorCode: string | null; isReduced: boolean }>(
+          `select status, event_id as "eventId", error_code as "errorCode", is_reduced as "isReduced"
+           from notification_log
            where tenant_id = $1 and id = $2 for update`,
           [tenantId, logId],
         )
@@ -31,6 +32,9 @@ export async function retryNotification(
     if (!isTerminal(log.status)) return false;
     if (log.status === 'sent' || log.status === 'sent_fallback') {
       throw new AppError('conflict', 'The notification was sent. Post a new event to send another.');
+    }
+    if (log.isReduced) {
+      throw new AppError('conflict', 'What it would be sent from was not kept. Post a new event.');
     }
     await tx.query(
       `update notification_log

@@ -7,6 +7,9 @@ import type { Channel } from '../intake/channel.ts';
 import type { ClaimedLog } from './claim.ts';
 import { maskAddress } from '../intake/mask.ts';
 import { insertSuppressions, type SuppressionEntry } from '../preferences/suppressions.ts';
+import type { Keyring } from '../keyring.ts';
+import { recipientAtRest, type StoredRecipient } from '../privacy/at-rest.ts';
+import type { TenantSettingsSource } from '../tenants/settings.ts';
 import type { UsedTemplate } from './plan.ts';
 import { isTerminal, type LogStatus } from './status.ts';
 
@@ -37,6 +40,18 @@ export interface Settlement {
   inbox?: InboxEntry;
 }
 
+export interface SettleOptions {
+  database: Database;
+  settings: Pick<TenantSettingsSource, 'load'>;
+  keyring: Keyring;
+}
+
+/** What is kept of a person once a row is at its end. */
+interface Kept {
+  kept_recipient: StoredRecipient | null;
+  drops_params: boolean;
+}
+
 export interface Settled {
   logs: { id: string; tenantId: string; status: LogStatus }[];
   notifications: WrittenNotification[];
@@ -49,7 +64,7 @@ const SETTLE = `
       next_provider text, excluded_providers text[], template_id uuid, template_version int, locale text,
       error_code text, error_message text, attempt_number int, is_atomic boolean, attempt_channel text, attempt_provider text,
       outcome text, duration_ms int, provider_message_id text, withdrawn_number int, audit_id uuid, audit_action text,
-      audit_details jsonb)
+      audit_details jsonb, kept_recipient jsonb, drops_params boolean)
   ), settled as (
     update notification_log log
     set status = input.status, channel = coalesce(input.channel, log.channel), lease_token = null, claims = 0,
@@ -63,6 +78,10 @@ const SETTLE = `
         provider = case when input.step is null then log.provider else input.next_provider end,
         excluded_providers = coalesce(input.excluded_providers, log.excluded_providers),
         due_at = now() + coalesce(input.retry_in_ms, 0) * interval '1 millisecond', updated_at = now(),
+        recipient = coalesce(input.kept_recipient, log.recipient),
+        params = case when input.drops_params then '{}' else log.params end,
+        extra = case when input.drops_params then null else log.extra end,
+        is_reduced = log.is_reduced or input.kept_recipient is not null or input.drops_params,
         sent_at = case when input.status in ('sent', 'sent_fallback') then now() end
     from input
     where log.id = input.id and log.lease_token = input.lease_token and log.status = 'sending'
@@ -96,14 +115,27 @@ const SETTLE = `
  * Records how a batch of deliveries went: states, attempts, audit events and inbox rows in one transaction, two
  * statements, and one more where addresses turned out to be no good. A row whose lease was lost meanwhile is somebody else's now and is left alone.
  */
-export function settleBatch(database: Database, settlements: Settlement[]): Promise<Settled> {
+export async function settleBatch(
+  { database, settings, keyring }: SettleOptions,
+  settlements: Settlement[],
+): Promise<Settled> {
+  const policies = await settings.load(settlements.map(({ log }) => log.tenantId));
+  const keptOf = ({ log, status }: Settlement): Kept => {
+    const privacy = policies.get(log.tenantId)?.privacy;
+    if (!privacy || !isTerminal(status)) return { kept_recipient: null, drops_params: false };
+    return {
+      kept_recipient: recipientAtRest(log.tenantId, log.recipient, privacy.recipients, keyring) ?? null,
+      drops_params: privacy.params === 'until_end',
+    };
+  };
   return database.asWorker(async (tx) => {
     const entries = settlements.flatMap((settlement) => settlement.inbox ?? []);
     const notifications = await writeToInboxes(tx, entries);
     const reached = new Set(notifications.map((notification) => notification.logId));
-    const rows = settlements.map((settlement) =>
-      toRow(settlement.inbox && !reached.has(settlement.log.id) ? withoutAudience(settlement) : settlement),
-    );
+    const rows = settlements.map((settlement) => ({
+      ...toRow(settlement.inbox && !reached.has(settlement.log.id) ? withoutAudience(settlement) : settlement),
+      ...keptOf(settlement),
+    }));
     const logs = await tx.query<Settled['logs'][number]>(SETTLE, [JSON.stringify(rows)]);
     await insertSuppressions(tx, settlements.flatMap(suppressionOf));
     return { logs, notifications };

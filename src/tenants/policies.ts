@@ -5,6 +5,7 @@ import { CHANNELS, type Channel } from '../intake/channel.ts';
 import type { CategoryPolicy } from '../preferences/category.ts';
 import { isTimeZone } from '../preferences/preferences.ts';
 import type { QuietHours } from '../preferences/quiet-hours.ts';
+import { DEFAULT_PRIVACY, type PrivacyPolicy, privacySchema, type ResolvedPrivacy } from '../privacy/policy.ts';
 
 /** What one event code is to a tenant. */
 export interface EventPolicy {
@@ -39,6 +40,7 @@ export interface TenantPolicies {
   limits?: Limits;
   /** Null: none, although a weaker source has some. */
   quietHours?: QuietHours | null;
+  privacy?: PrivacyPolicy;
 }
 
 /** Policies with every default put in. */
@@ -49,6 +51,7 @@ export interface ResolvedPolicies {
   retry: RetryPolicy;
   limits: Limits;
   quietHours: QuietHours | null;
+  privacy: ResolvedPrivacy;
 }
 
 const positive = { type: 'number', exclusiveMinimum: 0, maximum: 1_000_000 };
@@ -103,6 +106,7 @@ export const policySchemas: Record<keyof TenantPolicies, object> = {
     ...object({ from: clock, to: clock, timeZone, channels }, ['from', 'to']),
     type: ['object', 'null'],
   },
+  privacy: privacySchema,
 };
 
 /** An Ajv that knows what these schemas use. */
@@ -119,6 +123,7 @@ export function mergePolicies(...sources: (TenantPolicies | undefined)[]): Resol
     retry: DEFAULT_RETRY,
     limits: {},
     quietHours: null,
+    privacy: DEFAULT_PRIVACY,
   };
   for (const source of weakestFirst) {
     merged.timeZone = source.timeZone ?? merged.timeZone;
@@ -126,6 +131,7 @@ export function mergePolicies(...sources: (TenantPolicies | undefined)[]): Resol
     merged.categories = { ...merged.categories, ...source.categories };
     merged.retry = { ...merged.retry, ...source.retry };
     merged.limits = { ...merged.limits, ...source.limits };
+    merged.privacy = { ...merged.privacy, ...source.privacy };
     if (source.quietHours !== undefined) merged.quietHours = source.quietHours;
   }
   return merged;

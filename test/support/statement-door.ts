@@ -2,7 +2,7 @@ import { type AddressInfo, connect, createServer } from 'node:net';
 
 export interface StatementDoor {
   port: number;
-  /** The text of every statement that went through, first to last. */
+  /** The text of every statement that was run, first to last. */
   statements: string[];
   close(): Promise<void>;
 }
@@ -14,6 +14,7 @@ export async function statementDoor(host: string, port: number): Promise<Stateme
     const onward = connect(port, host);
     let rest = Buffer.alloc(0);
     let isStarted = false;
+    const prepared = new Map<string, string>();
     client.on('data', (chunk) => {
       rest = Buffer.concat([rest, chunk]);
       for (;;) {
@@ -25,8 +26,9 @@ export async function statementDoor(host: string, port: number): Promise<Stateme
         const type = isStarted ? String.fromCharCode(rest[0] as number) : '';
         const body = rest.subarray(head + 4, length);
         if (type === 'Q') statements.push(textAt(body, 0));
-        // A prepared statement: its name comes first.
-        if (type === 'P') statements.push(textAt(body, body.indexOf(0) + 1));
+        // A statement is prepared under a name, which may be empty, and then run as often as it is bound.
+        if (type === 'P') prepared.set(textAt(body, 0), textAt(body, body.indexOf(0) + 1));
+        if (type === 'B') statements.push(prepared.get(textAt(body, body.indexOf(0) + 1)) ?? '');
         rest = rest.subarray(length);
         isStarted = true;
       }

@@ -1,4 +1,5 @@
 import { createGraphiQLFetcher, type Fetcher } from '@graphiql/toolkit';
+import { documentIn, withSavedFragments } from './saved.ts';
 
 // Relative to the page at …/graphiql/, so that a path in front of both does no harm.
 const url = new URL('../graphql', location.href);
@@ -15,7 +16,16 @@ export function createFetcher(token: string): Fetcher {
     // The service sends whole answers: no @defer, no @stream.
     enableIncrementalDelivery: false,
   });
-  return (parameters, options) => send(parameters, { ...options, headers: withToken(options?.headers, token) });
+  return (parameters, options) => {
+    // What is sent is read here, and not taken as the editor had read it when the button was pressed: in a tab that was
+    // opened a moment ago it still stands for another operation, e.g. for one that is no subscription.
+    const query = withSavedFragments(parameters.query);
+    const documentAST = documentIn(query);
+    return send(
+      { ...parameters, query },
+      { ...options, headers: withToken(options?.headers, token), ...(documentAST && { documentAST }) },
+    );
+  };
 }
 
 /** The headers tab has the last word, in whatever case the name is written there. */

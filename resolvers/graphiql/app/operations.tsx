@@ -8,16 +8,18 @@ const GROUPS = [
 ] as const;
 
 function Operations() {
-  const { addTab, stop, updateActiveTabValues } = useGraphiQLActions();
+  const { addTab, setOperationName, stop, updateActiveTabValues } = useGraphiQLActions();
   const editors = useGraphiQL(({ queryEditor, variableEditor }) => ({ queryEditor, variableEditor }));
 
-  function open({ text, variables }: SavedOperation): void {
+  function open({ name, text, variables }: SavedOperation): void {
     // A running subscription would go on writing into the new tab.
     stop();
     addTab();
     editors.queryEditor?.setValue(text);
     editors.variableEditor?.setValue(variables);
     updateActiveTabValues({ query: text, variables });
+    // The editor would say so a moment later, and whoever is quicker would run what the tab before held.
+    setOperationName(name);
     editors.queryEditor?.focus();
   }
 

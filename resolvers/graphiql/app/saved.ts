@@ -1,10 +1,12 @@
 import {
+  type DocumentNode,
   type FragmentDefinitionNode,
   Kind,
   type OperationDefinitionNode,
   OperationTypeNode,
   parse,
   print,
+  visit,
 } from 'graphql';
 
 /** One operation of `schema/operations`, ready to be opened in a tab. */
@@ -64,4 +66,34 @@ function describe(file: string, text: string, operation: OperationDefinitionNode
     text,
     variables: required.length > 0 ? JSON.stringify(variables, null, 2) : '',
   };
+}
+
+/** Undefined for what does not parse: the service says what is wrong with it, and where. */
+export function documentIn(text: string): DocumentNode | undefined {
+  try {
+    return parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Adds the saved fragments that a text uses and does not bring along, at its end, so that its lines stay where they are. */
+export function withSavedFragments(text: string): string {
+  const definitions = [...(documentIn(text)?.definitions ?? [])];
+  const own = definitions.length;
+  const has = new Set(
+    definitions.flatMap((definition) => (definition.kind === Kind.FRAGMENT_DEFINITION ? [definition.name.value] : [])),
+  );
+  // What is added may use others, and is looked at in its turn.
+  for (const definition of definitions) {
+    visit(definition, {
+      FragmentSpread: ({ name }) => {
+        const fragment = savedFragments.find((saved) => saved.name.value === name.value);
+        if (!fragment || has.has(name.value)) return;
+        has.add(name.value);
+        definitions.push(fragment);
+      },
+    });
+  }
+  return [text, ...definitions.slice(own).map(print)].join('\n');
 }

@@ -1,0 +1,53 @@
+import { setTimeout as delay } from 'node:timers/promises';
+
+import type { Log } from '../log.ts';
+import { eraseNext } from './erase.ts';
+import { keepOnlySo, type RetentionOptions } from './retention.ts';
+
+export interface PrivacyJobs {
+  /** Somebody is to be forgotten. */
+  wake(): void;
+  close(): Promise<void>;
+}
+
+const ERASE_POLL_MS = 5_000;
+const RETENTION_MS = 3_600_000;
+
+/** Forgets people who are to be forgotten, and once an hour what tenants do not want kept any longer. */
+export function startPrivacyJobs({
+  log,
+  ...options
+}: Omit<RetentionOptions, 'isStopped' | 'now'> & { log: Log }): PrivacyJobs {
+  let isClosing = false;
+  const isStopped = (): boolean => isClosing;
+
+  const every = (pauseMs: number, what: string, work: () => Promise<unknown>) => {
+    let pause = new AbortController();
+    const run = async (): Promise<void> => {
+      while (!isClosing) {
+        await work().catch((error: unknown) => log.warn({ error }, `${what} failed, trying again`));
+        await delay(isClosing ? 0 : pauseMs, undefined, { signal: pause.signal, ref: false }).catch(() => {});
+        pause = new AbortController();
+      }
+    };
+    const ended = run();
+    return { ended, wake: () => pause.abort() };
+  };
+
+  const erasing = every(ERASE_POLL_MS, 'forgetting people', async () => {
+    while (!isClosing && (await eraseNext(options.database)));
+  });
+  const keeping = every(RETENTION_MS, 'retention', async () => {
+    const { removed, anonymised } = await keepOnlySo({ ...options, isStopped });
+    if (removed + anonymised > 0) log.info({ removed, anonymised }, 'kept no longer');
+  });
+  return {
+    wake: erasing.wake,
+    close: async () => {
+      isClosing = true;
+      erasing.wake();
+      keeping.wake();
+      await Promise.all([erasing.ended, keeping.ended]);
+    },
+  };
+}

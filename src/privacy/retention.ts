@@ -1,0 +1,168 @@
+import { v7 } from 'uuid';
+
+import type { Database, Transaction } from '../database/database.ts';
+import type { TenantSettingsSource } from '../tenants/settings.ts';
+
+/** Rows that one transaction removes or changes. */
+const BATCH = 2_000;
+/** Tenants whose settings are looked at together. */
+const TENANTS = 100;
+const DAY_MS = 86_400_000;
+
+export interface RetentionOptions {
+  database: Database;
+  settings: Pick<TenantSettingsSource, 'load'>;
+  /** Milliseconds since 1970; the present where absent. */
+  now?: () => number;
+  isStopped?: () => boolean;
+}
+
+/**
+ * Removes and anonymises what tenants do not want kept any longer. Every batch stands for itself, so that it can stop at
+ * any point and go on from there, and several processes that do it at once do no harm.
+ *
+ * @returns how many rows were removed and anonymised.
+ */
+export async function keepOnlySo({
+  database,
+  settings,
+  now = Date.now,
+  isStopped = () => false,
+}: RetentionOptions): Promise<{ removed: number; anonymised: number }> {
+  const total = { removed: 0, anonymised: 0 };
+  for (let after = ''; !isStopped();) {
+    const tenants = await tenantsAfter(database, after);
+    const policies = await settings.load(tenants);
+    for (const tenantId of tenants) {
+      const { anonymiseAfterDays = null, retentionDays = null } = policies.get(tenantId)?.privacy ?? {};
+      if (retentionDays !== null) {
+        total.removed += await repeat(
+          (tx) => remove(tx, tenantId, now() - retentionDays * DAY_MS),
+          database,
+          isStopped,
+        );
+      }
+      if (anonymiseAfterDays !== null) {
+        const before = now() - anonymiseAfterDays * DAY_MS;
+        total.anonymised += await repeat((tx) => anonymise(tx, tenantId, before), database, isStopped);
+      }
+    }
+    const last = tenants.at(-1);
+    if (last === undefined) return total;
+    after = last;
+  }
+  return total;
+}
+
+async function repeat(
+  step: (tx: Transaction) => Promise<{ count: number; isMore: boolean }>,
+  database: Database,
+  isStopped: () => boolean,
+): Promise<number> {
+  let total = 0;
+  while (!isStopped()) {
+    const { count, isMore } = await database.asWorker(step);
+    total += count;
+    if (!isMore) break;
+  }
+  return total;
+}
+
+/** From one to the next over an index: what it costs goes with the number of tenants, and not of their rows. */
+async function tenantsAfter(database: Database, after: string): Promise<string[]> {
+  const rows = await database.asWorker((tx) =>
+    tx.query<{ tenantId: string }>(
+      `with recursive known (tenant_id, nth) as (
+         (select tenant_id, 1 from notification_log where tenant_id > $1 order by tenant_id limit 1)
+         union all
+         select next.tenant_id, known.nth + 1 from known cross join lateral (
+           select tenant_id from notification_log log where log.tenant_id > known.tenant_id
+           order by log.tenant_id limit 1
+         ) as next where known.nth < ${TENANTS}
+       )
+       select tenant_id as "tenantId" from known`,
+      [after],
+    ),
+  );
+  return rows.map(({ tenantId }) => tenantId);
+}
+
+/** Ids are in the order of time: what is older than a moment is what is below its first id. */
+const firstId = (msecs: number): string => v7({ msecs: Math.max(0, msecs), seq: 0, random: new Uint8Array(16) });
+
+/** What waits for its delivery is not old, however long ago it was accepted. */
+const IS_ENDED = `status not in ('queued', 'sending', 'retrying')`;
+
+async function remove(tx: Transaction, tenantId: string, before: number): Promise<{ count: number; isMore: boolean }> {
+  const rows = await tx.query<{ count: number }>(
+    `with log as (
+       delete from notification_log where id in (
+         select id from notification_log where tenant_id = $1 and id < $2 and ${IS_ENDED}
+         order by id limit ${BATCH} for update skip locked) returning 1
+     ), gone as (
+       delete from notification where id in (
+         select id from notification where tenant_id = $1 and created_at < $3 order by user_id, created_seq limit ${BATCH})
+       returning user_id, read_at is null and archived_at is null as is_unread
+     ), counted as (
+       update inbox set unread_count = unread_count - gone.unread
+       from (select user_id, count(*) filter (where is_unread)::int as unread from gone group by user_id) gone
+       where inbox.tenant_id = $1 and inbox.user_id = gone.user_id
+     ), rejected as (
+       delete from rejected_event where id in (
+         select id from rejected_event where tenant_id = $1 and id < $2 order by id limit ${BATCH}) returning 1
+     ), captured as (
+       delete from sandbox_message where id in (
+         select id from sandbox_message where tenant_id = $1 and id < $2 order by id limit ${BATCH}) returning 1
+     )
+     select count(*)::int as count from log union all select count(*)::int from gone
+     union all select count(*)::int from rejected union all select count(*)::int from captured`,
+    [tenantId, firstId(before), new Date(before)],
+  );
+  const counts = rows.map(({ count }) => count);
+  return { count: counts.reduce((sum, count) => sum + count, 0), isMore: counts.includes(BATCH) };
+}
+
+const KIND = 'anonymise';
+
+/** Goes through a tenant's records in their order, up to the first that still waits, and remembers how far it came. */
+async function anonymise(
+  tx: Transaction,
+  tenantId: string,
+  before: number,
+): Promise<{ count: number; isMore: boolean }> {
+  await tx.query(
+    `insert into privacy_job (tenant_id, kind, cursor) values ($1, $2, '00000000-0000-0000-0000-000000000000')
+     on conflict do nothing`,
+    [tenantId, KIND],
+  );
+  const [job] = await tx.query<{ cursor: string }>(
+    'select cursor from privacy_job where tenant_id = $1 and kind = $2 for update skip locked',
+    [tenantId, KIND],
+  );
+  if (!job) return { count: 0, isMore: false };
+  const [{ last, count } = { last: null, count: 0 }] = await tx.query<{ last: string | null; count: number }>(
+    `with old as (
+       select id from notification_log
+       where tenant_id = $1 and id > $2 and id < $3
+         and id < coalesce((
+           select min(id::text)::uuid from notification_log
+           where tenant_id = $1 and not (${IS_ENDED})), $3)
+       order by id limit ${BATCH}
+     ), changed as (
+       update notification_log log
+       set recipient = '{}', params = '{}', extra = null, content = null, audience = null, trigger_by = null,
+         error_message = null, is_reduced = true
+       from old where log.id = old.id returning 1
+     )
+     select (select max(id::text) from old) as last, (select count(*)::int from changed) as count`,
+    [tenantId, job.cursor, firstId(before)],
+  );
+  if (last !== null) {
+    await tx.query('update privacy_job set cursor = $3, updated_at = now() where tenant_id = $1 and kind = $2', [
+      tenantId,
+      KIND,
+      last,
+    ]);
+  }
+  return { count, isMore: count === BATCH };
+}

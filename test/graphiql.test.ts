@@ -1,0 +1,100 @@
+import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+
+import { postActivities } from './resolvers/seed.ts';
+import { findChromium } from './services/chromium.ts';
+import { eventually } from './support/eventually.ts';
+import { startTestService, type TestService } from './support/service.ts';
+
+const TENANT = 'tenant-graphiql';
+const USER = 'anna';
+
+describe('GraphiQL in Chromium', () => {
+  let service: TestService;
+  let browser: Browser;
+  let context: BrowserContext;
+  let page: Page;
+  let token: string;
+  let requested: string[];
+  let problems: string[];
+
+  beforeAll(async () => {
+    service = await startTestService();
+    token = await service.token({ tenant_id: TENANT, sub: USER, permissions: ['notif.ingest'] });
+    browser = await chromium.launch({
+      executablePath: await findChromium(),
+      args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update'],
+    });
+  }, 600_000);
+  afterAll(async () => {
+    await browser?.close();
+    await service?.close();
+  });
+
+  beforeEach(async () => {
+    await context?.close();
+    context = await browser.newContext({ viewport: { width: 1_400, height: 900 } });
+    page = await context.newPage();
+    requested = [];
+    problems = [];
+    page.on('request', (request) => requested.push(request.url()));
+    page.on('websocket', (socket) => requested.push(socket.url()));
+    page.on('pageerror', (error) => problems.push(error.message));
+    page.on('console', (message) => message.type() === 'error' && problems.push(message.text()));
+    await page.goto(`${service.url}/graphiql`);
+    await page.getByRole('textbox', { name: /token/i }).fill(token);
+    await page.locator('.graphiql-query-editor').getByText('Paste a token').waitFor();
+  });
+
+  const post = (title: string) => postActivities(service, token, TENANT, [USER], [title]);
+  const open = async (name: string): Promise<void> => {
+    await page.getByTitle(`Open ${name} in a new tab`).click();
+    await page.locator('.graphiql-query-editor').getByText(name).first().waitFor();
+  };
+  const run = (): Promise<void> => page.getByRole('button', { name: /execute query/i }).click();
+  /** What the response pane shows; the editor draws its spaces as another character. */
+  const response = async (): Promise<string> =>
+    ((await page.locator('.graphiql-response').textContent()) ?? '').replaceAll('\u00a0', ' ');
+  const shows = (text: string) => eventually(async () => (await response()).includes(text), `a response with ${text}`);
+
+  it('runs a query, a mutation and a live subscription of the saved operations', async () => {
+    await post('before');
+    await eventually(async () => (await service.core.inbox.unreadCount({ tenantId: TENANT, userId: USER })) === 1);
+    await open('UnreadCount');
+    await run();
+    await shows('"unreadNotificationCount": 1');
+
+    await open('MarkAllNotificationsRead');
+    await run();
+    await shows('"markAllNotificationsRead": 1');
+
+    await open('WatchInbox');
+    await run();
+    const connected = async () => (await service.core.clients.list(TENANT, {})).rows.length === 1;
+    await eventually(connected, 'the subscription');
+    await post('live in the page');
+    await shows('live in the page');
+    expect(problems).toEqual([]);
+  });
+
+  it('asks nobody but this service', async () => {
+    await open('UnreadCount');
+    await run();
+    await shows('unreadNotificationCount');
+    const hosts = requested.filter((url) => !/^(data|blob):/.test(url)).map((url) => new URL(url).host);
+    expect(new Set(hosts)).toEqual(new Set([new URL(service.url).host]));
+  });
+
+  it('keeps the token in its tab, and nowhere else', async () => {
+    await open('UnreadCount');
+    await run();
+    await shows('unreadNotificationCount');
+    const kept = await page.evaluate(() => JSON.stringify([{ ...localStorage }, document.cookie, location.href]));
+    expect(kept).not.toContain(token);
+    const other = await context.newPage();
+    await other.goto(`${service.url}/graphiql`);
+    expect(await other.getByRole('textbox', { name: /token/i }).inputValue()).toBe('');
+    await page.reload();
+    expect(await page.getByRole('textbox', { name: /token/i }).inputValue()).toBe(token);
+  });
+});

@@ -1,0 +1,91 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+import { type Database, openDatabase } from '../../src/database/database.ts';
+import { createLog } from '../../src/log.ts';
+import { keepOnlySo } from '../../src/privacy/retention.ts';
+import { startTestService, type TestService } from '../support/service.ts';
+import { sql } from '../support/sql.ts';
+
+const DAY_MS = 86_400_000;
+const RECORDS = 5_000;
+
+describe('what a tenant does not want kept', () => {
+  let service: TestService;
+  let database: Database;
+  beforeAll(async () => {
+    service = await startTestService({ DELIVERY_MODE: 'hold', ROLES: 'api' });
+    database = openDatabase({ url: service.env['DATABASE_URL'] as string, log: createLog('silent') });
+    for (const tenantId of ['tenant-removes', 'tenant-anonymises', 'tenant-keeps']) {
+      await sql(
+        service.databaseUrl,
+        `with log as (
+           insert into notification_log (id, tenant_id, event_id, event_type, event_code, channels, recipient, params,
+             status, trace_id, event_created_at)
+           select (lpad(to_hex((extract(epoch from now()) * 1000)::bigint), 12, '0') || '7000' ||
+               '8' || lpad(to_hex(n), 15, '0'))::uuid, '${tenantId}', gen_random_uuid(), 'notification.triggered.v1',
+             'user.welcome', '{email}', '{"email": "anna@example.com"}', '{"name": "Anna"}',
+             case when n = ${RECORDS} then 'queued' else 'sent' end, 'trace', now()
+           from generate_series(1, ${RECORDS}) n
+         ), inboxes as (
+           insert into inbox (tenant_id, user_id, last_seq, unread_count) values ('${tenantId}', 'anna', 10, 7)
+         )
+         insert into notification (id, tenant_id, user_id, created_seq, seq, log_id, type, body, recipient_scope, read_at)
+         select gen_random_uuid(), '${tenantId}', 'anna', n, n, gen_random_uuid(), 'a', 'b', 'users',
+           case when n > 7 then now() end
+         from generate_series(1, 10) n`,
+      );
+    }
+    const save = (tenantId: string, privacy: object) =>
+      service.core.settings.save(tenantId, { privacy }, { userId: 'admin' });
+    await save('tenant-removes', { retentionDays: 30 });
+    await save('tenant-anonymises', { anonymiseAfterDays: 10 });
+  });
+  afterAll(async () => {
+    await database.close();
+    await service.close();
+  });
+
+  const keep = (days: number, isStopped?: () => boolean) =>
+    keepOnlySo({
+      database,
+      settings: service.core.settings,
+      now: () => Date.now() + days * DAY_MS,
+      ...(isStopped && { isStopped }),
+    });
+  const count = async (tenantId: string, condition: string): Promise<number> =>
+    (
+      await sql<{ count: number }>(
+        service.databaseUrl,
+        `select count(*)::int as count from notification_log where tenant_id = '${tenantId}' and ${condition}`,
+      )
+    )[0]?.count as number;
+
+  it('stays until it is old', async () => {
+    expect(await keep(9)).toEqual({ removed: 0, anonymised: 0 });
+  });
+
+  it('is anonymised once it is, also after an interruption, and what still waits keeps its address', async () => {
+    let steps = 0;
+    const first = await keep(20, () => (steps += 1) > 3);
+    expect(first.anonymised).toBeGreaterThan(0);
+    expect(first.anonymised).toBeLessThan(RECORDS - 1);
+    const second = await keep(20);
+    expect(first.anonymised + second.anonymised).toBe(RECORDS - 1);
+    expect(await keep(20)).toEqual({ removed: 0, anonymised: 0 });
+    expect(await count('tenant-anonymises', `recipient = '{}' and params = '{}' and is_reduced`)).toBe(RECORDS - 1);
+    expect(await count('tenant-anonymises', `status = 'queued' and recipient->>'email' = 'anna@example.com'`)).toBe(1);
+  });
+
+  it('is removed once it is, with the inbox and its count, and nothing of another tenant', async () => {
+    const { removed } = await keep(40);
+    expect(removed).toBe(RECORDS - 1 + 10);
+    expect(await count('tenant-removes', 'true')).toBe(1);
+    expect(await count('tenant-keeps', `recipient <> '{}'`)).toBe(RECORDS);
+    const inboxes = await sql(service.databaseUrl, 'select tenant_id, unread_count from inbox order by 1');
+    expect(inboxes).toEqual([
+      { tenant_id: 'tenant-anonymises', unread_count: 7 },
+      { tenant_id: 'tenant-keeps', unread_count: 7 },
+      { tenant_id: 'tenant-removes', unread_count: 0 },
+    ]);
+  });
+});
