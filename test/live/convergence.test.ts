@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 import { Redis } from 'ioredis';
 import pg from 'pg';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 
 import { connect, resume } from '../../client/index.ts';
 import { changeInbox, type InboxAction } from '../../src/inbox/change.ts';
@@ -68,7 +68,7 @@ describe('an inbox that is watched while everything around it breaks', () => {
   let urls: string[];
 
   beforeAll(async () => {
-    redis = await ownRedis();
+    redis = await ownRedis(inject('redisUrl'));
     publisher = new Redis(redis.url, { maxRetriesPerRequest: 0, enableOfflineQueue: false });
     publisher.on('error', () => {});
     service = await startTestService({ REDIS_URL: redis.url, DELIVERY_LEASE_MS: '1000' });

@@ -1,6 +1,7 @@
 import { Redis } from 'ioredis';
 
-import { freePort, inNewDirectory, type ServerProcess, startServerProcess, untilItAnswers } from './processes.ts';
+import { tcpDoor } from '../support/tcp-door.ts';
+import { freePort, inNewDirectory, run, type ServerProcess, startServerProcess, untilItAnswers } from './processes.ts';
 
 /** A Redis that nobody else uses, so that it can be maltreated. It keeps nothing, as a cache does. */
 export interface OwnRedis {
@@ -15,8 +16,32 @@ export interface OwnRedis {
   stop(): Promise<void>;
 }
 
-/** Needs `redis-server`. */
-export async function ownRedis(): Promise<OwnRedis> {
+/** A server of its own where there is a `redis-server`; elsewhere a way of its own to the one at `sharedUrl`. */
+export async function ownRedis(sharedUrl: string): Promise<OwnRedis> {
+  const isInstalled = await run('redis-server', ['--version']).then(
+    () => true,
+    () => false,
+  );
+  return isInstalled ? startOwn() : doorTo(new URL(sharedUrl));
+}
+
+async function doorTo({ hostname, port }: URL): Promise<OwnRedis> {
+  const door = await tcpDoor(hostname, Number(port || 6379));
+  const restart = async (): Promise<void> => {
+    await door.shut();
+    await door.open();
+  };
+  return {
+    url: `redis://127.0.0.1:${door.port}`,
+    start: door.open,
+    kill: door.shut,
+    restart,
+    killConnections: restart,
+    stop: door.shut,
+  };
+}
+
+async function startOwn(): Promise<OwnRedis> {
   const port = await freePort();
   const url = `redis://127.0.0.1:${port}`;
   let server: ServerProcess | undefined;
