@@ -5,7 +5,7 @@ import type { Core } from '../src/core.ts';
 import { AppError } from '../src/errors.ts';
 import type { Actor } from '../src/identity/actor.ts';
 import type { InboxNotification } from '../src/inbox/notifications.ts';
-import type { NotificationTemplate } from '../src/templates/templates.ts';
+import type { NotificationTemplate, TemplateVersion } from '../src/templates/templates.ts';
 
 /** What a resolver knows of the operation that it works for. */
 export interface GraphContext {
@@ -24,12 +24,13 @@ export interface Loaders {
   notification: DataLoader<string, InboxNotification | null>;
   notificationLog: DataLoader<string, NotificationLog | null>;
   notificationTemplate: DataLoader<string, NotificationTemplate | null>;
+  templateVersions: DataLoader<string, TemplateVersion[]>;
 }
 
 export function createContext(core: Core, actor: Actor | undefined, traceId: string, clientId?: string): GraphContext {
   const { inbox, logs, templates } = core;
-  const loader = <T>(find: (actor: Actor, ids: readonly string[]) => Promise<(T | null)[]>) =>
-    new DataLoader<string, T | null>((ids) => find(signedIn({ actor }), ids), {
+  const loader = <T>(find: (actor: Actor, ids: readonly string[]) => Promise<T[]>) =>
+    new DataLoader<string, T>((ids) => find(signedIn({ actor }), ids), {
       maxBatchSize: 1_000,
       // A subscription lives long and keeps its context: it would be given what was true when it began.
       cache: false,
@@ -43,6 +44,7 @@ export function createContext(core: Core, actor: Actor | undefined, traceId: str
       notification: loader((who, ids) => inbox.findMany(who, ids)),
       notificationLog: loader((who, ids) => logs.findMany(who.tenantId, ids)),
       notificationTemplate: loader((who, ids) => templates.findMany(who.tenantId, ids)),
+      templateVersions: loader((who, ids) => templates.versionsOf(who.tenantId, ids)),
     },
   };
 }

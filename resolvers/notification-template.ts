@@ -5,23 +5,59 @@ import {
   Ctx,
   Directive,
   Field,
+  FieldResolver,
   ID,
   InputType,
   Int,
   ObjectType,
   Query,
   Resolver,
+  Root,
 } from 'type-graphql';
 
 import type { Core } from '../src/core.ts';
 import type { Channel } from '../src/intake/channel.ts';
 import { idCursor } from '../src/paging/page.ts';
+import { lintTemplate } from '../src/templates/lint.ts';
 import type { NotificationTemplate as TemplateRow } from '../src/templates/templates.ts';
 import { connectionOf, Paged, PageArgs, toConnection } from './connection.ts';
 import { type GraphContext, signedIn } from './context.ts';
 import { NotificationChannel } from './enums.ts';
-import { Requires } from './requires.ts';
+import { Requires, Sized } from './requires.ts';
 import { DateTime, JSONObject } from './scalars.ts';
+
+@ObjectType({ description: 'A variable that a template uses.' })
+export class TemplateVariable {
+  @Field(() => String, { description: 'Its path, e.g. `order.total`; within a list, `items[].name`.' })
+  path!: string;
+
+  @Field(() => Boolean, { description: 'The template copes without it.' })
+  isOptional!: boolean;
+}
+
+@ObjectType({ description: 'One text that a template has, or had. It never changes.' })
+export class NotificationTemplateVersion {
+  @Field(() => Int, { description: 'Its number, from 1.' })
+  version!: number;
+
+  @Field(() => String, { nullable: true, description: 'Subject or title.' })
+  subject!: string | null;
+
+  @Field(() => String, { description: 'Body.' })
+  body!: string;
+
+  @Field(() => String, { nullable: true, description: 'Plain text beside HTML.' })
+  text!: string | null;
+
+  @Field(() => JSONObject, { description: 'Values of variables that an event does not bring.' })
+  defaultParams!: Record<string, unknown>;
+
+  @Field(() => DateTime, { description: 'When it was made.' })
+  createdAt!: Date;
+
+  @Field(() => String, { nullable: true, description: 'Who made it.' })
+  createdBy!: string | null;
+}
 
 @Directive('@key(fields: "id")')
 @ObjectType({ description: "A tenant's text for one event, channel and language." })
@@ -44,6 +80,12 @@ export class NotificationTemplate {
   @Field(() => String, { nullable: true, description: 'Body, a Handlebars template; null while nothing is published.' })
   body!: string | null;
 
+  @Field(() => String, {
+    nullable: true,
+    description: 'Plain text beside the HTML of `body`; null: worked out from it.',
+  })
+  text!: string | null;
+
   @Field(() => JSONObject, { nullable: true, description: 'Values of variables that an event does not bring.' })
   defaultParams!: Record<string, unknown> | null;
 
@@ -52,6 +94,9 @@ export class NotificationTemplate {
 
   @Field(() => Int, { nullable: true, description: 'The published version; null while nothing is published.' })
   version!: number | null;
+
+  @Field(() => Int, { description: 'The newest version; larger than `version` where it is a draft.' })
+  latestVersion!: number;
 
   @Field(() => DateTime, { description: 'When it was last changed.' })
   updatedAt!: Date;
@@ -67,9 +112,11 @@ export const toTemplate = (row: TemplateRow): NotificationTemplate => ({
   locale: row.locale,
   subject: row.subject,
   body: row.body,
+  text: row.text,
   defaultParams: row.defaultParams,
   isActive: row.isActive,
   version: row.version,
+  latestVersion: row.latestVersion,
   updatedAt: row.updatedAt,
   updatedBy: row.updatedBy,
 });
@@ -124,5 +171,26 @@ export class NotificationTemplateResolver {
   ): Promise<NotificationTemplate | null> {
     const row = await context.loaders.notificationTemplate.load(id);
     return row && toTemplate(row);
+  }
+
+  @Sized(100)
+  @FieldResolver(() => [NotificationTemplateVersion], {
+    description: 'Its newest versions, 100 at most, newest first.',
+  })
+  versions(@Root() { id }: NotificationTemplate, @Ctx() context: GraphContext): Promise<NotificationTemplateVersion[]> {
+    return context.loaders.templateVersions.load(id);
+  }
+
+  @Sized(20)
+  @FieldResolver(() => [TemplateVariable], {
+    description: 'What the published version needs of an event, or the newest where none is published.',
+  })
+  async requiredVariables(
+    @Root() { id, version, channel, ...template }: NotificationTemplate,
+    @Ctx() context: GraphContext,
+  ): Promise<TemplateVariable[]> {
+    const { subject, body, text } =
+      version === null ? ((await context.loaders.templateVersions.load(id))[0] ?? template) : template;
+    return lintTemplate({ channel, subject, body: body ?? '', text }, { mayUseRaw: true }).variables;
   }
 }

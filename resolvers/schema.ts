@@ -23,6 +23,7 @@ import { PolicyDefinitionResolver } from './policy-definition.ts';
 import { PreferenceResolver } from './preference.ts';
 import { RejectedEventResolver } from './rejected-event.ts';
 import { DateTime } from './scalars.ts';
+import { TemplateEditingResolver } from './template-editing.ts';
 import { TopicMessageResolver } from './topic-message.ts';
 import { UserResolver } from './user.ts';
 
@@ -45,6 +46,7 @@ const RESOLVERS = [
   AuditEventResolver,
   DeliveryStatisticResolver,
   ErasureResolver,
+  TemplateEditingResolver,
 ] as const;
 
 interface Reference {

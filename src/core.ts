@@ -19,6 +19,7 @@ import type { Preferences } from './preferences/preferences.ts';
 import type { Erasures } from './privacy/erase.ts';
 import type { Suppressions } from './preferences/suppressions.ts';
 import type { TenantSettingsSource } from './tenants/settings.ts';
+import type { TemplateEditing } from './templates/editing.ts';
 import type { Templates } from './templates/templates.ts';
 
 /** What the core offers to its doors. `main.ts` builds it. */
@@ -39,6 +40,7 @@ export interface Core {
   rejectedEvents: RejectedEvents;
   settings: TenantSettingsSource;
   suppressions: Suppressions;
+  templateEditing: TemplateEditing;
   templates: Templates;
   topicFeeds: TopicFeeds;
 }

@@ -29,6 +29,10 @@ export type ErrorCode = keyof typeof ERROR_STATUS;
 export interface FieldProblem {
   path: string;
   message: string;
+  /** Within a text, from 1. */
+  line?: number;
+  /** Within its line, from 1. */
+  column?: number;
 }
 
 export interface AppErrorOptions {

@@ -65,6 +65,7 @@ import { createPreferences } from './preferences/preferences.ts';
 import { createReach } from './preferences/reach.ts';
 import { createSuppressions } from './preferences/suppressions.ts';
 import { unsubscribe, type UnsubscribeLinks, unsubscribeLinks } from './preferences/unsubscribe.ts';
+import { createTemplateEditing } from './templates/editing.ts';
 import { createTemplateLookup } from './templates/lookup.ts';
 import { createTemplates } from './templates/templates.ts';
 import { noTenantFiles, tenantFiles } from './tenants/files.ts';
@@ -217,6 +218,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
     logFeeds: createLogFeeds({ bus, logs }),
     logs,
     settings,
+    templateEditing: createTemplateEditing({ database, onChanged: configChanged }),
     templates: createTemplates({ database, onChanged: configChanged }),
     topicFeeds: createTopicFeeds({ database, log }),
   };

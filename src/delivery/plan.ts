@@ -182,7 +182,7 @@ function lookAt(
   }
   let content;
   try {
-    content = renderTemplate(template, log.params);
+    content = renderTemplate(template, log.params, { timeZone: context.reach.timeZone ?? settings.timeZone });
   } catch (error) {
     if (error instanceof TemplateVariableMissing) {
       return { code: 'template_variable_missing', message: error.message, isFinal: true };

@@ -11,6 +11,7 @@ export const PERMISSIONS = [
   'notif.send.test',
   'notif.write.config',
   'notif.write.template',
+  'notif.write.template.raw',
   'notif.erase',
 ] as const;
 

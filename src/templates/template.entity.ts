@@ -39,6 +39,8 @@ export const NotificationTemplateVersionEntity = defineEntity({
     tenantId: p.text(),
     subject: p.text().nullable(),
     body: p.text(),
+    /** Plain text beside HTML; null: worked out from it. */
+    text: p.text().nullable(),
     defaultParams: p.json<Record<string, unknown>>().defaultRaw(`'{}'`),
     createdAt: p.datetime().columnType('timestamptz').defaultRaw('now()'),
     createdBy: p.text().nullable(),

@@ -10,6 +10,8 @@ export interface PublishedTemplate {
   locale: string;
   subject: string | null;
   body: string;
+  /** The plain text beside HTML; null: worked out from it. */
+  text: string | null;
   defaultParams: Record<string, unknown>;
 }
 

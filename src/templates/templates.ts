@@ -15,9 +15,23 @@ export interface NotificationTemplate {
   version: number | null;
   subject: string | null;
   body: string | null;
+  text: string | null;
   defaultParams: Record<string, unknown> | null;
+  /** The newest version, which may be a draft. */
+  latestVersion: number;
   updatedAt: Date;
   updatedBy: string | null;
+}
+
+/** One text that a template has, or had. */
+export interface TemplateVersion {
+  version: number;
+  subject: string | null;
+  body: string;
+  text: string | null;
+  defaultParams: Record<string, unknown>;
+  createdAt: Date;
+  createdBy: string | null;
 }
 
 export interface TemplateFilter {
@@ -31,6 +45,8 @@ export interface Templates {
   list(tenantId: string, args: PageArgs, filter?: TemplateFilter | null): Promise<Page<NotificationTemplate>>;
   /** In the order of `ids`; null for what does not exist in this tenant. */
   findMany(tenantId: string, ids: readonly string[]): Promise<(NotificationTemplate | null)[]>;
+  /** The newest versions of each template, 100 at most, newest first. In the order of `ids`. */
+  versionsOf(tenantId: string, ids: readonly string[]): Promise<TemplateVersion[][]>;
   /** Makes each template that is not there yet and publishes a new version where the text differs. */
   publish(tenantId: string, templates: TemplateText[], updatedBy: string | null): Promise<void>;
 }
@@ -42,12 +58,19 @@ export interface TemplateText {
   locale: string;
   subject?: string | null;
   body: string;
+  text?: string | null;
   defaultParams?: Record<string, unknown>;
 }
 
 const COLUMNS = `t.id, t.tenant_id as "tenantId", t.event_code as "eventCode", t.channel, t.locale,
-  t.is_active as "isActive", t.published_version as version, v.subject, v.body, v.default_params as "defaultParams",
+  t.is_active as "isActive", t.published_version as version, v.subject, v.body, v.text,
+  v.default_params as "defaultParams",
+  coalesce((select max(version) from notification_template_version latest where latest.template_id = t.id), 0)
+    as "latestVersion",
   t.updated_at as "updatedAt", t.updated_by as "updatedBy"`;
+
+/** Versions of one template that are shown. */
+const MAX_VERSIONS = 100;
 
 const FROM = `notification_template t
   left join notification_template_version v on v.template_id = t.id and v.version = t.published_version`;
@@ -100,6 +123,23 @@ export function createTemplates({
       return ids.map((id) => byId.get(id.toLowerCase()) ?? null);
     },
 
+    versionsOf: async (tenantId, ids) => {
+      const rows = await database.asTenant(tenantId, (tx) =>
+        tx.query<TemplateVersion & { templateId: string }>(
+          `select v.template_id as "templateId", v.version, v.subject, v.body, v.text,
+             v.default_params as "defaultParams", v.created_at as "createdAt", v.created_by as "createdBy"
+           from unnest($2::uuid[]) as wanted (id)
+           cross join lateral (
+             select * from notification_template_version
+             where tenant_id = $1 and template_id = wanted.id order by version desc limit ${MAX_VERSIONS}
+           ) v order by v.version desc`,
+          [tenantId, ids],
+        ),
+      );
+      const byTemplate = Map.groupBy(rows, (row) => row.templateId);
+      return ids.map((id) => byTemplate.get(id) ?? []);
+    },
+
     publish: async (tenantId, templates, updatedBy) => {
       await database.asTenant(tenantId, (tx) => publishTemplates(tx, tenantId, templates, updatedBy));
       onChanged(tenantId);
@@ -120,6 +160,7 @@ async function publishTemplates(
     locale: template.locale,
     subject: template.subject ?? null,
     body: template.body,
+    text: template.text ?? null,
     default_params: template.defaultParams ?? {},
   }));
   // The template rows first, and locked: two who publish the same template take turns.
@@ -133,22 +174,22 @@ async function publishTemplates(
   );
   await tx.query(
     `with input as (
-       select t.id, coalesce(t.published_version, 0) as published, input.subject, input.body, input.default_params,
+       select t.id, coalesce(t.published_version, 0) as published, input.subject, input.body, input.text, input.default_params,
               coalesce((select max(version) from notification_template_version v where v.template_id = t.id), 0) + 1
                 as next
        from jsonb_to_recordset($3::jsonb) as input (event_code text, channel text, locale text, subject text,
-         body text, default_params jsonb)
+         body text, text text, default_params jsonb)
        join notification_template t
          on (t.tenant_id, t.event_code, t.channel, t.locale) = ($1, input.event_code, input.channel, input.locale)
      ), changed as (
        select input.* from input
        left join notification_template_version v on v.template_id = input.id and v.version = input.published
-       where (v.subject, v.body, v.default_params)
-         is distinct from (input.subject, input.body, input.default_params)
+       where (v.subject, v.body, v.text, v.default_params)
+         is distinct from (input.subject, input.body, input.text, input.default_params)
      ), versions as (
        insert into notification_template_version
-         (template_id, version, tenant_id, subject, body, default_params, created_by)
-       select id, next, $1, subject, body, default_params, $2 from changed
+         (template_id, version, tenant_id, subject, body, text, default_params, created_by)
+       select id, next, $1, subject, body, text, default_params, $2 from changed
      )
      update notification_template t
      set published_version = changed.next, updated_at = now(), updated_by = $2

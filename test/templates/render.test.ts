@@ -16,6 +16,7 @@ const template = (body: string, changes: Partial<PublishedTemplate> = {}): Publi
   locale: 'vi',
   subject: null,
   body,
+  text: null,
   defaultParams: {},
   ...changes,
 });

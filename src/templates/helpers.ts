@@ -1,0 +1,120 @@
+import { LRUCache } from 'lru-cache';
+
+/** A helper was given nothing where it needs something. */
+export class ArgumentMissing extends Error {}
+
+/** A helper was given something that it cannot use. */
+export class ArgumentInvalid extends Error {}
+
+/** What a helper knows beside its arguments. */
+export interface HelperContext {
+  /** BCP 47: the language of the template. */
+  locale: string;
+  /** IANA. */
+  timeZone: string;
+}
+
+/** Options as they are written: `{{formatDate when style="long"}}`. */
+type Hash = Record<string, unknown>;
+
+type Helper = (args: unknown[], hash: Hash, context: HelperContext) => unknown;
+
+/** Making a formatter takes a hundred times as long as using it. */
+const formatters = new LRUCache<string, Intl.NumberFormat | Intl.DateTimeFormat | Intl.PluralRules>({ max: 500 });
+
+function formatter<T extends Intl.NumberFormat | Intl.DateTimeFormat | Intl.PluralRules>(
+  kind: string,
+  locale: string,
+  options: object,
+  make: () => T,
+): T {
+  const key = JSON.stringify([kind, locale, options]);
+  const known = formatters.get(key) as T | undefined;
+  if (known) return known;
+  try {
+    const made = make();
+    formatters.set(key, made);
+    return made;
+  } catch (error) {
+    throw new ArgumentInvalid((error as Error).message);
+  }
+}
+
+function given(value: unknown): unknown {
+  if (value === undefined) throw new ArgumentMissing();
+  return value;
+}
+
+function numberOf(value: unknown): number {
+  const number = typeof given(value) === 'string' && value !== '' ? Number(value) : value;
+  if (typeof number !== 'number' || !Number.isFinite(number)) throw new ArgumentInvalid('takes a number');
+  return number;
+}
+
+function dateOf(value: unknown): Date {
+  const date = typeof given(value) === 'string' || typeof value === 'number' ? new Date(value as string) : undefined;
+  if (!date || Number.isNaN(date.getTime())) throw new ArgumentInvalid('takes a time (RFC 3339)');
+  return date;
+}
+
+const oneOf = <T extends string>(value: unknown, allowed: readonly T[], fallback: T): T => {
+  if (value === undefined) return fallback;
+  if (allowed.includes(value as T)) return value as T;
+  throw new ArgumentInvalid(`takes one of ${allowed.join(', ')}`);
+};
+
+function digitsOf(hash: Hash): { minimumFractionDigits?: number; maximumFractionDigits?: number } {
+  const { decimals } = hash;
+  if (decimals === undefined) return {};
+  const digits = numberOf(decimals);
+  if (!Number.isInteger(digits) || digits < 0 || digits > 20) throw new ArgumentInvalid('takes decimals from 0 to 20');
+  return { minimumFractionDigits: digits, maximumFractionDigits: digits };
+}
+
+const text = (value: unknown): string => {
+  if (typeof given(value) === 'object' && value !== null) throw new ArgumentInvalid('takes a text');
+  return value === null ? '' : String(value);
+};
+
+const STYLES = ['full', 'long', 'medium', 'short'] as const;
+const isTruthy = (value: unknown): boolean => (Array.isArray(value) ? value.length > 0 : Boolean(value));
+
+/**
+ * THE list of helpers that a template may use, beside `if`, `unless`, `each` and `with`. Each sees its arguments, the
+ * template's language and the time zone, and nothing else; the same arguments always give the same text.
+ */
+export const HELPERS: Readonly<Record<string, Helper>> = Object.assign(Object.create(null) as object, {
+  /** `{{formatDate when}}`, `{{formatDate when style="long" time="short" timeZone="Asia/Ho_Chi_Minh"}}` */
+  formatDate: ([when], hash, { locale, timeZone }) => {
+    const time = oneOf(hash['time'], [...STYLES, 'none'], 'none');
+    const options: Intl.DateTimeFormatOptions = {
+      timeZone: hash['timeZone'] === undefined ? timeZone : text(hash['timeZone']),
+      dateStyle: oneOf(hash['style'], STYLES, 'medium'),
+      ...(time !== 'none' && { timeStyle: time }),
+    };
+    return formatter('date', locale, options, () => new Intl.DateTimeFormat(locale, options)).format(dateOf(when));
+  },
+  /** `{{formatNumber total decimals=2}}` */
+  formatNumber: ([value], hash, { locale }) => {
+    const options = digitsOf(hash);
+    return formatter('number', locale, options, () => new Intl.NumberFormat(locale, options)).format(numberOf(value));
+  },
+  /** `{{formatMoney amount currency="VND"}}` */
+  formatMoney: ([value], hash, { locale }) => {
+    const options = { style: 'currency' as const, currency: text(hash['currency']), ...digitsOf(hash) };
+    return formatter('money', locale, options, () => new Intl.NumberFormat(locale, options)).format(numberOf(value));
+  },
+  /** `{{plural count one="item" other="items"}}`: by the rules of the language (CLDR). */
+  plural: ([value], hash, { locale }) => {
+    const rules = formatter('plural', locale, {}, () => new Intl.PluralRules(locale));
+    return text(hash[rules.select(numberOf(value))] ?? hash['other']);
+  },
+  upper: ([value], _hash, { locale }) => text(value).toLocaleUpperCase(locale),
+  lower: ([value], _hash, { locale }) => text(value).toLocaleLowerCase(locale),
+  /** `{{default nickname "friend"}}` */
+  default: ([value, otherwise]) => (value === undefined || value === null || value === '' ? given(otherwise) : value),
+  eq: ([a, b]) => a === b,
+  and: (args) => args.every(isTruthy),
+  or: (args) => args.some(isTruthy),
+  not: ([value]) => !isTruthy(value),
+} satisfies Record<string, Helper>);

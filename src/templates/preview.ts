@@ -1,0 +1,87 @@
+import { validationFailed } from '../errors.ts';
+import type { Channel } from '../intake/channel.ts';
+import { lintTemplate } from './lint.ts';
+import { renderTemplate, TemplateInvalid, TemplateVariableMissing } from './render.ts';
+import type { RenderedMessage } from './template.ts';
+
+export interface PreviewSource {
+  channel: Channel;
+  locale: string;
+  subject: string | null;
+  body: string;
+  text: string | null;
+  defaultParams: Record<string, unknown>;
+}
+
+/** What a template would become, with something in place of what is missing. */
+export interface Preview extends RenderedMessage {
+  locale: string;
+  missingVariables: string[];
+  /** Given, and used nowhere. */
+  unusedVariables: string[];
+  /** Why there is nothing to see; null where there is. */
+  problem: string | null;
+}
+
+let previews = 0;
+
+/**
+ * Renders a text that nobody has published.
+ *
+ * @throws `validation_failed` with line and column, for a text that could not be saved either.
+ */
+export function previewTemplate(
+  source: PreviewSource,
+  params: Record<string, unknown>,
+  { timeZone, mayUseRaw }: { timeZone: string; mayUseRaw: boolean },
+): Preview {
+  const { problems, variables } = lintTemplate(source, { mayUseRaw });
+  if (problems.length > 0) throw validationFailed(problems);
+  const data = structuredClone({ ...source.defaultParams, ...params });
+  const missingVariables = variables
+    .filter(({ path, isOptional }) => !isOptional && isMissing(data, path.split('.')))
+    .map(({ path }) => path);
+  for (const path of missingVariables) fill(data, path.split('.'), path);
+  const used = new Set(variables.map(({ path }) => path.split(/[.[]/)[0]));
+  const base = {
+    locale: source.locale,
+    missingVariables,
+    unusedVariables: Object.keys(params)
+      .filter((name) => !used.has(name))
+      .toSorted(),
+  };
+  try {
+    // Under a name of its own: what was compiled for one preview is of no use to the next.
+    previews += 1;
+    const template = { ...source, templateId: `preview-${previews}`, version: 0, tenantId: '', eventCode: '' };
+    return { ...base, ...renderTemplate(template, data, { timeZone }), problem: null };
+  } catch (error) {
+    if (!(error instanceof TemplateInvalid || error instanceof TemplateVariableMissing)) throw error;
+    return { ...base, subject: null, html: null, text: '', problem: error.message };
+  }
+}
+
+type Values = Record<string, unknown>;
+
+const isObject = (value: unknown): value is Values =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** In a list, missing where one of its items lacks it. */
+function isMissing(value: unknown, [name = '', ...rest]: string[]): boolean {
+  const isList = name.endsWith('[]');
+  const inner = isObject(value) ? value[isList ? name.slice(0, -2) : name] : undefined;
+  if (inner === undefined) return true;
+  if (rest.length === 0) return false;
+  if (!isList) return isMissing(inner, rest);
+  return Array.isArray(inner) && inner.some((item) => isMissing(item, rest));
+}
+
+/** Puts the name of what is missing where it would stand. */
+function fill(value: unknown, [name = '', ...rest]: string[], path: string): void {
+  if (!isObject(value)) return;
+  const isList = name.endsWith('[]');
+  const key = isList ? name.slice(0, -2) : name;
+  if (rest.length === 0) value[key] ??= `«${path}»`;
+  else if (!isList) fill((value[key] ??= {}), rest, path);
+  else for (const item of (value[key] ??= []) as unknown[]) fill(item, rest, path);
+}
