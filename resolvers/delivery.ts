@@ -1,4 +1,4 @@
-import { Arg, Ctx, Field, Float, ID, InputType, Int, Mutation, ObjectType, Query, Resolver } from 'type-graphql';
+import { Arg, Ctx, Field, ID, InputType, Int, Mutation, ObjectType, Query, Resolver } from 'type-graphql';
 
 import type { Core } from '../src/core.ts';
 import type { DeliveryMode as Mode } from '../src/delivery/mode.ts';
@@ -6,16 +6,8 @@ import type { LogStatus } from '../src/delivery/status.ts';
 import { AppError, validationFailed } from '../src/errors.ts';
 import type { Channel } from '../src/intake/channel.ts';
 import type { Priority, Recipient } from '../src/intake/command.ts';
-import type { ProviderSettings } from '../src/tenants/settings.ts';
 import { type GraphContext, signedIn } from './context.ts';
-import {
-  CircuitState,
-  ConfigOrigin,
-  DeliveryMode,
-  NotificationChannel,
-  NotificationPriority,
-  NotificationStatus,
-} from './enums.ts';
+import { DeliveryMode, NotificationChannel, NotificationPriority, NotificationStatus } from './enums.ts';
 import { NotificationLog, toLog } from './notification-log.ts';
 import { Costs, Requires, Sized } from './requires.ts';
 import { DateTime, JSONObject } from './scalars.ts';
@@ -126,45 +118,6 @@ export class DeliveryExplanation {
   considered!: ConsideredChannel[];
 }
 
-@ObjectType({ description: 'Whether messages go to a provider, or wait until it has recovered.' })
-export class Circuit {
-  @Field(() => CircuitState, { description: 'Its state.' })
-  state!: string;
-
-  @Field(() => DateTime, { nullable: true, description: 'While it is open: when the provider is tried again.' })
-  retryAt!: Date | null;
-
-  @Field(() => DateTime, { nullable: true, description: 'When it last changed; null where it never failed.' })
-  changedAt!: Date | null;
-}
-
-@ObjectType({ description: 'A provider that the tenant sends through.' })
-export class ChannelConfig {
-  @Field(() => NotificationChannel, { description: 'For which channel.' })
-  channel!: Channel;
-
-  @Field(() => String, { description: 'Which provider, e.g. `smtp`.' })
-  provider!: string;
-
-  @Field(() => String, { description: 'What attempts and circuits call it; unique in its channel.' })
-  name!: string;
-
-  @Field(() => Int, { description: 'Its turn: 0 is first, and the next takes over where it fails.' })
-  position!: number;
-
-  @Field(() => ConfigOrigin, { description: 'Who decided.' })
-  origin!: ProviderSettings['origin'];
-
-  @Field(() => Int, { nullable: true, description: 'Messages in hand at once, in each process.' })
-  concurrency!: number | null;
-
-  @Field(() => Float, { nullable: true, description: 'Messages a second, over all processes.' })
-  ratePerSecond!: number | null;
-
-  @Field(() => Circuit, { description: 'Whether it is in use now, as a dispatcher last found.' })
-  circuit!: Circuit;
-}
-
 @Resolver()
 export class DeliveryResolver {
   readonly #core: Core;
@@ -199,33 +152,6 @@ export class DeliveryResolver {
         locale: template?.locale ?? null,
       })),
     };
-  }
-
-  @Requires('notif.write.config')
-  @Sized(20)
-  @Query(() => [ChannelConfig], { description: 'The providers of the tenant, by channel and in failover order.' })
-  async channelConfigs(@Ctx() context: GraphContext): Promise<ChannelConfig[]> {
-    const { tenantId } = signedIn(context);
-    const [settings, circuits] = await Promise.all([
-      this.#core.settings.load([tenantId]),
-      this.#core.delivery.circuits(tenantId),
-    ]);
-    const channels = Object.entries(settings.get(tenantId)?.channels ?? {}) as [Channel, ProviderSettings[]][];
-    return channels.flatMap(([channel, providers]) =>
-      providers.map(({ provider, name, origin, limits }, position) => {
-        const circuit = circuits.find((found) => found.channel === channel && found.provider === name);
-        return {
-          channel,
-          provider,
-          name,
-          position,
-          origin,
-          concurrency: limits?.concurrency ?? null,
-          ratePerSecond: limits?.ratePerSecond ?? null,
-          circuit: circuit ?? { state: 'closed', retryAt: null, changedAt: null },
-        };
-      }),
-    );
   }
 
   @Requires('notif.write.config')

@@ -10,6 +10,7 @@ import { validationFailed } from '../src/errors.ts';
 import { requirePermission } from '../src/identity/actor.ts';
 import { AuditEventResolver } from './audit-event.ts';
 import { type GraphContext, signedIn } from './context.ts';
+import { ChannelConfigResolver } from './channel-config.ts';
 import { ConnectedClientResolver } from './connected-client.ts';
 import { DeliveryResolver } from './delivery.ts';
 import { DeliveryStatisticResolver } from './delivery-statistic.ts';
@@ -47,6 +48,7 @@ const RESOLVERS = [
   DeliveryStatisticResolver,
   ErasureResolver,
   TemplateEditingResolver,
+  ChannelConfigResolver,
 ] as const;
 
 interface Reference {

@@ -18,6 +18,7 @@ import type { Log } from './log.ts';
 import type { Preferences } from './preferences/preferences.ts';
 import type { Erasures } from './privacy/erase.ts';
 import type { Suppressions } from './preferences/suppressions.ts';
+import type { ChannelConfigs } from './tenants/channel-configs.ts';
 import type { TenantSettingsSource } from './tenants/settings.ts';
 import type { TemplateEditing } from './templates/editing.ts';
 import type { Templates } from './templates/templates.ts';
@@ -26,6 +27,7 @@ import type { Templates } from './templates/templates.ts';
 export interface Core {
   access: Access;
   audit: AuditEvents;
+  channelConfigs: ChannelConfigs;
   clients: Clients;
   delivery: DeliveryControl;
   erasures: Erasures;

@@ -22,7 +22,7 @@ import { liveSockets } from '../resolvers/live/sockets.ts';
 import { createAuditEvents } from './audit/events.ts';
 import { startAuditRelay } from './audit/relay.ts';
 import { createHttpClient } from './channels/http-client.ts';
-import { createProviders } from './channels/registry.ts';
+import { createProviders, providerSchemas } from './channels/registry.ts';
 import { createMailbox, sandboxProvider } from './channels/sandbox.ts';
 import { type Config, ConfigError, readConfig } from './config.ts';
 import type { Core } from './core.ts';
@@ -68,8 +68,9 @@ import { unsubscribe, type UnsubscribeLinks, unsubscribeLinks } from './preferen
 import { createTemplateEditing } from './templates/editing.ts';
 import { createTemplateLookup } from './templates/lookup.ts';
 import { createTemplates } from './templates/templates.ts';
+import { createChannelConfigs } from './tenants/channel-configs.ts';
 import { noTenantFiles, tenantFiles } from './tenants/files.ts';
-import { isSecretReference, secretReader } from './tenants/secrets.ts';
+import { allSecretsReader, isSecretReference, secretReader } from './tenants/secrets.ts';
 import { createTenantSettings, type TenantSettings } from './tenants/settings.ts';
 
 export interface Service {
@@ -176,6 +177,12 @@ export async function startService(config: Config, options: ServiceOptions = {})
   const core: Core = {
     access: createAccess(revocations),
     audit: createAuditEvents(database),
+    channelConfigs: createChannelConfigs({
+      database,
+      keyring,
+      schemas: await providerSchemas(),
+      onChanged: configChanged,
+    }),
     clients,
     delivery: {
       retry: (actor, logId, traceId) => retryNotification({ database, bus }, actor, logId, traceId),
@@ -229,7 +236,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
 
   if (config.roles.has('dispatcher')) {
     const { outboundAllow, mailThreads, deliveryLeaseMs } = config;
-    const readSecret = secretReader(config.secretsPath);
+    const readSecret = allSecretsReader(config.secretsPath, keyring);
     const providers = createProviders({ readSecret, outboundAllow, mailThreads });
     parts.defer(() => providers.close());
     const started = startDispatcher({

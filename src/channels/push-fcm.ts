@@ -30,7 +30,7 @@ const configSchema = {
   properties: {
     projectId: { type: 'string', pattern: '^[a-z0-9-]{4,60}$' },
     clientEmail: { type: 'string', minLength: 3 },
-    privateKey: { type: 'string', pattern: 'BEGIN PRIVATE KEY' },
+    privateKey: { type: 'string', pattern: 'BEGIN PRIVATE KEY', writeOnly: true },
     tokenUrl: { type: 'string', pattern: '^https?://' },
     baseUrl: { type: 'string', pattern: '^https?://' },
   },

@@ -20,7 +20,7 @@ const configSchema = {
   additionalProperties: false,
   properties: {
     publicKey: { type: 'string', pattern: '^[A-Za-z0-9_-]{87}$' },
-    privateKey: { type: 'string', pattern: '^[A-Za-z0-9_-]{43}$' },
+    privateKey: { type: 'string', pattern: '^[A-Za-z0-9_-]{43}$', writeOnly: true },
     subject: { type: 'string', pattern: '^(mailto:|https://)' },
   },
 };

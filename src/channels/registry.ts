@@ -20,6 +20,24 @@ const PROVIDERS: CreateProvider[] = [
   znsProvider,
 ];
 
+/** A provider as whoever configures it sees it. */
+export type ProviderSchema = Pick<Provider, 'channel' | 'name' | 'configSchema'>;
+
+/** What there is to configure, without anything that sends. */
+export async function providerSchemas(): Promise<ProviderSchema[]> {
+  const http = createHttpClient([]);
+  const inert = {
+    readSecret: () => Promise.reject(new Error('nothing is sent')),
+    outboundAllow: [],
+    mailThreads: 0,
+    http,
+  };
+  const providers = PROVIDERS.map((create) => create(inert));
+  const schemas = providers.map(({ channel, name, configSchema }) => ({ channel, name, configSchema }));
+  await Promise.all([http, ...providers].map((part) => part.close()));
+  return schemas;
+}
+
 export interface Providers {
   find(channel: Channel, name: string): Provider | undefined;
   close(): Promise<void>;

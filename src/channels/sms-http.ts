@@ -36,6 +36,7 @@ const configSchema = {
     method: { enum: ['POST', 'PUT', 'GET'] },
     headers: {
       type: 'object',
+      writeOnly: true,
       propertyNames: { pattern: header },
       additionalProperties: { type: 'string', pattern: '^[\\t\\x20-\\x7e]*$' },
     },

@@ -20,7 +20,7 @@ const configSchema = {
   additionalProperties: false,
   properties: {
     accountSid: { type: 'string', pattern: '^[A-Za-z0-9]{2,64}$' },
-    authToken: { type: 'string', minLength: 1 },
+    authToken: { type: 'string', minLength: 1, writeOnly: true },
     from: { type: 'string', minLength: 1, maxLength: 32 },
     messagingServiceSid: { type: 'string', pattern: '^[A-Za-z0-9]{2,64}$' },
     baseUrl: { type: 'string', pattern: '^https?://' },

@@ -17,6 +17,7 @@ const configSchema = {
   properties: {
     secrets: {
       type: 'array',
+      writeOnly: true,
       minItems: 1,
       maxItems: 5,
       items: { type: 'string', pattern: '^whsec_[A-Za-z0-9+/]{32,}={0,2}$' },

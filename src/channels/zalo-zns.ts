@@ -14,7 +14,7 @@ const configSchema = {
   required: ['accessToken'],
   additionalProperties: false,
   properties: {
-    accessToken: { type: 'string', pattern: '^[\\x21-\\x7e]+$' },
+    accessToken: { type: 'string', pattern: '^[\\x21-\\x7e]+$', writeOnly: true },
     baseUrl: { type: 'string', pattern: '^https?://' },
   },
 };

@@ -6,6 +6,7 @@ import { validationFailed } from '../errors.ts';
 import { newId } from '../ids.ts';
 import type { Channel } from '../intake/channel.ts';
 import type { ProviderEntry, TenantFiles } from './files.ts';
+import { isSealedSecret } from './secrets.ts';
 import {
   createPolicyAjv,
   mergePolicies,
@@ -201,6 +202,16 @@ function withNames(entries: ProviderEntry[]): (ProviderEntry & { name: string })
   });
 }
 
+/** Tells what is sealed whose it is, so that it opens for nobody else. */
+function ofTenant(config: Record<string, unknown>, tenantId: string): Record<string, unknown> {
+  const entries = Object.entries(config).map(([key, value]): [string, unknown] => {
+    if (isSealedSecret(value)) return [key, { $sealed: value.$sealed, tenantId }];
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) return [key, value];
+    return [key, ofTenant(value as Record<string, unknown>, tenantId)];
+  });
+  return Object.fromEntries(entries);
+}
+
 function readDatabase(
   database: Database,
   tenantIds: string[],
@@ -217,7 +228,10 @@ function readDatabase(
       [tenantIds],
     );
     return {
-      channels: Map.groupBy(channels, (row) => row.tenantId),
+      channels: Map.groupBy(
+        channels.map((row) => ({ ...row, config: ofTenant(row.config, row.tenantId) })),
+        (row) => row.tenantId,
+      ),
       rows: new Map(rows.map((row) => [row.tenantId, row])),
     };
   });
