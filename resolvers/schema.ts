@@ -24,6 +24,7 @@ import { PolicyDefinitionResolver } from './policy-definition.ts';
 import { PreferenceResolver } from './preference.ts';
 import { RejectedEventResolver } from './rejected-event.ts';
 import { DateTime } from './scalars.ts';
+import { TenantSettingsResolver } from './tenant-settings.ts';
 import { TemplateEditingResolver } from './template-editing.ts';
 import { TopicMessageResolver } from './topic-message.ts';
 import { UserResolver } from './user.ts';
@@ -49,6 +50,7 @@ const RESOLVERS = [
   ErasureResolver,
   TemplateEditingResolver,
   ChannelConfigResolver,
+  TenantSettingsResolver,
 ] as const;
 
 interface Reference {

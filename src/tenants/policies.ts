@@ -113,6 +113,24 @@ export const policySchemas: Record<keyof TenantPolicies, object> = {
 export const createPolicyAjv = (): Ajv =>
   new Ajv({ allErrors: true, allowUnionTypes: true, formats: { 'time-zone': isTimeZone } });
 
+/** Policies that are put together piece by piece, where the pieces may come from different sources. */
+const COMPOSED: ReadonlySet<string> = new Set(['events', 'categories', 'retry', 'limits', 'privacy']);
+
+/** Who decided what: the name of a policy, or `retry.maxAttempts`, to the name of the strongest source that says it. */
+export function sourcesOf<Origin extends string>(
+  sources: readonly (readonly [Origin, object | undefined])[],
+): Record<string, Origin> {
+  const origins: Record<string, Origin> = {};
+  for (const [origin, policies] of sources.toReversed()) {
+    for (const [name, value] of Object.entries(policies ?? {})) {
+      if (value === undefined) continue;
+      if (!COMPOSED.has(name) || typeof value !== 'object' || value === null) origins[name] = origin;
+      else for (const piece of Object.keys(value as object)) origins[`${name}.${piece}`] = origin;
+    }
+  }
+  return origins;
+}
+
 /** Puts sources together, strongest first: event codes and categories one by one, numbers one by one. */
 export function mergePolicies(...sources: (TenantPolicies | undefined)[]): ResolvedPolicies {
   const weakestFirst = sources.filter((source) => source !== undefined).toReversed();

@@ -1,8 +1,9 @@
+import type { ErrorObject } from 'ajv';
 import { LRUCache } from 'lru-cache';
 
 import type { Database } from '../database/database.ts';
 import type { DeliveryMode } from '../delivery/mode.ts';
-import { validationFailed } from '../errors.ts';
+import { type FieldProblem, validationFailed } from '../errors.ts';
 import { newId } from '../ids.ts';
 import type { Channel } from '../intake/channel.ts';
 import type { ProviderEntry, TenantFiles } from './files.ts';
@@ -11,6 +12,7 @@ import {
   createPolicyAjv,
   mergePolicies,
   policySchemas,
+  sourcesOf,
   type ResolvedPolicies,
   type TenantPolicies,
 } from './policies.ts';
@@ -29,13 +31,17 @@ export interface TenantSettings extends ResolvedPolicies {
   channels: Partial<Record<Channel, ProviderSettings[]>>;
   /** Null: the process decides. */
   deliveryMode: DeliveryMode | null;
+  /** Who decided each of these; what is not here is a default of ours. */
+  sources: Record<string, SettingOrigin>;
 }
 
+export type SettingOrigin = ProviderSettings['origin'];
+
 /** What an admin may set for the tenant as a whole. What is not named stays as it is; null goes back to the default. */
-export interface SettingsChanges extends TenantPolicies {
+export type SettingsChanges = { [Key in keyof TenantPolicies]: TenantPolicies[Key] | null } & {
   defaultLocale?: string | null;
   deliveryMode?: DeliveryMode | null;
-}
+};
 
 export interface TenantSettingsSource {
   /** Settings of each tenant, merged from the database, the tenant's file and the environment, strongest first. */
@@ -107,6 +113,14 @@ export function createTenantSettings({ database, files, defaults, onChanged }: S
           ...mergePolicies(row?.policies, filePolicies),
           defaultLocale: row?.defaultLocale ?? fileLocale ?? defaults.defaultLocale,
           deliveryMode: row?.deliveryMode ?? null,
+          sources: sourcesOf<SettingOrigin>([
+            [
+              'database',
+              { ...row?.policies, ...present({ defaultLocale: row?.defaultLocale, deliveryMode: row?.deliveryMode }) },
+            ],
+            ['file', { ...filePolicies, ...present({ defaultLocale: fileLocale }) }],
+            ['environment', { defaultLocale: defaults.defaultLocale }],
+          ]),
           channels: {
             ...defaults.channels,
             ...fromOrigin('file', Object.entries(fileChannels) as [Channel, ProviderEntry | ProviderEntry[]][]),
@@ -126,15 +140,17 @@ export function createTenantSettings({ database, files, defaults, onChanged }: S
       if (tenantId === undefined) cache.clear();
       else cache.delete(tenantId);
     },
-    save: async (tenantId, { defaultLocale, deliveryMode, ...policies }, { userId, traceId }) => {
-      if (!validatePolicies(policies)) {
-        throw validationFailed(
-          (validatePolicies.errors ?? []).map((error) => ({
-            path: error.instancePath.slice(1).replaceAll('/', '.') || 'settings',
-            message: error.message ?? 'is wrong',
-          })),
-        );
+    save: async (tenantId, { defaultLocale, deliveryMode, ...changes }, { userId, traceId }) => {
+      // To have no quiet hours is a decision; of everything else, null takes the decision back.
+      const dropped = Object.entries(changes).flatMap(([key, value]) =>
+        value === null && key !== 'quietHours' ? [key] : [],
+      );
+      const policies = Object.fromEntries(Object.entries(changes).filter(([key]) => !dropped.includes(key)));
+      const problems = validatePolicies(policies) ? [] : (validatePolicies.errors ?? []).map(toProblem);
+      if (typeof defaultLocale === 'string' && !LOCALE.test(defaultLocale)) {
+        problems.push({ path: 'input.defaultLocale', message: 'must be a language tag, e.g. vi-VN' });
       }
+      if (problems.length > 0) throw validationFailed(problems);
       await database.asTenant(tenantId, (tx) =>
         tx.query(
           `with old as (select * from tenant_settings where tenant_id = $1),
@@ -144,7 +160,7 @@ export function createTenantSettings({ database, files, defaults, onChanged }: S
              on conflict (tenant_id) do update
                set default_locale = case when $2 then excluded.default_locale else settings.default_locale end,
                    delivery_mode = case when $4 then excluded.delivery_mode else settings.delivery_mode end,
-                   policies = settings.policies || excluded.policies, updated_by = excluded.updated_by, updated_at = now()
+                   policies = (settings.policies || excluded.policies) - $10::text[], updated_by = excluded.updated_by, updated_at = now()
              returning default_locale, delivery_mode, policies
            )
            insert into audit_event (id, tenant_id, action, actor_id, trace_id, details)
@@ -163,6 +179,7 @@ export function createTenantSettings({ database, files, defaults, onChanged }: S
             userId,
             newId(),
             traceId ?? newId(),
+            dropped,
           ],
         ),
       );
@@ -170,6 +187,17 @@ export function createTenantSettings({ database, files, defaults, onChanged }: S
     },
   };
 }
+
+const LOCALE = /^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$/;
+
+function toProblem({ instancePath, params, message = 'is wrong' }: ErrorObject): FieldProblem {
+  const { additionalProperty } = params as { additionalProperty?: string };
+  const path = ['input', ...instancePath.split('/').slice(1), additionalProperty].filter((part) => part !== undefined);
+  return { path: path.join('.'), message: additionalProperty === undefined ? message : 'is not known here' };
+}
+
+const present = (values: Record<string, unknown>): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(values).filter(([, value]) => value !== null && value !== undefined));
 
 /** Channels as one source gives them. */
 function fromOrigin(
