@@ -147,7 +147,8 @@ export function createTemplates({
   };
 }
 
-async function publishTemplates(
+/** Makes each template that is not there yet, and publishes a new version where the text differs. */
+export async function publishTemplates(
   tx: Transaction,
   tenantId: string,
   templates: TemplateText[],

@@ -1,3 +1,5 @@
+import { isDeepStrictEqual } from 'node:util';
+
 import { Ajv, type ErrorObject } from 'ajv';
 
 import { writeAudit } from '../audit/write.ts';
@@ -48,81 +50,95 @@ interface Schema {
 const NAME = /^([A-Za-z0-9][A-Za-z0-9._-]{0,99})?$/;
 const MASK = '***';
 
-export function createChannelConfigs({
-  database,
-  keyring,
-  schemas,
-  onChanged,
-}: {
-  database: Database;
+/** What saving a configuration needs to know. */
+export interface ChannelConfigTools {
   keyring: Keyring;
   schemas: readonly ProviderSchema[];
+}
+
+export function createChannelConfigs({
+  database,
+  onChanged,
+  ...tools
+}: ChannelConfigTools & {
+  database: Database;
   /** Called once a change is committed, so that nobody sends by what is cached. */
   onChanged: (tenantId: string) => void;
 }): ChannelConfigs {
-  // As providers read it, except for what they do not need to be told: see `provider-config.ts`.
-  const ajv = new Ajv({ allErrors: true, allowUnionTypes: true });
-
   return {
     save: async (actor, change, traceId) => {
-      const { tenantId } = actor;
-      const known = schemas.find(({ channel, name }) => channel === change.channel && name === change.provider);
-      if (!known) {
-        const names = schemas.filter(({ channel }) => channel === change.channel).map(({ name }) => name);
-        const message = names.length > 0 ? `must be one of ${names.join(', ')}` : 'is not needed for this channel';
-        throw validationFailed([{ path: 'input.provider', message }]);
-      }
-      const bounds = boundsOf(change);
-      if (bounds.length > 0) throw validationFailed(bounds);
-      if (!NAME.test(change.name)) {
-        throw validationFailed([
-          { path: 'input.name', message: 'must be letters, digits, dots, dashes or underscores' },
-        ]);
-      }
-      const schema = known.configSchema as Schema;
-      const saved = await database.asTenant(tenantId, async (tx) => {
-        const before = await lock(tx, tenantId, change);
-        const given = keepSecrets(schema, change.config, before?.config ?? {});
-        const problems = check(ajv, known.configSchema, open(given, tenantId, keyring), given);
-        if (problems.length > 0) throw validationFailed(problems);
-        const config = seal(schema, given, tenantId, keyring);
-        await write(tx, actor, { ...change, config });
-        const shown = ({
-          config: own,
-          ...rest
-        }: Pick<ChannelConfigChange, 'config' | 'limits' | 'position' | 'isEnabled'>) => ({
-          ...rest,
-          config: masked(schema, own),
-        });
-        await writeAudit(tx, {
-          actor,
-          traceId,
-          action: 'notification.config.updated',
-          details: {
-            channel: change.channel,
-            provider: change.provider,
-            name: change.name,
-            old: before ? shown(before) : null,
-            new: shown({ config, limits: change.limits, position: change.position, isEnabled: change.isEnabled }),
-          },
-        });
-        return { ...change, config: masked(schema, config) };
-      });
-      onChanged(tenantId);
+      const { saved } = await database.asTenant(actor.tenantId, (tx) =>
+        saveChannelConfig(tx, actor, change, { ...tools, traceId }),
+      );
+      onChanged(actor.tenantId);
       return saved;
     },
     // What nobody knows the schema of may be secret, all of it.
     shown: (channel, provider, config) => {
-      const known = schemas.find((one) => one.channel === channel && one.name === provider);
-      return known ? masked({ ...(known.configSchema as Schema) }, config) : {};
+      const known = tools.schemas.find((one) => one.channel === channel && one.name === provider);
+      return known ? masked(known.configSchema, config) : {};
     },
-    providers: schemas,
+    providers: tools.schemas,
   };
 }
 
-function boundsOf({ position, limits }: ChannelConfigChange): FieldProblem[] {
+// As providers read it, except for what they do not need to be told: see `provider-config.ts`.
+const ajv = new Ajv({ allErrors: true, allowUnionTypes: true });
+
+/**
+ * Checks and writes one configuration, and audits it, unless it is what there is already.
+ *
+ * @returns the configuration, its secrets masked.
+ * @throws `validation_failed` naming the field.
+ */
+export async function saveChannelConfig(
+  tx: Transaction,
+  actor: Pick<Actor, 'tenantId' | 'userId'>,
+  change: ChannelConfigChange,
+  { keyring, schemas, traceId }: ChannelConfigTools & { traceId: string },
+): Promise<{ saved: ChannelConfigChange; isChanged: boolean }> {
+  const { tenantId } = actor;
+  const known = schemas.find(({ channel, name }) => channel === change.channel && name === change.provider);
+  if (!known) {
+    const names = schemas.filter(({ channel }) => channel === change.channel).map(({ name }) => name);
+    const message = names.length > 0 ? `must be one of ${names.join(', ')}` : 'is not needed for this channel';
+    throw validationFailed([{ path: 'input.provider', message }]);
+  }
+  const bounds = boundsOf(change);
+  if (bounds.length > 0) throw validationFailed(bounds);
+  const schema: Schema = known.configSchema;
+  const before = await lock(tx, tenantId, change);
+  const given = keepSecrets(schema, change.config, before?.config ?? {});
+  const opened = open(given, tenantId, keyring);
+  const problems = check(known.configSchema, opened, given);
+  if (problems.length > 0) throw validationFailed(problems);
+
+  const { limits, position, isEnabled } = change;
+  const rest = { limits, position, isEnabled };
+  const isSame = before !== undefined && isDeepStrictEqual([opened, rest], statedIn(before, tenantId, keyring));
+  if (isSame) return { saved: { ...change, config: masked(schema, given) }, isChanged: false };
+  const config = seal(schema, given, tenantId, keyring);
+  await write(tx, actor, { ...change, config });
+  await writeAudit(tx, {
+    actor,
+    traceId,
+    action: 'notification.config.updated',
+    details: {
+      channel: change.channel,
+      provider: change.provider,
+      name: change.name,
+      old: before ? { ...before, config: masked(schema, before.config) } : null,
+      new: { ...rest, config: masked(schema, config) },
+    },
+  });
+  return { saved: { ...change, config: masked(schema, config) }, isChanged: true };
+}
+
+function boundsOf({ name, position, limits }: ChannelConfigChange): FieldProblem[] {
   const { concurrency = 1, ratePerSecond = 1 } = limits ?? {};
   const problems: FieldProblem[] = [];
+  if (!NAME.test(name))
+    problems.push({ path: 'input.name', message: 'must be letters, digits, dots, dashes or underscores' });
   if (position < 0 || position > 100) problems.push({ path: 'input.position', message: 'must be from 0 to 100' });
   if (concurrency < 1 || concurrency > 10_000) {
     problems.push({ path: 'input.concurrency', message: 'must be from 1 to 10 000' });
@@ -133,8 +149,19 @@ function boundsOf({ position, limits }: ChannelConfigChange): FieldProblem[] {
   return problems;
 }
 
+/** What a row says, in the clear; undefined where its secrets cannot be read here. */
+function statedIn({ config, ...rest }: StoredConfig, tenantId: string, keyring: Keyring): unknown {
+  try {
+    return [open(config, tenantId, keyring), rest];
+  } catch {
+    return undefined;
+  }
+}
+
+type StoredConfig = Pick<ChannelConfigChange, 'config' | 'limits' | 'position' | 'isEnabled'>;
+
 async function lock(tx: Transaction, tenantId: string, { channel, provider, name }: ChannelConfigChange) {
-  const [row] = await tx.query<Pick<ChannelConfigChange, 'config' | 'limits' | 'position' | 'isEnabled'>>(
+  const [row] = await tx.query<StoredConfig>(
     `select config, limits, position, is_enabled as "isEnabled" from channel_config
      where tenant_id = $1 and channel = $2 and provider = $3 and name = $4 for update`,
     [tenantId, channel, provider, name],
@@ -142,7 +169,11 @@ async function lock(tx: Transaction, tenantId: string, { channel, provider, name
   return row;
 }
 
-const write = (tx: Transaction, { tenantId, userId }: Actor, change: ChannelConfigChange) =>
+const write = (
+  tx: Transaction,
+  { tenantId, userId }: Pick<Actor, 'tenantId' | 'userId'>,
+  change: ChannelConfigChange,
+) =>
   tx.query(
     `insert into channel_config (id, tenant_id, channel, provider, name, config, limits, position, is_enabled, updated_by)
      values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
@@ -225,7 +256,7 @@ function openOne({ $sealed }: SealedSecret, tenantId: string, keyring: Keyring):
   }
 }
 
-function check(ajv: Ajv, schema: Record<string, unknown>, config: Config, given: Config): FieldProblem[] {
+function check(schema: Record<string, unknown>, config: Config, given: Config): FieldProblem[] {
   const validate = ajv.compile(schema);
   if (validate(config)) return [];
   return (validate.errors ?? []).filter((error) => !isReference(given, error)).map(toProblem);

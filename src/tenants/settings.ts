@@ -1,7 +1,7 @@
 import type { ErrorObject } from 'ajv';
 import { LRUCache } from 'lru-cache';
 
-import type { Database } from '../database/database.ts';
+import type { Database, Transaction } from '../database/database.ts';
 import type { DeliveryMode } from '../delivery/mode.ts';
 import { type FieldProblem, validationFailed } from '../errors.ts';
 import { newId } from '../ids.ts';
@@ -140,20 +140,32 @@ export function createTenantSettings({ database, files, defaults, onChanged }: S
       if (tenantId === undefined) cache.clear();
       else cache.delete(tenantId);
     },
-    save: async (tenantId, { defaultLocale, deliveryMode, ...changes }, { userId, traceId }) => {
-      // To have no quiet hours is a decision; of everything else, null takes the decision back.
-      const dropped = Object.entries(changes).flatMap(([key, value]) =>
-        value === null && key !== 'quietHours' ? [key] : [],
-      );
-      const policies = Object.fromEntries(Object.entries(changes).filter(([key]) => !dropped.includes(key)));
-      const problems = validatePolicies(policies) ? [] : (validatePolicies.errors ?? []).map(toProblem);
-      if (typeof defaultLocale === 'string' && !LOCALE.test(defaultLocale)) {
-        problems.push({ path: 'input.defaultLocale', message: 'must be a language tag, e.g. vi-VN' });
-      }
-      if (problems.length > 0) throw validationFailed(problems);
-      await database.asTenant(tenantId, (tx) =>
-        tx.query(
-          `with old as (select * from tenant_settings where tenant_id = $1),
+    save: async (tenantId, changes, by) => {
+      await database.asTenant(tenantId, (tx) => saveTenantSettings(tx, tenantId, changes, by));
+      onChanged(tenantId);
+    },
+  };
+}
+
+/** Checks and writes what an admin decides for the tenant as a whole, and audits it. @throws `validation_failed` */
+export async function saveTenantSettings(
+  tx: Transaction,
+  tenantId: string,
+  { defaultLocale, deliveryMode, ...changes }: SettingsChanges,
+  { userId, traceId }: { userId: string | null; traceId?: string },
+): Promise<void> {
+  // To have no quiet hours is a decision; of everything else, null takes the decision back.
+  const dropped = Object.entries(changes).flatMap(([key, value]) =>
+    value === null && key !== 'quietHours' ? [key] : [],
+  );
+  const policies = Object.fromEntries(Object.entries(changes).filter(([key]) => !dropped.includes(key)));
+  const problems = validatePolicies(policies) ? [] : (validatePolicies.errors ?? []).map(toProblem);
+  if (typeof defaultLocale === 'string' && !LOCALE.test(defaultLocale)) {
+    problems.push({ path: 'input.defaultLocale', message: 'must be a language tag, e.g. vi-VN' });
+  }
+  if (problems.length > 0) throw validationFailed(problems);
+  await tx.query(
+    `with old as (select * from tenant_settings where tenant_id = $1),
            saved as (
              insert into tenant_settings as settings (tenant_id, default_locale, delivery_mode, policies, updated_by)
              values ($1, $3, $5, $6, $7)
@@ -169,23 +181,19 @@ export function createTenantSettings({ database, files, defaults, onChanged }: S
                'policies', old.policies),
              'new', to_jsonb(saved))
            from saved left join old on true`,
-          [
-            tenantId,
-            defaultLocale !== undefined,
-            defaultLocale ?? null,
-            deliveryMode !== undefined,
-            deliveryMode ?? null,
-            JSON.stringify(policies),
-            userId,
-            newId(),
-            traceId ?? newId(),
-            dropped,
-          ],
-        ),
-      );
-      onChanged(tenantId);
-    },
-  };
+    [
+      tenantId,
+      defaultLocale !== undefined,
+      defaultLocale ?? null,
+      deliveryMode !== undefined,
+      deliveryMode ?? null,
+      JSON.stringify(policies),
+      userId,
+      newId(),
+      traceId ?? newId(),
+      dropped,
+    ],
+  );
 }
 
 const LOCALE = /^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$/;

@@ -19,8 +19,8 @@ export interface Exit {
 }
 
 /** Runs a compiled script of the project in a process of its own, with nothing of our environment but the path. */
-export function spawnScript(script: string, env: Record<string, string>): ChildProcess {
-  return spawn(process.execPath, [join(projectRoot, 'dist', script)], {
+export function spawnScript(script: string, env: Record<string, string>, args: string[] = []): ChildProcess {
+  return spawn(process.execPath, [join(projectRoot, 'dist', script), ...args], {
     cwd: projectRoot,
     // Started many times over: what was compiled once is not compiled again.
     env: { PATH: process.env['PATH'], NODE_COMPILE_CACHE: join(projectRoot, 'node_modules/.cache/compile'), ...env },

@@ -1,0 +1,257 @@
+import { Ajv } from 'ajv';
+import { parse, stringify } from 'yaml';
+
+import { writeAudit } from '../audit/write.ts';
+import type { Transaction } from '../database/database.ts';
+import { type FieldProblem, validationFailed } from '../errors.ts';
+import { CHANNELS, type Channel } from '../intake/channel.ts';
+import { lintTemplate } from '../templates/lint.ts';
+import { publishTemplates, type TemplateText } from '../templates/templates.ts';
+import { type ChannelConfigTools, saveChannelConfig } from './channel-configs.ts';
+import type { ProviderEntry } from './files.ts';
+import { createPolicyAjv, limitsSchema, policySchemas, type TenantPolicies } from './policies.ts';
+import { isSealedSecret } from './secrets.ts';
+import { saveTenantSettings } from './settings.ts';
+
+/** What a tenant is set up with, as one file. What it does not name stays as it is. */
+export interface TenantBundle extends TenantPolicies {
+  defaultLocale?: string;
+  channels?: Partial<Record<Channel, ProviderEntry[]>>;
+  templates?: TemplateText[];
+}
+
+/** Something that an import did, or would do. */
+export interface BundleChange {
+  kind: 'setting' | 'channel' | 'template';
+  name: string;
+  change: 'added' | 'changed';
+}
+
+export interface BundleOptions extends ChannelConfigTools {
+  tenantId: string;
+  /** Who is written down for it. */
+  userId: string;
+  traceId: string;
+}
+
+const locale = '^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$';
+const text = { type: ['string', 'null'], maxLength: 65_536 };
+
+const validate = createPolicyAjv().compile<TenantBundle>({
+  type: 'object',
+  additionalProperties: false,
+  properties: {
+    ...policySchemas,
+    defaultLocale: { type: 'string', pattern: locale },
+    channels: {
+      type: 'object',
+      propertyNames: { enum: [...CHANNELS] },
+      additionalProperties: {
+        type: 'array',
+        maxItems: 10,
+        items: {
+          type: 'object',
+          required: ['provider', 'config'],
+          additionalProperties: false,
+          properties: {
+            provider: { type: 'string' },
+            name: { type: 'string' },
+            config: { type: 'object' },
+            limits: limitsSchema,
+          },
+        },
+      },
+    },
+    templates: {
+      type: 'array',
+      maxItems: 1_000,
+      items: {
+        type: 'object',
+        required: ['eventCode', 'channel', 'locale', 'body'],
+        additionalProperties: false,
+        properties: {
+          eventCode: { type: 'string', pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$' },
+          channel: { enum: [...CHANNELS] },
+          locale: { type: 'string', pattern: locale },
+          subject: text,
+          body: { type: 'string', maxLength: 65_536 },
+          text,
+          defaultParams: { type: 'object' },
+        },
+      },
+    },
+  },
+});
+
+/**
+ * Reads a bundle, YAML or JSON, and checks all of it.
+ *
+ * @throws `validation_failed` naming each place, with line and column within a template.
+ */
+export function parseBundle(source: string): TenantBundle {
+  let bundle: unknown;
+  try {
+    bundle = parse(source);
+  } catch (error) {
+    throw validationFailed([{ path: 'file', message: (error as Error).message }]);
+  }
+  if (!validate(bundle)) {
+    throw validationFailed([{ path: 'file', message: new Ajv().errorsText(validate.errors, { dataVar: 'file' }) }]);
+  }
+  const seen = new Set<string>();
+  const problems = (bundle.templates ?? []).flatMap((template, index): FieldProblem[] => {
+    const place = `templates[${index}]`;
+    const key = keyOf(template);
+    if (seen.has(key)) return [{ path: place, message: `${key} is there twice` }];
+    seen.add(key);
+    const { subject = null, body, text: plain = null, channel } = template;
+    return lintTemplate({ channel, subject, body, text: plain }, { mayUseRaw: true }).problems.map((problem) => ({
+      ...problem,
+      path: problem.path.replace('input', `${place} (${key})`),
+    }));
+  });
+  if (problems.length > 0) throw validationFailed(problems);
+  return bundle;
+}
+
+const keyOf = ({
+  eventCode,
+  channel,
+  locale: language,
+}: Pick<TemplateText, 'eventCode' | 'channel' | 'locale'>): string => `${eventCode} ${channel} ${language}`;
+
+/**
+ * Makes a tenant what a bundle says, in one transaction: all of it or nothing. What is so already is left alone, so that
+ * doing it again changes nothing.
+ *
+ * @returns what was changed.
+ * @throws `validation_failed`
+ */
+export async function importBundle(
+  tx: Transaction,
+  { templates = [], channels = {}, ...settings }: TenantBundle,
+  { tenantId, userId, traceId, ...tools }: BundleOptions,
+): Promise<BundleChange[]> {
+  const actor = { tenantId, userId };
+  const changes: BundleChange[] = await importSettings(tx, settings, { tenantId, userId, traceId });
+  for (const [channel, providers] of Object.entries(channels) as [Channel, ProviderEntry[]][]) {
+    for (const [position, { provider, name = '', config, limits = null }] of providers.entries()) {
+      const change = { channel, provider, name, config, limits, position, isEnabled: true };
+      const { isChanged } = await saveChannelConfig(tx, actor, change, { ...tools, traceId });
+      if (isChanged)
+        changes.push({ kind: 'channel', name: [channel, provider, name].filter(Boolean).join(' '), change: 'changed' });
+    }
+  }
+  const before = new Map((await readTemplates(tx, tenantId)).map((template) => [keyOf(template), template]));
+  const fresh = templates.filter((template) => !isSame(before.get(keyOf(template)), template));
+  if (fresh.length > 0) await publishTemplates(tx, tenantId, fresh, userId);
+  for (const template of fresh) {
+    const { eventCode, channel, locale: language } = template;
+    const change = before.has(keyOf(template)) ? 'changed' : 'added';
+    changes.push({ kind: 'template', name: keyOf(template), change });
+    await writeAudit(tx, {
+      actor,
+      traceId,
+      action: 'notification.template.updated',
+      details: { event_code: eventCode, channel, locale: language, change: 'imported' },
+    });
+  }
+  return changes;
+}
+
+async function importSettings(
+  tx: Transaction,
+  settings: Omit<TenantBundle, 'templates' | 'channels'>,
+  { tenantId, ...by }: { tenantId: string; userId: string; traceId: string },
+): Promise<BundleChange[]> {
+  const before = await readSettings(tx, tenantId);
+  const changed = Object.entries(settings).filter(([name, value]) => !isEqual(before[name], value));
+  if (changed.length === 0) return [];
+  await saveTenantSettings(tx, tenantId, Object.fromEntries(changed), by);
+  return changed.map(([name]) => ({ kind: 'setting', name, change: name in before ? 'changed' : 'added' }));
+}
+
+/** What a tenant has of its own, as a bundle in YAML. Of secrets it holds the names, and none that were typed in. */
+export async function exportBundle(tx: Transaction, tenantId: string): Promise<string> {
+  const rows = await tx.query<ProviderEntry & { channel: Channel }>(
+    `select channel, provider, name, config, limits from channel_config
+     where tenant_id = $1 and is_enabled order by channel, position, provider, name`,
+    [tenantId],
+  );
+  const channels = Object.fromEntries(
+    [...Map.groupBy(rows, ({ channel }) => channel)].map(([channel, providers]) => [
+      channel,
+      providers.map(({ provider, name, config, limits }) => ({
+        provider,
+        ...(name && { name }),
+        config: withoutSealed(config),
+        ...(limits && { limits }),
+      })),
+    ]),
+  );
+  const templates = await readTemplates(tx, tenantId);
+  return stringify({
+    ...(await readSettings(tx, tenantId)),
+    ...(rows.length > 0 && { channels }),
+    ...(templates.length > 0 && { templates }),
+  });
+}
+
+async function readSettings(tx: Transaction, tenantId: string): Promise<Record<string, unknown>> {
+  const [row] = await tx.query<{ defaultLocale: string | null; policies: TenantPolicies }>(
+    'select default_locale as "defaultLocale", policies from tenant_settings where tenant_id = $1',
+    [tenantId],
+  );
+  return { ...(row?.defaultLocale && { defaultLocale: row.defaultLocale }), ...row?.policies };
+}
+
+async function readTemplates(tx: Transaction, tenantId: string): Promise<TemplateText[]> {
+  const rows = await tx.query<Required<TemplateText>>(
+    `select t.event_code as "eventCode", t.channel, t.locale, v.subject, v.body, v.text, v.default_params as "defaultParams"
+     from notification_template t
+     join notification_template_version v on v.template_id = t.id and v.version = t.published_version
+     where t.tenant_id = $1 and t.is_active order by t.event_code, t.channel, t.locale`,
+    [tenantId],
+  );
+  return rows.map(({ subject, text: plain, defaultParams, ...rest }) => ({
+    ...rest,
+    ...(subject !== null && { subject }),
+    ...(plain !== null && { text: plain }),
+    ...(Object.keys(defaultParams).length > 0 && { defaultParams }),
+  }));
+}
+
+function isSame(before: TemplateText | undefined, after: TemplateText): boolean {
+  const whole = ({ subject = null, body, text: plain = null, defaultParams = {} }: TemplateText) => [
+    subject,
+    body,
+    plain,
+    defaultParams,
+  ];
+  return before !== undefined && isEqual(whole(before), whole(after));
+}
+
+/** The database keeps the keys of an object in an order of its own. */
+const isEqual = (a: unknown, b: unknown): boolean => JSON.stringify(sorted(a)) === JSON.stringify(sorted(b));
+
+function sorted(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sorted);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value)
+      .toSorted(([a], [b]) => a.localeCompare(b))
+      .map(([key, item]) => [key, sorted(item)]),
+  );
+}
+
+function withoutSealed(config: Record<string, unknown>): Record<string, unknown> {
+  const entries = Object.entries(config).filter(([, value]) => !isSealedSecret(value));
+  return Object.fromEntries(
+    entries.map(([key, value]) => [
+      key,
+      typeof value === 'object' && value !== null && !Array.isArray(value)
+        ? withoutSealed(value as Record<string, unknown>)
+        : value,
+    ]),
+  );
+}

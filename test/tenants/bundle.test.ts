@@ -1,0 +1,179 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+import { projectRoot } from '../../src/project-root.ts';
+import { DeliveryLogDocument, TenantSettingsDocument } from '../generated/operations.ts';
+import { postBatch, settled } from '../resolvers/seed.ts';
+import { outputOf, spawnScript } from '../support/child.ts';
+import { query } from '../support/client.ts';
+import { startTestService, type TestService, welcomeEvent } from '../support/service.ts';
+import { sql } from '../support/sql.ts';
+
+const STARTER = join(projectRoot, 'tenants', 'starter.yaml');
+
+const PARAMS = {
+  full_name: 'Nguyễn Văn A',
+  reset_url: 'https://example.com/reset',
+  expires_at: '2026-01-02T03:04:05Z',
+  amount: 1_250_000,
+  currency: 'VND',
+  invoice_number: 'HD-1',
+  order_number: 'DH-1',
+  carrier: 'GHN',
+};
+
+describe('a tenant as a file', () => {
+  let service: TestService;
+  let folder: string;
+  beforeAll(async () => {
+    service = await startTestService();
+    folder = await mkdtemp(join(tmpdir(), 'notification-bundle-'));
+  });
+  afterAll(async () => {
+    await service.close();
+    await rm(folder, { recursive: true });
+  });
+
+  const tool = async (...args: string[]) => {
+    const child = spawnScript('tools/tenant.js', { DATABASE_URL: service.env['DATABASE_URL'] as string }, args);
+    return outputOf(child);
+  };
+  const file = async (name: string, text: string): Promise<string> => {
+    await writeFile(join(folder, name), text);
+    return join(folder, name);
+  };
+  const templatesOf = (tenantId: string) =>
+    sql(service.databaseUrl, 'select event_code, published_version from notification_template where tenant_id = $1', [
+      tenantId,
+    ]);
+
+  it('begins with a starter set, of which each template is sent', async () => {
+    const first = await tool('import', STARTER, '--tenant', 'tenant-new');
+    expect(first).toMatchObject({ code: 0, stderr: '' });
+    expect(first.stdout.trim().split('\n')).toHaveLength(33);
+    expect(first.stdout).toContain('+ template user.welcome email vi\n');
+    // Again, and nothing is changed.
+    expect((await tool('import', STARTER, '--tenant', 'tenant-new')).stdout).toBe('nothing to change\n');
+
+    const token = await service.token({
+      tenant_id: 'tenant-new',
+      permissions: ['notif.ingest', 'notif.read.log', 'notif.read.template'],
+    });
+    const events = ['user.welcome', 'user.password_reset', 'invoice.paid', 'order.shipped'].flatMap((event_code) =>
+      ['vi', 'en'].flatMap((locale) =>
+        ['email', 'sms', 'push', 'in_app'].map((channel) => ({
+          ...welcomeEvent('tenant-new', { event_code, params: PARAMS, channels: [channel] }),
+          recipient: {
+            user_id: 'anna',
+            email: 'anna@example.com',
+            phone: '+84900000001',
+            device_token: 'token-1',
+            locale,
+          },
+        })),
+      ),
+    );
+    const ids = await postBatch(service, token, 'notification.triggered.v2', events);
+    await settled(service.databaseUrl, ids);
+    for (const [index, id] of ids.entries()) {
+      const { notificationLog } = await query(service.url, token, DeliveryLogDocument, { id });
+      const { status, locale, errorMessage } = notificationLog ?? {};
+      expect({ status, locale, errorMessage }).toEqual({
+        status: 'sent',
+        locale: events[index]?.recipient.locale,
+        errorMessage: null,
+      });
+    }
+    const [mail] = await sql<{ html: string }>(
+      service.databaseUrl,
+      `select html from sandbox_message where subject = 'Đã thanh toán hóa đơn HD-1'`,
+    );
+    expect(mail?.html).toContain('1.250.000\u00a0₫');
+  });
+
+  it('is looked at before it is taken over, taken over whole, and given out as it was', async () => {
+    const path = await file(
+      'shop.yaml',
+      `defaultLocale: vi
+timeZone: Asia/Ho_Chi_Minh
+categories: { offers: { name: Offers, defaultEnabled: false } }
+channels:
+  email:
+    - { provider: smtp, config: { host: smtp.example.com, port: 587, from: shop@example.com, password: secret://relay } }
+templates:
+  - { eventCode: user.welcome, channel: sms, locale: vi, body: 'Xin chào {{name}}' }
+`,
+    );
+    const dry = await tool('import', path, '--tenant', 'tenant-shop', '--dry-run');
+    expect(dry.stdout.split('\n').toSorted()).toEqual([
+      '',
+      '+ setting categories',
+      '+ setting defaultLocale',
+      '+ setting timeZone',
+      '+ template user.welcome sms vi',
+      '5 would be changed',
+      '~ channel email smtp',
+    ]);
+    expect(await templatesOf('tenant-shop')).toEqual([]);
+    expect((await tool('import', path, '--tenant', 'tenant-shop')).stdout).toContain('5 changed');
+
+    const { stdout: exported } = await tool('export', 'tenant-shop');
+    expect(exported).toContain('password: secret://relay');
+    const copy = await file('copy.yaml', exported);
+    expect((await tool('import', copy, '--tenant', 'tenant-shop')).stdout).toBe('nothing to change\n');
+    expect((await tool('import', copy, '--tenant', 'tenant-copy')).stdout).toContain('5 changed');
+    expect((await tool('export', 'tenant-copy')).stdout).toBe(exported);
+    const admin = await service.token({ tenant_id: 'tenant-copy', permissions: ['notif.write.config'] });
+    const { tenantSettings } = await query(service.url, admin, TenantSettingsDocument);
+    expect(tenantSettings).toMatchObject({ defaultLocale: 'vi', sources: { timeZone: 'database' } });
+  });
+
+  it('may be JSON, and one change in it is one change', async () => {
+    const bundle = {
+      templates: [
+        { eventCode: 'a', channel: 'sms', locale: 'en', body: 'one' },
+        { eventCode: 'b', channel: 'sms', locale: 'en', body: 'two' },
+      ],
+    };
+    await tool('import', await file('a.json', JSON.stringify(bundle)), '--tenant', 'tenant-json');
+    (bundle.templates[1] as { body: string }).body = 'three';
+    const { stdout } = await tool('import', await file('a.json', JSON.stringify(bundle)), '--tenant', 'tenant-json');
+    expect(stdout).toBe('~ template b sms en\n1 changed\n');
+    expect(await templatesOf('tenant-json')).toEqual(
+      expect.arrayContaining([
+        { event_code: 'a', published_version: 1 },
+        { event_code: 'b', published_version: 2 },
+      ]),
+    );
+  });
+
+  it.each([
+    ['no YAML', 'a: [', /file/],
+    ['a word that is not known', 'colour: red', /additional properties/],
+    [
+      'a template that would fail',
+      `templates:\n  - { eventCode: a, channel: sms, locale: en, body: "a\\n{{#if}}" }`,
+      /templates\[0\] \(a sms en\).body.*line 2, column 1/,
+    ],
+    [
+      'a template that is there twice',
+      `templates:\n${'  - { eventCode: a, channel: sms, locale: en, body: x }\n'.repeat(2)}`,
+      /there twice/,
+    ],
+    ['a channel that is wrong', 'channels: { email: [{ provider: smtp, config: { host: x } }] }', /port: is missing/],
+  ])('is taken over not at all where it holds %s, and says where', async (_what, text, message) => {
+    const whole = `${text.startsWith('templates') || text.startsWith('a:') ? '' : 'templates: [{ eventCode: z, channel: sms, locale: en, body: x }]\n'}${text}\n`;
+    const { code, stderr } = await tool('import', await file('wrong.yaml', whole), '--tenant', 'tenant-wrong');
+    expect(code).toBe(1);
+    expect(stderr).toMatch(message);
+    expect(await templatesOf('tenant-wrong')).toEqual([]);
+  });
+
+  it('is told how where it is asked wrongly', async () => {
+    expect(await tool('import', STARTER)).toMatchObject({ code: 1, stderr: expect.stringContaining('--tenant ID') });
+    expect(await readFile(join(projectRoot, 'README.md'), 'utf8')).toContain('npm run tenant:import');
+  });
+});

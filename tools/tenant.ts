@@ -1,0 +1,77 @@
+import { readFile } from 'node:fs/promises';
+import { parseArgs } from 'node:util';
+
+import { providerSchemas } from '../src/channels/registry.ts';
+import { type Database, openDatabase } from '../src/database/database.ts';
+import { AppError } from '../src/errors.ts';
+import { newId } from '../src/ids.ts';
+import { createKeyring, parseDataKeys } from '../src/keyring.ts';
+import { topics } from '../src/live/bus.ts';
+import { redisBus } from '../src/live/bus-redis.ts';
+import { createLog } from '../src/log.ts';
+import { type BundleChange, exportBundle, importBundle, parseBundle } from '../src/tenants/bundle.ts';
+
+// npm run tenant:import -- FILE --tenant ID [--dry-run]
+// npm run tenant:export -- ID
+
+const USAGE = 'npm run tenant:import -- FILE --tenant ID [--dry-run], or npm run tenant:export -- ID';
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { tenant: { type: 'string' }, 'dry-run': { type: 'boolean', default: false } },
+});
+const [command, subject] = positionals;
+const { DATABASE_URL, DATA_KEYS, REDIS_URL } = process.env;
+
+/** Ends a transaction that was only to be looked at. */
+class DryRun extends Error {}
+
+async function importFile(database: Database, file: string, tenantId: string): Promise<void> {
+  const bundle = parseBundle(await readFile(file, 'utf8'));
+  const tools = { keyring: createKeyring(DATA_KEYS ? parseDataKeys(DATA_KEYS) : []), schemas: await providerSchemas() };
+  let changes: BundleChange[] = [];
+  try {
+    await database.asTenant(tenantId, async (tx) => {
+      changes = await importBundle(tx, bundle, { ...tools, tenantId, userId: 'tenant:import', traceId: newId() });
+      if (values['dry-run']) throw new DryRun();
+    });
+  } catch (error) {
+    if (!(error instanceof DryRun)) throw error;
+  }
+  for (const { kind, name, change } of changes)
+    process.stdout.write(`${change === 'added' ? '+' : '~'} ${kind} ${name}\n`);
+  const verb = values['dry-run'] ? 'would be changed' : 'changed';
+  process.stdout.write(changes.length === 0 ? 'nothing to change\n' : `${changes.length} ${verb}\n`);
+  if (changes.length > 0 && !values['dry-run'] && REDIS_URL) await announce(tenantId);
+}
+
+/** Processes forget what they hold of the tenant; without a bus they do so within five minutes. */
+async function announce(tenantId: string): Promise<void> {
+  const bus = redisBus({ urls: (REDIS_URL as string).split(',').map((url) => url.trim()), log: createLog('silent') });
+  await bus.ping();
+  bus.publish(topics.config, tenantId);
+  await bus.close();
+}
+
+async function run(database: Database): Promise<void> {
+  if (command === 'import' && subject && values.tenant) return importFile(database, subject, values.tenant);
+  if (command === 'export' && subject) {
+    process.stdout.write(await database.asTenant(subject, (tx) => exportBundle(tx, subject)));
+    return;
+  }
+  throw new AppError('validation_failed', USAGE);
+}
+
+if (!DATABASE_URL) {
+  process.stderr.write('DATABASE_URL is missing\n');
+  process.exit(1);
+}
+const database = openDatabase({ url: DATABASE_URL, log: createLog('silent') });
+try {
+  await run(database);
+} catch (error) {
+  process.stderr.write(`${(error as Error).message}\n`);
+  process.exitCode = 1;
+} finally {
+  await database.close();
+}
