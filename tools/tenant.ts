@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 
 import { providerSchemas } from '../src/channels/registry.ts';
@@ -6,7 +7,7 @@ import { type Database, openDatabase } from '../src/database/database.ts';
 import { AppError } from '../src/errors.ts';
 import { newId } from '../src/ids.ts';
 import { createKeyring, parseDataKeys } from '../src/keyring.ts';
-import { topics } from '../src/live/bus.ts';
+import { type Bus, topics } from '../src/live/bus.ts';
 import { redisBus } from '../src/live/bus-redis.ts';
 import { createLog } from '../src/log.ts';
 import { type BundleChange, exportBundle, importBundle, parseBundle } from '../src/tenants/bundle.ts';
@@ -48,9 +49,29 @@ async function importFile(database: Database, file: string, tenantId: string): P
 /** Processes forget what they hold of the tenant; without a bus they do so within five minutes. */
 async function announce(tenantId: string): Promise<void> {
   const bus = redisBus({ urls: (REDIS_URL as string).split(',').map((url) => url.trim()), log: createLog('silent') });
-  await bus.ping();
-  bus.publish(topics.config, tenantId);
-  await bus.close();
+  try {
+    if (await isReached(bus)) {
+      bus.publish(topics.config, tenantId);
+      // Answered after what was said before it.
+      await bus.ping();
+    } else
+      process.stderr.write('Redis cannot be reached: running processes take the change over within five minutes\n');
+  } finally {
+    await bus.close();
+  }
+}
+
+/** It connects by itself, and says only to a ping whether it has. */
+async function isReached(bus: Bus): Promise<boolean> {
+  for (let attempt = 0; attempt < 50; attempt += 1) {
+    const isUp = await bus.ping().then(
+      () => true,
+      () => false,
+    );
+    if (isUp) return true;
+    await delay(100);
+  }
+  return false;
 }
 
 async function run(database: Database): Promise<void> {
