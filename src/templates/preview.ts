@@ -68,7 +68,8 @@ const isObject = (value: unknown): value is Values =>
 /** In a list, missing where one of its items lacks it. */
 function isMissing(value: unknown, [name = '', ...rest]: string[]): boolean {
   const isList = name.endsWith('[]');
-  const inner = isObject(value) ? value[isList ? name.slice(0, -2) : name] : undefined;
+  const inner =
+    typeof value === 'object' && value !== null ? (value as Values)[isList ? name.slice(0, -2) : name] : undefined;
   if (inner === undefined) return true;
   if (rest.length === 0) return false;
   if (!isList) return isMissing(inner, rest);

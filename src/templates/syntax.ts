@@ -38,7 +38,7 @@ const MAX_CALLS = 10;
 /** The parser looks again and again at blanks beside a block. */
 const MAX_BLANK = 500;
 const LONG_BLANK = new RegExp(`\\s{${MAX_BLANK + 1}}`);
-const BLOCK_HELPERS = new Set(['if', 'unless', 'each', 'with']);
+export const BLOCK_HELPERS: ReadonlySet<string> = new Set(['if', 'unless', 'each', 'with']);
 /** These look at a value and do without. */
 export const TOLERANT: ReadonlySet<string> = new Set(['if', 'unless', 'and', 'or', 'not', 'eq', 'default']);
 
