@@ -191,6 +191,7 @@ export class NotificationTemplateResolver {
   ): Promise<TemplateVariable[]> {
     const { subject, body, text } =
       version === null ? ((await context.loaders.templateVersions.load(id))[0] ?? template) : template;
-    return lintTemplate({ channel, subject, body: body ?? '', text }, { mayUseRaw: true }).variables;
+    const texts = { channel, subject, body: body ?? '', text };
+    return (await lintTemplate(texts, { mayUseRaw: true })).variables;
   }
 }

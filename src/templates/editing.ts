@@ -49,6 +49,8 @@ const EVENT_CODE = /^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$/;
 const LOCALE = /^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$/;
 /** Characters of the diff that goes into the audit. */
 const MAX_DIFF = 16_000;
+/** Lines that differ: telling them apart takes the square of their number. */
+const MAX_EDITS = 400;
 
 interface Stored extends VersionText {
   id: string;
@@ -83,7 +85,7 @@ export function createTemplateEditing({
       if (!LOCALE.test(template.locale)) {
         problems.push({ path: 'input.locale', message: 'must be a language tag, e.g. vi-VN' });
       }
-      problems.push(...lintFor(by.actor, template).problems);
+      problems.push(...(await lintFor(by.actor, template)).problems);
       if (problems.length > 0) throw validationFailed(problems);
       return change(by, async (tx) => {
         const { tenantId, userId } = by.actor;
@@ -113,7 +115,7 @@ export function createTemplateEditing({
           });
         }
         const next = { ...stored, ...changes };
-        const { problems } = lintFor(by.actor, next);
+        const { problems } = await lintFor(by.actor, next);
         if (problems.length > 0) throw validationFailed(problems);
         const version = stored.latestVersion + 1;
         await insertVersion(tx, next, version, by);
@@ -218,11 +220,21 @@ const audit = (
     details: { template_id: id, event_code: eventCode, channel, locale, ...details },
   });
 
-/** Line by line (unified), as reviewers read it. */
-function diffOf(before: VersionText | null, after: VersionText): string {
-  const patch = createTwoFilesPatch('before', 'after', before ? page(before) : '', page(after), '', '', { context: 2 });
-  return patch.slice(0, MAX_DIFF);
+/** Line by line (unified), as reviewers read it. Where too much has changed to be told apart, all of it. */
+export function diffOf(before: VersionText | null, after: VersionText): string {
+  const [old, fresh] = [before ? page(before) : '', page(after)];
+  const patch = createTwoFilesPatch('before', 'after', old, fresh, '', '', { context: 2, maxEditLength: MAX_EDITS });
+  return (patch ?? whole(old, fresh)).slice(0, MAX_DIFF);
 }
+
+/** Half of the room for each. */
+const whole = (before: string, after: string): string => [...prefixed('-', before), ...prefixed('+', after)].join('\n');
+
+const prefixed = (sign: string, text: string): string[] =>
+  text
+    .slice(0, MAX_DIFF / 2)
+    .split('\n')
+    .map((line) => sign + line);
 
 const page = ({ subject, body, text, defaultParams }: VersionText): string =>
   [`subject: ${subject ?? ''}`, body, `text: ${text ?? ''}`, `params: ${JSON.stringify(defaultParams)}`, ''].join('\n');

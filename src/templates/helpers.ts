@@ -12,6 +12,8 @@ export interface HelperContext {
   locale: string;
   /** IANA. */
   timeZone: string;
+  /** Told of each way in which something is written. */
+  onFormat: (name: string) => void;
 }
 
 /** Options as they are written: `{{formatDate when style="long"}}`. */
@@ -24,11 +26,12 @@ const formatters = new LRUCache<string, Intl.NumberFormat | Intl.DateTimeFormat 
 
 function formatter<T extends Intl.NumberFormat | Intl.DateTimeFormat | Intl.PluralRules>(
   kind: string,
-  locale: string,
+  { locale, onFormat }: HelperContext,
   options: object,
   make: () => T,
 ): T {
   const key = JSON.stringify([kind, locale, options]);
+  onFormat(key);
   const known = formatters.get(key) as T | undefined;
   if (known) return known;
   try {
@@ -77,7 +80,8 @@ const text = (value: unknown): string => {
 };
 
 const STYLES = ['full', 'long', 'medium', 'short'] as const;
-const isTruthy = (value: unknown): boolean => (Array.isArray(value) ? value.length > 0 : Boolean(value));
+/** As `if` sees it. */
+export const isTruthy = (value: unknown): boolean => (Array.isArray(value) ? value.length > 0 : Boolean(value));
 
 /**
  * THE list of helpers that a template may use, beside `if`, `unless`, `each` and `with`. Each sees its arguments, the
@@ -85,28 +89,33 @@ const isTruthy = (value: unknown): boolean => (Array.isArray(value) ? value.leng
  */
 export const HELPERS: Readonly<Record<string, Helper>> = Object.assign(Object.create(null) as object, {
   /** `{{formatDate when}}`, `{{formatDate when style="long" time="short" timeZone="Asia/Ho_Chi_Minh"}}` */
-  formatDate: ([when], hash, { locale, timeZone }) => {
+  formatDate: ([when], hash, context) => {
+    const { locale, timeZone } = context;
     const time = oneOf(hash['time'], [...STYLES, 'none'], 'none');
     const options: Intl.DateTimeFormatOptions = {
       timeZone: hash['timeZone'] === undefined ? timeZone : text(hash['timeZone']),
       dateStyle: oneOf(hash['style'], STYLES, 'medium'),
       ...(time !== 'none' && { timeStyle: time }),
     };
-    return formatter('date', locale, options, () => new Intl.DateTimeFormat(locale, options)).format(dateOf(when));
+    return formatter('date', context, options, () => new Intl.DateTimeFormat(locale, options)).format(dateOf(when));
   },
   /** `{{formatNumber total decimals=2}}` */
-  formatNumber: ([value], hash, { locale }) => {
+  formatNumber: ([value], hash, context) => {
     const options = digitsOf(hash);
-    return formatter('number', locale, options, () => new Intl.NumberFormat(locale, options)).format(numberOf(value));
+    return formatter('number', context, options, () => new Intl.NumberFormat(context.locale, options)).format(
+      numberOf(value),
+    );
   },
   /** `{{formatMoney amount currency="VND"}}` */
-  formatMoney: ([value], hash, { locale }) => {
+  formatMoney: ([value], hash, context) => {
     const options = { style: 'currency' as const, currency: text(hash['currency']), ...digitsOf(hash) };
-    return formatter('money', locale, options, () => new Intl.NumberFormat(locale, options)).format(numberOf(value));
+    return formatter('money', context, options, () => new Intl.NumberFormat(context.locale, options)).format(
+      numberOf(value),
+    );
   },
   /** `{{plural count one="item" other="items"}}`: by the rules of the language (CLDR). */
-  plural: ([value], hash, { locale }) => {
-    const rules = formatter('plural', locale, {}, () => new Intl.PluralRules(locale));
+  plural: ([value], hash, context) => {
+    const rules = formatter('plural', context, {}, () => new Intl.PluralRules(context.locale));
     return text(hash[rules.select(numberOf(value))] ?? hash['other']);
   },
   upper: ([value], _hash, { locale }) => text(value).toLocaleUpperCase(locale),

@@ -1,14 +1,31 @@
-import { Parser } from 'htmlparser2';
+import { Parser, QuoteType, Tokenizer } from 'htmlparser2';
 
 import type { SyntaxProblem } from './syntax.ts';
 
-const URL_ATTRIBUTES = new Set(['href', 'src', 'action', 'formaction', 'background', 'cite', 'poster', 'xlink:href']);
-const FORBIDDEN_TAGS = new Set(['script', 'iframe', 'object', 'embed', 'applet', 'form', 'base', 'meta', 'link']);
+const words = (list: string): ReadonlySet<string> => new Set(list.split(' '));
+
+const URL_ATTRIBUTES = words(
+  'href src action formaction background cite poster xlink:href data longdesc usemap dynsrc lowsrc ping manifest ' +
+    'profile codebase classid srcset imagesrcset',
+);
+/** What runs, what leads elsewhere, and what browsers and mail programs read by rules of its own. */
+const FORBIDDEN_TAGS = words(
+  'script iframe frame frameset object embed applet form base link svg math xmp noembed noframes plaintext template portal',
+);
+/** Of `<meta http-equiv>`. */
+const HARMLESS_META = words('content-type x-ua-compatible content-language');
 const SAFE_SCHEME = /^(https?|mailto|tel|cid):/i;
 const ANY_SCHEME = /^[a-z][a-z0-9+.-]*:/i;
+/** The beginning of an address that nothing after it can lead elsewhere, or make into something that runs. */
+const SAFE_START = /^\s*((https?|mailto|tel|cid):|[#?]|\/)/i;
 /** Browsers pass over these within a scheme. */
 // oxlint-disable-next-line no-control-regex -- control characters are what is passed over
 const IGNORED = /[\u0000-\u0020]/g;
+const UNSAFE_STYLE = /expression\s*\(|(java|vb)script\s*:|-moz-binding|(?<![-\w])behaviou?r\s*:|@import/i;
+/** Their text is no HTML. */
+const TEXT_TAGS = words('title style textarea');
+/** That are told of. */
+const MAX_PROBLEMS = 50;
 
 /** Only of web pages, mail and telephone; and what names no scheme. */
 export function isSafeUrl(url: string): boolean {
@@ -16,63 +33,240 @@ export function isSafeUrl(url: string): boolean {
   return SAFE_SCHEME.test(bare) || !ANY_SCHEME.test(bare);
 }
 
-/** What stands in place of an expression, as long as that was, so that what follows stays where it is. */
-const standIn = (expression: string): string => expression.replaceAll(/[^\n]/g, 'x');
+/** Styles run nothing in what is in use today; old mail programs are still about. */
+function isSafeStyle(style: string): boolean {
+  const plain = style
+    .replaceAll(/\/\*[^]*?(\*\/|$)/g, '')
+    .replaceAll(/\\([0-9a-f]{1,6})\s?|\\([^])/gi, (_all, code: string | undefined, other: string) =>
+      code === undefined ? other : codePoint(Number.parseInt(code, 16)),
+    );
+  if (UNSAFE_STYLE.test(plain)) return false;
+  return [...plain.matchAll(/url\(\s*["']?([^"')]*)/gi)].every(([, url]) => isSafeUrl(url as string));
+}
 
-/** Where an expression stands within a tag without quotes around it: what it becomes could begin another attribute. */
-const UNQUOTED = /<[a-z][^<>]*?\s[\w:-]+=(?!["'])[^\s"'<>]*\{\{/gi;
+const codePoint = (code: number): string => (code > 0 && code <= 0x10ffff ? String.fromCodePoint(code) : '');
 
-/** What is wrong with the HTML of a template, expressions left aside, and whether URLs come from an event. */
-export function checkHtml(source: string): { problems: SyntaxProblem[]; hasDynamicUrls: boolean } {
-  const problems: SyntaxProblem[] = [];
-  let hasDynamicUrls = false;
-  const plain = source.replaceAll(/\{\{\{?[\s\S]*?\}?\}\}/g, standIn);
-  const starts = lineStarts(source);
-  const add = (index: number, message: string): void => {
-    const line = starts.findLastIndex((start) => start <= index);
-    problems.push({ message, line: line + 1, column: index - (starts[line] ?? 0) + 1 });
+function isSafeAttribute(name: string, value: string): boolean {
+  if (name === 'style') return isSafeStyle(value);
+  if (name.endsWith('srcset')) return value.split(',').every((candidate) => isSafeUrl(candidate));
+  return isSafeUrl(value);
+}
+
+const isChecked = (name: string): boolean => name === 'style' || URL_ATTRIBUTES.has(name);
+
+/** What follows the name in a closing tag. */
+const CLOSING_END = /\s*>/y;
+
+/** Stands for an expression, or for where a block begins, turns or ends. */
+const MARK = '\uE000';
+
+/** HTML as it is written around the expressions, and where these stand in it. */
+interface Skeleton {
+  html: string;
+  /** By the index of each mark. Those of one block share a number. */
+  marks: Map<number, { block: number | null }>;
+  /** What stands at an index, in the template. */
+  placeOf: (index: number) => { line: number; column: number };
+}
+
+function skeletonOf(program: hbs.AST.Program): Skeleton {
+  let html = '';
+  let blocks = 0;
+  const marks: Skeleton['marks'] = new Map();
+  const pieces: { from: number; node: hbs.AST.Node }[] = [];
+  const mark = (node: hbs.AST.Node, block: number | null): void => {
+    marks.set(html.length, { block });
+    pieces.push({ from: html.length, node });
+    html += MARK;
   };
-  for (const { index, 0: text } of source.matchAll(UNQUOTED)) {
-    add(index + text.length - 2, 'an expression in an attribute needs quotes around it');
-  }
-  const parser = new Parser(
-    {
-      onopentag: (tag, attributes) => {
-        if (FORBIDDEN_TAGS.has(tag)) add(parser.startIndex, `<${tag}> is not allowed`);
-        for (const [name, value] of Object.entries(attributes)) {
-          const at = parser.startIndex;
-          if (name.startsWith('on')) add(at, `the attribute ${name} is not allowed`);
-          if (!URL_ATTRIBUTES.has(name)) continue;
-          const written = originalOf(source, plain, at, value);
-          if (written.trimStart().startsWith('{{')) hasDynamicUrls = true;
-          else if (!isSafeUrl(value)) add(at, `the address in ${name} must be https:, http:, mailto: or tel:`);
+  const walk = ({ body }: hbs.AST.Program): void => {
+    for (const node of body) {
+      if (node.type === 'ContentStatement') {
+        pieces.push({ from: html.length, node });
+        html += (node as hbs.AST.ContentStatement).value.replaceAll(MARK, ' ');
+      } else if (node.type === 'MustacheStatement') mark(node, null);
+      else if (node.type === 'BlockStatement') {
+        const { program: first, inverse } = node as hbs.AST.BlockStatement;
+        const block = (blocks += 1);
+        mark(node, block);
+        walk(first);
+        if (inverse) {
+          mark(node, block);
+          walk(inverse);
         }
-      },
+        mark(node, block);
+      }
+    }
+  };
+  walk(program);
+  return {
+    html,
+    marks,
+    placeOf: (index) => {
+      const piece = pieces.findLast(({ from }) => from <= index);
+      const { line, column } = piece?.node.loc.start ?? { line: 1, column: 0 };
+      if (!piece || piece.node.type !== 'ContentStatement') return { line, column: column + 1 };
+      const { value, original = value } = piece.node as hbs.AST.ContentStatement & { original?: string };
+      const past = original.slice(0, Math.max(original.indexOf(value), 0)) + html.slice(piece.from, index);
+      const lines = past.split('\n');
+      const last = (lines.at(-1) as string).length;
+      return { line: line + lines.length - 1, column: (lines.length === 1 ? column : 0) + last + 1 };
     },
-    { lowerCaseAttributeNames: true, lowerCaseTags: true },
-  );
-  parser.end(plain);
-  return { problems, hasDynamicUrls };
+  };
 }
 
-/** Where the value of an attribute came from, expressions and all. */
-function originalOf(source: string, plain: string, from: number, value: string): string {
-  const index = plain.indexOf(value, from);
-  return index === -1 ? value : source.slice(index, index + value.length);
+export interface HtmlCheck {
+  problems: SyntaxProblem[];
+  /** Addresses or styles come from events, and are looked at when they are there. */
+  isDynamic: boolean;
 }
 
-function lineStarts(text: string): number[] {
-  const starts = [0];
-  for (const { index } of text.matchAll(/\n/g)) starts.push(index + 1);
-  return starts;
+/**
+ * What is wrong with the HTML of a template. Whatever the expressions become, and whichever way blocks turn, the tags
+ * and attributes are those that are looked at here: an expression stands within text or within a quoted attribute, and
+ * a block begins, turns and ends in the same one.
+ */
+export function checkHtml(program: hbs.AST.Program): HtmlCheck {
+  const { html, marks, placeOf } = skeletonOf(program);
+  const problems: SyntaxProblem[] = [];
+  const add = (index: number, message: string): void => {
+    if (problems.length < MAX_PROBLEMS) problems.push({ message, ...placeOf(index) });
+  };
+  /** Where each mark stands: one attribute, or text of one kind. What is in no such place stands in a tag or comment. */
+  const places = new Map<number, { kind: string; id: number }>();
+  let isDynamic = false;
+
+  const note = (start: number, end: number, kind: string, id: number): void => {
+    for (let index = html.indexOf(MARK, start); index !== -1 && index < end; index = html.indexOf(MARK, index + 1)) {
+      places.set(index, { kind, id });
+    }
+  };
+
+  const read = (text: string, offset: number, isForOutlook: boolean): void => {
+    let tag = '';
+    let tagStart = 0;
+    let within = 'text';
+    let name = '';
+    let nameStart = 0;
+    let value = '';
+    let attributes = new Map<string, string>();
+    let ranges: [number, number][] = [];
+    const endTag = (): void => {
+      if (tag === 'meta' && attributes.has('http-equiv')) {
+        const kind = (attributes.get('http-equiv') as string).trim().toLowerCase();
+        if (!HARMLESS_META.has(kind)) add(tagStart, '<meta http-equiv> of this kind is not allowed');
+      }
+    };
+    const tokenizer = new Tokenizer(
+      { decodeEntities: true },
+      {
+        onopentagname: (start, end) => {
+          tag = text.slice(start, end).toLowerCase();
+          tagStart = offset + start - 1;
+          attributes = new Map();
+          if (tag.includes(MARK)) add(offset + text.indexOf(MARK, start), 'an expression may not stand in a tag');
+          if (FORBIDDEN_TAGS.has(tag) || (tag === 'noscript' && !isForOutlook)) {
+            add(tagStart, `<${tag}> is not allowed`);
+          }
+        },
+        onopentagend: () => {
+          endTag();
+          if (TEXT_TAGS.has(tag)) within = tag;
+        },
+        onselfclosingtag: () => {
+          endTag();
+          if (TEXT_TAGS.has(tag)) add(tagStart, `<${tag}/> does not close itself`);
+        },
+        onclosetag: (start, end) => {
+          within = 'text';
+          CLOSING_END.lastIndex = end;
+          if (!CLOSING_END.test(text)) add(offset + start, 'a closing tag holds its name and nothing else');
+        },
+        onattribname: (start, end) => {
+          name = text.slice(start, end).toLowerCase();
+          nameStart = offset + start;
+          value = '';
+          ranges = [];
+          if (name.startsWith('on')) add(tagStart, `the attribute ${name} is not allowed`);
+          if (name === 'srcdoc') add(tagStart, 'the attribute srcdoc is not allowed');
+        },
+        onattribdata: (start, end) => {
+          value += text.slice(start, end);
+          ranges.push([offset + start, offset + end]);
+        },
+        onattribentity: (code) => {
+          value += String.fromCodePoint(code);
+        },
+        onattribend: (quote) => {
+          attributes.set(name, value);
+          const isQuoted = quote === QuoteType.Single || quote === QuoteType.Double;
+          for (const [start, end] of ranges) note(start, end, isQuoted ? 'attribute' : 'unquoted', nameStart);
+          if (!isChecked(name)) return;
+          if (!value.includes(MARK)) {
+            if (!isSafeAttribute(name, value)) add(tagStart, unsafe(name));
+          } else if (name === 'style' || name.endsWith('srcset') || !SAFE_START.test(value.split(MARK)[0] as string)) {
+            isDynamic = true;
+          }
+        },
+        ontext: (start, end) => {
+          note(offset + start, offset + end, within, offset);
+          if (within === 'style' && !isSafeStyle(text.slice(start, end))) add(offset + start, unsafe('style'));
+        },
+        ontextentity: () => {},
+        oncomment: (start, end) => {
+          const comment = text.slice(start, end).replace(/--$/, '');
+          if (/^-?>|--!>/.test(comment)) add(offset + start, 'a comment ends where browsers do not agree');
+          const conditional = /^\s*\[if\b[^\]]*\]>/i.exec(comment);
+          // What Outlook reads, and nothing else does.
+          if (conditional && isForOutlook) add(offset + start, 'comments for Outlook may not hold each other');
+          else if (conditional)
+            read(comment.slice(conditional[0].length), offset + start + conditional[0].length, true);
+        },
+        oncdata: (start) => add(offset + start, 'CDATA is not allowed'),
+        ondeclaration: (start, end) => {
+          const declaration = text.slice(start, end);
+          if (!/^!?doctype\b/i.test(declaration) && !/^!?\[(if\b|endif)/i.test(declaration) && declaration !== '!') {
+            add(offset + start, 'this declaration is not allowed');
+          }
+        },
+        onprocessinginstruction: (start) => add(offset + start, 'processing instructions are not allowed'),
+        onend: () => {},
+      },
+    );
+    tokenizer.write(text);
+    tokenizer.end();
+  };
+  read(html, 0, false);
+
+  const blocks = new Map<number, { kind: string; id: number }>();
+  for (const [index, { block }] of marks) {
+    const place = places.get(index) ?? { kind: 'none', id: index };
+    const opened = block === null ? undefined : blocks.get(block);
+    const isElsewhere = opened && (opened.kind !== place.kind || opened.id !== place.id);
+    if (place.kind === 'unquoted') add(index, 'an expression in an attribute needs quotes around it');
+    else if (place.kind === 'style') add(index, 'an expression may not stand in <style>');
+    else if (place.kind === 'none') {
+      add(index, 'an expression may stand in text and in quoted attributes, and not in tags or comments');
+    } else if (isElsewhere) add(index, 'a block has to begin, turn and end in the same text or the same attribute');
+    else if (place.kind !== 'attribute' && /<[!/?]?-?$/.test(html.slice(Math.max(0, index - 3), index))) {
+      add(index, 'a "<" before an expression has to be written as &lt;');
+    }
+    if (block !== null && !opened) blocks.set(block, place);
+  }
+  return { problems, isDynamic };
 }
 
-/** @returns the first address of a page that leads where it should not. */
+const unsafe = (name: string): string =>
+  name === 'style'
+    ? 'the style holds what old mail programs would run'
+    : `the address in ${name} must be https:, http:, mailto: or tel:`;
+
+/** @returns the first attribute of a page that leads where it should not. */
 export function unsafeUrlIn(html: string): string | undefined {
   let found: string | undefined;
   const parser = new Parser({
     onattribute: (name, value) => {
-      if (URL_ATTRIBUTES.has(name) && !isSafeUrl(value)) found ??= name;
+      if (isChecked(name) && !isSafeAttribute(name, value)) found ??= name;
     },
   });
   parser.end(html);

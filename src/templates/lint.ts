@@ -2,7 +2,8 @@ import type { FieldProblem } from '../errors.ts';
 import type { Channel } from '../intake/channel.ts';
 import { checkHtml } from './html-check.ts';
 import { isHtmlBody } from './render.ts';
-import { analyse, type TemplateVariable } from './syntax.ts';
+import { readTemplate } from './read.ts';
+import type { TemplateVariable } from './syntax.ts';
 
 /** The texts of a template, as their author wrote them. */
 export interface TemplateTexts {
@@ -26,20 +27,27 @@ const TITLED: ReadonlySet<Channel> = new Set(['email', 'push', 'in_app', 'webhoo
  *
  * @param mayUseRaw whether HTML of an event may be put into a page as it is.
  */
-export function lintTemplate(texts: TemplateTexts, { mayUseRaw }: { mayUseRaw: boolean }): Lint {
+export async function lintTemplate(texts: TemplateTexts, { mayUseRaw }: { mayUseRaw: boolean }): Promise<Lint> {
   const problems: FieldProblem[] = [];
   const needed = new Map<string, boolean>();
   const isHtml = isHtmlBody(texts.channel, texts.body);
   for (const field of ['subject', 'body', 'text'] as const) {
     const source = texts[field];
     if (source === null) continue;
-    const { problems: found, variables, usesRaw } = analyse(source);
-    const all = field === 'body' && isHtml && found.length === 0 ? checkHtml(source).problems : found;
+    // One after another: each of them may take its time.
+    // oxlint-disable-next-line no-await-in-loop
+    const { problems: found, variables, raw, program } = await readTemplate(source);
+    const isPage = field === 'body' && isHtml;
+    const refused = raw.map((place) => ({
+      message: 'holds {{{…}}} or {{&…}}, which needs the permission notif.write.template.raw',
+      ...place,
+    }));
+    const all = [
+      ...found,
+      ...(isPage && program ? checkHtml(program).problems : []),
+      ...(isPage && !mayUseRaw ? refused : []),
+    ];
     problems.push(...all.map((problem) => ({ path: `input.${field}`, ...problem, message: placed(problem) })));
-    if (usesRaw && !mayUseRaw && isHtml && field === 'body') {
-      const message = 'holds {{{…}}} or {{&…}}, which needs the permission notif.write.template.raw';
-      problems.push({ path: `input.${field}`, message });
-    }
     for (const { path, isOptional } of variables) needed.set(path, (needed.get(path) ?? true) && isOptional);
   }
   if (texts.subject !== null && !TITLED.has(texts.channel)) {

@@ -3,6 +3,7 @@ import { LRUCache } from 'lru-cache';
 import type { Database } from '../database/database.ts';
 import type { Channel } from '../intake/channel.ts';
 import { chooseLocale } from './locale.ts';
+import { prepareTemplates } from './render.ts';
 import type { PublishedTemplate } from './template.ts';
 
 export interface TemplateKey {
@@ -13,7 +14,8 @@ export interface TemplateKey {
 
 export interface TemplateLookup {
   /**
-   * The active, published templates of each key, in every language. One statement for all keys that are not cached.
+   * The active, published templates of each key, in every language. One statement for all keys that are not cached;
+   * what was not read yet is read, so that rendering need not.
    * Absence is not cached: a template made a moment ago is found by the next event.
    */
   load(keys: TemplateKey[]): Promise<(key: TemplateKey) => PublishedTemplate[]>;
@@ -52,6 +54,7 @@ export function createTemplateLookup(database: Database): TemplateLookup {
           if (list && readIn === generation) cache.set(id, list);
         }
       }
+      await prepareTemplates([...found.values()].flat());
       return (key) => found.get(cacheKey(key)) ?? [];
     },
     forget: (tenantId) => {

@@ -1,7 +1,8 @@
 import { validationFailed } from '../errors.ts';
 import type { Channel } from '../intake/channel.ts';
 import { lintTemplate } from './lint.ts';
-import { renderTemplate, TemplateInvalid, TemplateVariableMissing } from './render.ts';
+import { readTemplate } from './read.ts';
+import { compileTemplate, renderTemplate, TemplateInvalid, TemplateVariableMissing } from './render.ts';
 import type { RenderedMessage } from './template.ts';
 
 export interface PreviewSource {
@@ -23,19 +24,17 @@ export interface Preview extends RenderedMessage {
   problem: string | null;
 }
 
-let previews = 0;
-
 /**
  * Renders a text that nobody has published.
  *
  * @throws `validation_failed` with line and column, for a text that could not be saved either.
  */
-export function previewTemplate(
+export async function previewTemplate(
   source: PreviewSource,
   params: Record<string, unknown>,
   { timeZone, mayUseRaw }: { timeZone: string; mayUseRaw: boolean },
-): Preview {
-  const { problems, variables } = lintTemplate(source, { mayUseRaw });
+): Promise<Preview> {
+  const { problems, variables } = await lintTemplate(source, { mayUseRaw });
   if (problems.length > 0) throw validationFailed(problems);
   const data = structuredClone({ ...source.defaultParams, ...params });
   const missingVariables = variables
@@ -51,10 +50,10 @@ export function previewTemplate(
       .toSorted(),
   };
   try {
-    // Under a name of its own: what was compiled for one preview is of no use to the next.
-    previews += 1;
-    const template = { ...source, templateId: `preview-${previews}`, version: 0, tenantId: '', eventCode: '' };
-    return { ...base, ...renderTemplate(template, data, { timeZone }), problem: null };
+    const template = { ...source, templateId: '', version: 0, tenantId: '', eventCode: '' };
+    // What was read for one preview is of no use to the next, and takes nobody's place in the cache.
+    const compiled = await compileTemplate(source, readTemplate);
+    return { ...base, ...renderTemplate(template, data, { timeZone }, compiled), problem: null };
   } catch (error) {
     if (!(error instanceof TemplateInvalid || error instanceof TemplateVariableMissing)) throw error;
     return { ...base, subject: null, html: null, text: '', problem: error.message };
@@ -69,7 +68,8 @@ const isObject = (value: unknown): value is Values =>
 /** In a list, missing where one of its items lacks it. */
 function isMissing(value: unknown, [name = '', ...rest]: string[]): boolean {
   const isList = name.endsWith('[]');
-  const inner = isObject(value) ? value[isList ? name.slice(0, -2) : name] : undefined;
+  const inner =
+    typeof value === 'object' && value !== null ? (value as Values)[isList ? name.slice(0, -2) : name] : undefined;
   if (inner === undefined) return true;
   if (rest.length === 0) return false;
   if (!isList) return isMissing(inner, rest);

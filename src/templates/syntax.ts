@@ -19,36 +19,40 @@ export interface TemplateVariable {
 export interface Analysis {
   problems: SyntaxProblem[];
   variables: TemplateVariable[];
-  /** It holds `{{{…}}}` or `{{&…}}`, which put HTML of an event into a page as it is. */
-  usesRaw: boolean;
-  /** Nodes of the syntax tree within each `each`, by where it begins: what one round of it costs. */
-  costs: ReadonlyMap<string, number>;
+  /** Where `{{{…}}}` or `{{&…}}` stand, which put HTML of an event into a page as it is. */
+  raw: { line: number; column: number }[];
+  /** The syntax tree; null where there are problems. */
+  program: hbs.AST.Program | null;
 }
 
 /** Bytes of one text. */
 export const MAX_SOURCE = 64 * 1024;
 const MAX_DEPTH = 20;
-/** Of the syntax tree: compiling takes longer with each. */
+/** Of the syntax tree. */
 const MAX_NODES = 1_000;
-const BLOCK_HELPERS = new Set(['if', 'unless', 'each', 'with']);
+const MAX_TOKENS = 8_000;
+/** Of one expression. */
+const MAX_WORDS = 200;
+/** Helpers whose arguments are helpers. */
+const MAX_CALLS = 10;
+/** The parser looks again and again at blanks beside a block. */
+const MAX_BLANK = 500;
+const LONG_BLANK = new RegExp(`\\s{${MAX_BLANK + 1}}`);
+export const BLOCK_HELPERS: ReadonlySet<string> = new Set(['if', 'unless', 'each', 'with']);
 /** These look at a value and do without. */
-const TOLERANT = new Set(['if', 'unless', 'and', 'or', 'not', 'eq', 'default']);
-
-/** Where a node begins, as `costs` names it. */
-export const placeOf = ({ start }: { start: { line: number; column: number } }): string =>
-  `${start.line}:${start.column}`;
+export const TOLERANT: ReadonlySet<string> = new Set(['if', 'unless', 'and', 'or', 'not', 'eq', 'default']);
 
 /**
  * Reads a template as its author wrote it: what is wrong with it, and what it needs. Nothing is run. What is not on the
  * list of what a template may hold is refused, so that what Handlebars learns in later versions is refused too.
  */
 export function analyse(source: string): Analysis {
-  const none = { variables: [], usesRaw: false, costs: new Map<string, number>() };
-  const early = checkSize(source);
+  const none = { variables: [], raw: [], program: null };
+  const early = scan(source).problem;
   if (early) return { ...none, problems: [early] };
   let program: hbs.AST.Program;
   try {
-    program = Handlebars.parseWithoutProcessing(source);
+    program = Handlebars.parse(source);
   } catch (error) {
     return { ...none, problems: [parseProblem(error as Error, source)] };
   }
@@ -57,40 +61,90 @@ export function analyse(source: string): Analysis {
   return {
     problems: walk.problems,
     variables: walk.variables(),
-    usesRaw: walk.usesRaw,
-    costs: walk.costs,
+    raw: walk.raw,
+    program: walk.problems.length === 0 ? program : null,
   };
 }
 
-/** Looks at the text alone, since the parser takes its time over what is nested deeply, and does not say what is open. */
-function checkSize(source: string): SyntaxProblem | undefined {
-  if (Buffer.byteLength(source) > MAX_SOURCE) {
-    return { message: `may be ${MAX_SOURCE / 1024} KB long at most`, line: 1, column: 1 };
-  }
+/** What the parser would make tokens of, within an expression. What is not closed comes as its first character alone. */
+const TOKEN = /"(?:\\"|[^"])*"|'(?:\\'|[^'])*'|\[(?:\\\]|[^\]])*\]|\}\}|\s+|[^\s"'[\](){}]+|[^]/y;
+const COMMENT = /\{\{~?!--[^]*?--~?\}\}|\{\{~?!(?!--)[^]*?\}\}/y;
+const OPENING = /\{\{~?[{&]?\s*([#/^]?)[>*]?\s*([^\s}~|]*)/y;
+
+/**
+ * Looks at the text alone, in one pass: the parser takes its time over what is nested deeply or goes on and on, and does
+ * not say what is open. `tokens` tells how long it will take.
+ */
+export function scan(source: string): { tokens: number; problem?: SyntaxProblem } {
+  let tokens = 0;
+  const fail = (index: number, message: string) => ({ tokens, problem: { message, ...positionOf(source, index) } });
+  if (Buffer.byteLength(source) > MAX_SOURCE) return fail(0, `may be ${MAX_SOURCE / 1024} KB long at most`);
+  const blank = LONG_BLANK.exec(source);
+  if (blank) return fail(blank.index, `may hold ${MAX_BLANK} blanks in a row at most`);
   const open: { name: string; index: number }[] = [];
-  let count = 0;
-  // Comments may hold anything.
-  const tags = /\{\{~?!--[\s\S]*?--~?\}\}|\{\{~?![^}]*\}\}|\{\{\{?~?\s*([#/^]?)[>*]?\s*([^\s}~|]*)/g;
-  for (const { 1: kind, 2: name = '', index } of source.matchAll(tags)) {
-    if (kind === undefined) continue;
-    count += 1;
-    if (count > MAX_NODES)
-      return { message: `may hold ${MAX_NODES} expressions at most`, ...positionOf(source, index) };
+  let expressions = 0;
+  let at = 0;
+  for (let index = source.indexOf('{{'); index !== -1; index = source.indexOf('{{', at)) {
+    at = index + 2;
+    // `\{{` stands for itself, `\\{{` for a backslash before an expression.
+    if (source[index - 1] === '\\' && source[index - 2] !== '\\') continue;
+    if (source.startsWith('{{{{', index)) return fail(index, 'raw blocks are not allowed');
+    COMMENT.lastIndex = index;
+    if (COMMENT.test(source)) {
+      at = COMMENT.lastIndex;
+      continue;
+    }
+    expressions += 1;
+    if (expressions > MAX_NODES) return fail(index, `may hold ${MAX_NODES} expressions at most`);
+    OPENING.lastIndex = index;
+    const [, kind, name = ''] = OPENING.exec(source) as RegExpExecArray;
+    const size = expressionAt(source, index);
+    if (typeof size === 'string') return fail(index, size);
+    tokens += size.tokens;
+    at = size.end;
+    if (tokens > MAX_TOKENS) return fail(index, `may hold ${MAX_TOKENS} words within expressions at most`);
     if (kind === '#') open.push({ name, index });
-    if (open.length > MAX_DEPTH)
-      return { message: `may be ${MAX_DEPTH} blocks deep at most`, ...positionOf(source, index) };
+    if (open.length > MAX_DEPTH) return fail(index, `may be ${MAX_DEPTH} blocks deep at most`);
     if (kind !== '/') continue;
     const opened = open.pop();
-    if (!opened) return { message: `{{/${name}}} closes nothing`, ...positionOf(source, index) };
+    if (!opened) return fail(index, `{{/${name}}} closes nothing`);
     if (opened.name !== name) {
       const { line, column } = positionOf(source, opened.index);
-      const message = `{{/${name}}} comes where {{#${opened.name}}} (line ${line}, column ${column}) is still open`;
-      return { message, ...positionOf(source, index) };
+      return fail(index, `{{/${name}}} comes where {{#${opened.name}}} (line ${line}, column ${column}) is still open`);
     }
   }
   const left = open.at(-1);
-  return left && { message: `{{#${left.name}}} is not closed`, ...positionOf(source, left.index) };
+  return left ? fail(left.index, `{{#${left.name}}} is not closed`) : { tokens };
 }
+
+/** The end and the size of the expression that begins at `index`, or what is wrong with it. */
+function expressionAt(source: string, index: number): { end: number; tokens: number } | string {
+  let depth = 0;
+  TOKEN.lastIndex = index + (source[index + 2] === '{' ? 3 : 2);
+  for (let tokens = 2; tokens <= MAX_WORDS;) {
+    const token = TOKEN.exec(source)?.[0];
+    if (token === undefined) return 'this expression is not closed';
+    if (token === '}}') return { end: TOKEN.lastIndex, tokens };
+    if (token === '"' || token === "'" || token === '[' || token === '{') return 'this expression cannot be read';
+    if (token === '(') depth += 1;
+    if (token === ')') depth -= 1;
+    if (depth > MAX_CALLS) return `may hold ${MAX_CALLS} calls within each other at most`;
+    // A path has as many words as it has names.
+    if (/^["'[]/.test(token)) tokens += 1;
+    else if (token.trim() !== '') tokens += token.split(/[./=]/, MAX_WORDS).length;
+  }
+  return `an expression may hold ${MAX_WORDS} words at most`;
+}
+
+/** Where a node begins, as an author counts. */
+export const placeOf = ({ loc: { start } }: Pick<hbs.AST.Node, 'loc'>): { line: number; column: number } => ({
+  line: start.line,
+  column: start.column + 1,
+});
+
+/** It may be what `as |name|` gave a name to; `this.name` and `../name` are not. */
+export const isName = ({ depth, original }: hbs.AST.PathExpression): boolean =>
+  depth === 0 && !/^(?:\.\/|this\b)/.test(original);
 
 function positionOf(source: string, index: number): { line: number; column: number } {
   const before = source.slice(0, index).split('\n');
@@ -122,8 +176,7 @@ interface Scope {
 
 class Walk {
   readonly problems: SyntaxProblem[] = [];
-  readonly costs = new Map<string, number>();
-  usesRaw = false;
+  readonly raw: { line: number; column: number }[] = [];
   #nodes = 0;
   readonly #found = new Map<string, boolean>();
 
@@ -139,7 +192,7 @@ class Walk {
   }
 
   #refuse(node: hbs.AST.Node, message: string): void {
-    this.problems.push({ message, line: node.loc.start.line, column: node.loc.start.column + 1 });
+    this.problems.push({ message, ...placeOf(node) });
   }
 
   #count(node: hbs.AST.Node): void {
@@ -166,7 +219,7 @@ class Walk {
   }
 
   #mustache(node: hbs.AST.MustacheStatement, scopes: Scope[], isOptional: boolean): void {
-    if (!node.escaped) this.usesRaw = true;
+    if (!node.escaped) this.raw.push(placeOf(node));
     if (node.path.type !== 'PathExpression') return this.#refuse(node, 'a helper is called by its name');
     const path = node.path as hbs.AST.PathExpression;
     if (node.params.length === 0 && !node.hash && !(path.original in HELPERS)) {
@@ -179,21 +232,16 @@ class Walk {
   #block(node: hbs.AST.BlockStatement, scopes: Scope[], depth: number, isOptional: boolean): void {
     const name = node.path.original;
     if (!BLOCK_HELPERS.has(name)) {
-      this.#refuse(node, `there is no block helper "${name}"; there are ${[...BLOCK_HELPERS].join(', ')}`);
-      return;
+      return this.#refuse(node, `there is no block helper "${name}"; there are ${[...BLOCK_HELPERS].join(', ')}`);
     }
-    if (node.params.length !== 1) {
-      this.#refuse(node, `{{#${name}}} takes one value`);
-      return;
-    }
+    if (node.params.length !== 1) return this.#refuse(node, `{{#${name}}} takes one value`);
+    if (node.hash) return this.#refuse(node, `{{#${name}}} takes no options`);
     const [value] = node.params as [hbs.AST.Expression];
     const isCondition = name === 'if' || name === 'unless';
     // Where there is something else in its place, nobody misses it.
-    const subject = this.#value(value, scopes, isOptional || isCondition || node.inverse !== undefined);
-    const before = this.#nodes;
+    const subject = this.#value(value, scopes, isOptional, isCondition || node.inverse !== undefined);
     this.program(node.program, this.#within(name, subject, node.program, scopes), depth + 1, isOptional || isCondition);
     if (node.inverse) this.program(node.inverse, scopes, depth + 1, true);
-    if (name === 'each') this.costs.set(placeOf(node.loc), this.#nodes - before + 1);
   }
 
   #within(name: string, subject: string | undefined, program: hbs.AST.Program, scopes: Scope[]): Scope[] {
@@ -218,17 +266,20 @@ class Walk {
       this.#refuse({ type: '', loc }, `there is no helper "${original}"; there are ${Object.keys(HELPERS).join(', ')}`);
     }
     for (const [index, param] of params.entries()) {
-      this.#value(param, scopes, isOptional || (TOLERANT.has(original) && (index === 0 || original !== 'default')));
+      this.#value(param, scopes, isOptional, TOLERANT.has(original) && (index === 0 || original !== 'default'));
     }
     for (const { value } of hash?.pairs ?? []) this.#value(value, scopes, isOptional);
   }
 
-  /** @returns the path of a value that is one. */
-  #value(node: hbs.AST.Expression, scopes: Scope[], isOptional: boolean): string | undefined {
+  /**
+   * @param isTolerated whether what it is for does without it. What a helper within it needs is needed all the same.
+   * @returns the path of a value that is one.
+   */
+  #value(node: hbs.AST.Expression, scopes: Scope[], isOptional: boolean, isTolerated = false): string | undefined {
     this.#count(node);
     switch (node.type) {
       case 'PathExpression':
-        return this.#path(node as hbs.AST.PathExpression, scopes, isOptional);
+        return this.#path(node as hbs.AST.PathExpression, scopes, isOptional || isTolerated);
       case 'SubExpression': {
         const { path, params, hash } = node as hbs.AST.SubExpression;
         if (path.type === 'PathExpression')
@@ -261,7 +312,7 @@ class Walk {
       return undefined;
     }
     const [first, ...rest] = node.parts;
-    const isNamed = first !== undefined && node.depth === 0 && scope.names.has(first);
+    const isNamed = first !== undefined && isName(node) && scope.names.has(first);
     const base = isNamed ? scope.names.get(first) : scope.path;
     if (base === undefined) return undefined;
     const parts = isNamed ? rest : node.parts;

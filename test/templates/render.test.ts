@@ -60,7 +60,16 @@ describe('rendering', () => {
     expect(missingIn('{{order.customer.name}}', { order: { customer: {} } })).toBe('order.customer.name');
     expect(missingIn('{{order.name}}', {})).toBe('order.name');
     expect(missingIn('one\n  {{#each items}}{{price}}{{/each}}', { items: [{}] })).toBe('price');
-    expect(missingIn('{{#if order.paid}}x{{/if}}', {})).toBe('paid');
+    expect(missingIn('{{upper order.name}}', {})).toBe('order.name');
+    expect(missingIn('{{default a.b fallback}}', {})).toBe('fallback');
+    expect(missingIn('{{#if (upper a)}}x{{/if}}', {})).toBe('a');
+  });
+
+  it('copes without what only conditions and `default` look at, at any depth', () => {
+    const body = '{{#if order.paid}}x{{else}}-{{/if}}{{default a.b.c "y"}}{{#each a.list}}x{{else}}z{{/each}}';
+    for (const params of [{}, { order: null, a: null }, { order: 1, a: { b: 'c', list: [] } }]) {
+      expect(renderTemplate(template(body), params).text).toBe('-yz');
+    }
   });
 
   it('keeps a subject on one line, so that no header can be added to it', () => {

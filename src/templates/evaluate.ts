@@ -1,0 +1,229 @@
+import Handlebars from 'handlebars';
+
+import { ArgumentInvalid, ArgumentMissing, HELPERS, type HelperContext, isTruthy } from './helpers.ts';
+import { isName, placeOf, TOLERANT } from './syntax.ts';
+
+/** The template needs something that neither the event nor the template's defaults have. */
+export class TemplateVariableMissing extends Error {
+  readonly variable: string;
+
+  constructor(variable: string) {
+    super(`The template needs "${variable}", and neither params nor default_params have it.`);
+    this.name = 'TemplateVariableMissing';
+    this.variable = variable;
+  }
+}
+
+/** The template itself is wrong, or what an event brings makes too much of it. */
+export class TemplateInvalid extends Error {}
+
+/** What one message may use, all its texts together. It depends on the template and the params and nothing else. */
+export class Budget {
+  /** Characters of what one text may become. */
+  static readonly MAX_OUTPUT = 256 * 1024;
+  /** Nodes of the syntax tree and items of lists, and ten for each helper: some milliseconds' worth. */
+  static readonly MAX_WORK = 40_000;
+  /** Characters that helpers may look at. */
+  static readonly MAX_READ = 1024 * 1024;
+  /** Ways of writing dates and numbers: learning one takes a hundred times as long as using it. */
+  static readonly MAX_FORMATS = 30;
+
+  #work = 0;
+  #read = 0;
+  #output = 0;
+  readonly #formats = new Set<string>();
+
+  /** A new text begins. */
+  begin(): void {
+    this.#output = 0;
+  }
+
+  work(nodes: number): void {
+    this.#work += nodes;
+    if (this.#work > Budget.MAX_WORK) throw new TemplateInvalid('its lists are too long');
+  }
+
+  output(characters: number): void {
+    this.#output += characters;
+    if (this.#output > Budget.MAX_OUTPUT) throw new TemplateInvalid('it becomes too long');
+  }
+
+  read(values: unknown[]): void {
+    for (const value of values) if (typeof value === 'string') this.#read += value.length;
+    if (this.#read > Budget.MAX_READ) throw new TemplateInvalid('its helpers have too much to read');
+  }
+
+  format(name: string): void {
+    this.#formats.add(name);
+    if (this.#formats.size > Budget.MAX_FORMATS) {
+      throw new TemplateInvalid(`it writes dates or numbers in more than ${Budget.MAX_FORMATS} ways`);
+    }
+  }
+}
+
+export interface Evaluation {
+  /** Plain data whose objects have no prototype that matters. */
+  data: unknown;
+  locale: string;
+  timeZone: string;
+  /** Whether values are escaped for HTML. */
+  isHtml: boolean;
+  budget: Budget;
+}
+
+/** What names mean at one place. */
+interface Frame {
+  value: unknown;
+  parent: Frame | null;
+  names: Readonly<Record<string, unknown>>;
+  /** `@index`, `@key`, `@first`, `@last`, `@locale`. */
+  specials: Readonly<Record<string, unknown>>;
+}
+
+/**
+ * Runs a syntax tree that `analyse` has found nothing wrong with, by the rules of Handlebars in strict mode. Nothing is
+ * compiled to JavaScript, so that no template can become code, and each step is counted before it is done.
+ *
+ * @throws {TemplateVariableMissing} naming the variable by its whole path
+ * @throws {TemplateInvalid} when it becomes too long, works too long, or a helper cannot use what it is given
+ */
+export function evaluate(program: hbs.AST.Program, { data, isHtml, budget, ...languages }: Evaluation): string {
+  const context: HelperContext = { ...languages, onFormat: (name) => budget.format(name) };
+  budget.begin();
+  let output = '';
+
+  const write = (text: string): void => {
+    budget.output(text.length);
+    output += text;
+  };
+
+  const run = ({ body }: hbs.AST.Program, frame: Frame): void => {
+    for (const node of body) {
+      budget.work(1);
+      if (node.type === 'ContentStatement') write((node as hbs.AST.ContentStatement).value);
+      else if (node.type === 'MustacheStatement') print(node as hbs.AST.MustacheStatement, frame);
+      else if (node.type === 'BlockStatement') block(node as hbs.AST.BlockStatement, frame);
+    }
+  };
+
+  const print = (node: hbs.AST.MustacheStatement, frame: Frame): void => {
+    const path = node.path as hbs.AST.PathExpression;
+    const isCall = node.params.length > 0 || node.hash || path.original in HELPERS;
+    const value = isCall ? call({ ...node, path }, frame) : need(path, frame);
+    if (value === null || value === undefined) return;
+    const text = String(value);
+    // Before it is escaped, which makes it up to six times as long.
+    if (text.length > Budget.MAX_OUTPUT) throw new TemplateInvalid('it becomes too long');
+    write(isHtml && node.escaped ? Handlebars.escapeExpression(text) : text);
+  };
+
+  const block = (node: hbs.AST.BlockStatement, frame: Frame): void => {
+    const name = node.path.original;
+    const [param] = node.params as [hbs.AST.Expression];
+    const isCondition = name === 'if' || name === 'unless';
+    const otherwise = (): void => {
+      if (node.inverse) run(node.inverse, frame);
+    };
+    const value = valueOf(param, frame, isCondition || Boolean(node.inverse));
+    if (isCondition) {
+      if (isTruthy(value) === (name === 'if')) run(node.program, frame);
+      else otherwise();
+    } else if (name === 'with') {
+      if (value === 0 || isTruthy(value)) run(node.program, within(node.program, frame, value));
+      else otherwise();
+    } else {
+      const entries = entriesOf(value);
+      budget.work(entries.length);
+      for (const [index, [key, item]] of entries.entries()) {
+        const specials = { key, index, first: index === 0, last: index === entries.length - 1 };
+        run(node.program, within(node.program, frame, item, key, specials));
+      }
+      if (entries.length === 0) otherwise();
+    }
+  };
+
+  const valueOf = (node: hbs.AST.Expression, frame: Frame, isTolerated: boolean): unknown => {
+    budget.work(1);
+    if (node.type === 'PathExpression') {
+      const path = node as hbs.AST.PathExpression;
+      return isTolerated ? find(path, frame) : need(path, frame);
+    }
+    if (node.type === 'SubExpression') return call(node as hbs.AST.SubExpression, frame);
+    if (node.type === 'UndefinedLiteral') return undefined;
+    return node.type === 'NullLiteral' ? null : (node as hbs.AST.StringLiteral).value;
+  };
+
+  const call = ({ path, params, hash, loc }: Call, frame: Frame): unknown => {
+    const name = path.original;
+    const args = params.map((param) => valueOf(param, frame, TOLERANT.has(name)));
+    const options = Object.fromEntries(
+      hash?.pairs.map(({ key, value }) => [key, valueOf(value, frame, false)] as const) ?? [],
+    );
+    budget.work(10);
+    budget.read([...args, ...Object.values(options)]);
+    try {
+      return HELPERS[name]?.(args, options, context);
+    } catch (error) {
+      if (error instanceof ArgumentMissing) {
+        const missing = params.findLast((param) => param.type === 'PathExpression') as hbs.AST.PathExpression;
+        throw new TemplateVariableMissing(missing?.original ?? `an argument of ${name}`);
+      }
+      if (!(error instanceof ArgumentInvalid)) throw error;
+      const { line, column } = placeOf({ loc });
+      throw new TemplateInvalid(`${name} ${error.message} (line ${line}, column ${column})`, { cause: error });
+    }
+  };
+
+  run(program, { value: data, parent: null, names: NONE, specials: { locale: languages.locale } });
+  return output;
+}
+
+interface Call {
+  path: hbs.AST.PathExpression;
+  params: hbs.AST.Expression[];
+  hash?: hbs.AST.Hash;
+  loc: hbs.AST.SourceLocation;
+}
+
+const NONE: Readonly<Record<string, unknown>> = Object.freeze(Object.create(null) as Record<string, unknown>);
+
+function entriesOf(list: unknown): [string | number, unknown][] {
+  if (Array.isArray(list)) return list.map((item: unknown, index) => [index, item]);
+  return typeof list === 'object' && list !== null ? Object.entries(list) : [];
+}
+
+function within(
+  { blockParams }: hbs.AST.Program,
+  parent: Frame,
+  value: unknown,
+  key?: string | number,
+  specials: Record<string, unknown> = {},
+): Frame {
+  const [item, second] = blockParams ?? [];
+  const names = item === undefined ? parent.names : Object.assign(Object.create(null) as object, parent.names);
+  if (item !== undefined) Object.assign(names, { [item]: value });
+  if (second !== undefined) Object.assign(names, { [second]: key });
+  return { value, parent, names, specials: { ...parent.specials, ...specials } };
+}
+
+/** What a path leads to; undefined where it leads nowhere. */
+function find(path: hbs.AST.PathExpression, frame: Frame): unknown {
+  if (path.data) return frame.specials[path.parts[0] ?? ''];
+  let scope: Frame | null = frame;
+  for (let depth = 0; depth < path.depth; depth += 1) scope = scope?.parent ?? null;
+  if (!scope) return undefined;
+  const [first = '', ...rest] = path.parts;
+  const isNamed = isName(path) && Object.hasOwn(scope.names, first);
+  let value = isNamed ? scope.names[first] : scope.value;
+  for (const part of isNamed ? rest : path.parts) {
+    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, part)) return undefined;
+    value = (value as Record<string, unknown>)[part];
+  }
+  return value;
+}
+
+function need(path: hbs.AST.PathExpression, frame: Frame): unknown {
+  const value = find(path, frame);
+  if (value === undefined) throw new TemplateVariableMissing(path.original);
+  return value;
+}

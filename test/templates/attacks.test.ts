@@ -1,0 +1,184 @@
+import { describe, expect, it } from 'vitest';
+
+import { newId } from '../../src/ids.ts';
+import { diffOf } from '../../src/templates/editing.ts';
+import { lintTemplate } from '../../src/templates/lint.ts';
+import { previewTemplate } from '../../src/templates/preview.ts';
+import { createTemplateReader } from '../../src/templates/read.ts';
+import { compileTemplate, renderTemplate, TemplateInvalid } from '../../src/templates/render.ts';
+
+const texts = (body: string) => ({ channel: 'email' as const, subject: 's', body, text: null });
+const published = (body: string) => ({
+  ...texts(body),
+  templateId: newId(),
+  version: 1,
+  tenantId: 't',
+  eventCode: 'e',
+  locale: 'vi',
+  defaultParams: {},
+});
+const render = (body: string, params: Record<string, unknown>): string =>
+  renderTemplate(published(body), params).html ?? '';
+const lint = async (body: string): Promise<string[]> =>
+  (await lintTemplate(texts(body), { mayUseRaw: false })).problems.map(({ message }) => message);
+
+const outcomeOf = (attempt: () => string): string => {
+  try {
+    return attempt();
+  } catch (error) {
+    return (error as Error).name;
+  }
+};
+
+describe('an attack through params', () => {
+  it.each([
+    ['<a href="{{x}}">a</a>', 'javascript:alert(1)'],
+    ['<a href="{{x}}">a</a>', ' java\tscript:alert(1)'],
+    ['<a href="java{{x}}">a</a>', 'script:alert(1)'],
+    ['<a href="{{#if x}}java{{/if}}{{x}}">a</a>', 'script:alert(1)'],
+    ['<a href="java{{#if x}}script:{{/if}}1">a</a>', '1'],
+    ['<a href="java&#{{x}};cript:1">a</a>', '115'],
+    ['<img srcset="a.png 1x, {{x}} 2x">', 'vbscript:1'],
+    ['<p style="color: {{x}}">a</p>', 'red; background: url(javascript:1)'],
+    ['<a href="{{x}}">a</a>', 'data:text/html,<script>1</script>'],
+  ])('of %s with %j ends as an invalid template', async (body, x) => {
+    expect(await lint(body)).toEqual([]);
+    expect(() => render(body, { x })).toThrow(TemplateInvalid);
+  });
+
+  it('does not keep good addresses from being used', () => {
+    const body = '<a href="{{x}}">a</a><a href="https://{{y}}/{{z}}">b</a><p style="color: {{c}}">c</p>';
+    const html = render(body, { x: 'https://x.test', y: 'y.test', z: '"><script>', c: 'red' });
+    expect(html).toBe(
+      '<a href="https://x.test">a</a><a href="https://y.test/&quot;&gt;&lt;script&gt;">b</a><p style="color: red">c</p>',
+    );
+  });
+});
+
+// Attacks on Handlebars that were known in 2019–2025: templates that reach code, and data that does.
+describe('an attack through a template', () => {
+  it.each([
+    '{{constructor.constructor "return process"}}',
+    '{{#with "s" as |string|}}{{#with "e"}}{{#with split as |conslist|}}{{this.pop}}{{/with}}{{/with}}{{/with}}',
+    '{{#with (lookup this "constructor")}}{{name}}{{/with}}',
+    '{{lookup (lookup this "__proto__") "constructor"}}',
+    '{{__defineGetter__ "x" 1}}',
+    '{{#with __proto__ as |p|}}{{p.polluted}}{{/with}}',
+    '{{this.__lookupGetter__ "x"}}',
+    '{{valueOf.constructor.name}}',
+    '{{["constructor"].name}}',
+    '{{[__proto__].[constructor]}}',
+    '{{@root.constructor}}',
+    '{{@../constructor}}',
+    '{{../constructor}}',
+    '{{> (lookup . "x")}}',
+    '{{#> layout}}x{{/layout}}',
+    '{{#*inline "x"}}y{{/inline}}',
+    '{{* decorator}}',
+    '{{log "x"}}',
+    '{{helperMissing "x"}}',
+    '{{blockHelperMissing "x"}}',
+    '{{#helperMissing}}x{{/helperMissing}}',
+    '{{"constructor"}}',
+    '{{(lookup this "constructor") "return process"}}',
+    '{{#if a b=(constructor)}}x{{/if}}',
+    '{{toString}}{{hasOwnProperty}}{{a.length}}{{a.concat}}',
+  ])('%s reaches nothing', async (body) => {
+    const refused = await lint(`<p>${body}</p>`);
+    const outcome = outcomeOf(() => render(`<p>${body}</p>`, { a: 'x' }));
+    expect(outcome).not.toMatch(/function|process|\[native|\[object Object\]/);
+    expect(refused.length > 0 || outcome === 'TemplateVariableMissing').toBe(true);
+  });
+
+  it('finds nothing behind the data of an event', () => {
+    const data = JSON.parse('{"__proto__": {"polluted": 1}, "a": {"constructor": {"name": "x"}}, "b": {"toHTML": 1}}');
+    expect(() => render('<p>{{polluted}}</p>', data)).toThrow('"polluted"');
+    expect(render('<p>{{b}}</p>', data)).toBe('<p>[object]</p>');
+    expect((Object.prototype as Record<string, unknown>)['polluted']).toBeUndefined();
+  });
+});
+
+describe('what is too much', () => {
+  const long = 'x'.repeat(100_000);
+  it.each([
+    ['a value that is used again and again', '<p>' + '{{a}}'.repeat(400) + '</p>', { a: '<'.repeat(100_000) }],
+    ['one that is used in a list', '<p>{{#each b}}{{../a}}{{/each}}</p>', { a: long, b: Array(1_000).fill(1) }],
+    [
+      'one that a helper reads again and again',
+      '<p>' + '{{#if (eq (upper a) 1)}}x{{/if}}'.repeat(200) + '</p>',
+      { a: long },
+    ],
+    [
+      'lists within lists',
+      '<p>{{#each a}}{{#each ../a}}{{#each ../../a}}{{/each}}{{/each}}{{/each}}</p>',
+      { a: Array(1_000).fill(1) },
+    ],
+    ['lists of nothing', '<p>{{#each a}}{{#each ../a}}{{/each}}{{/each}}</p>', { a: Array(100_000).fill('') }],
+    ['a text that is written a lot', `<p>{{#each a}}${'y'.repeat(10_000)}{{/each}}</p>`, { a: Array(1_000).fill(1) }],
+    [
+      'time zones without end',
+      '<p>{{#each a}}{{formatDate "2025-01-01" timeZone=this}}{{/each}}</p>',
+      { a: Intl.supportedValuesOf('timeZone') },
+    ],
+  ])('of %s ends as an invalid template', (_what, body, params) => {
+    expect(() => render(body, params)).toThrow(TemplateInvalid);
+  });
+
+  it.each([
+    ['helpers within helpers', `<p>{{and ${'(and '.repeat(5_000)}a${')'.repeat(5_000)}}}</p>`],
+    ['arguments', `<p>{{and ${'a '.repeat(20_000)}}}</p>`],
+    ['options', `<p>{{and ${'a=b '.repeat(10_000)}}}</p>`],
+    ['names within names', `<p>{{${'a.'.repeat(10_000)}a}}</p>`],
+    ['brackets', `<p>{{${'['.repeat(30_000)}`],
+    ['brackets in many expressions', `<p>${'{{[}}'.repeat(10_000)}`],
+    ['quotes', `<p>{{and "${'\\"'.repeat(30_000)}`],
+    ['blanks before a block', `<p>${'\n'.repeat(30_000)}x{{#if a}}{{/if}}`],
+    ['braces', '{'.repeat(60_000)],
+    ['open expressions', '<p>' + '{{'.repeat(30_000)],
+    ['open comments', '<p>' + '{{!--'.repeat(10_000)],
+    ['open blocks', '<p>' + '{{#if a}}'.repeat(5_000)],
+  ])('of %s is refused before it is read', async (_what, body) => {
+    expect(await lint(body)).not.toEqual([]);
+    expect(() => render(body, {})).toThrow(TemplateInvalid);
+  });
+
+  it('of lines that differ is told without comparing all of them', () => {
+    const lines = (name: string) =>
+      Array.from({ length: 6_000 }, (_unused, index) => `${name}${(index * 7_919) % 6_007}`);
+    const version = (body: string) => ({ subject: null, body, text: null, defaultParams: {} });
+    const diff = diffOf(version(lines('a').join('\n')), version(lines('b').join('\n')));
+    expect(diff).toMatch(/^-subject: \n-a0\n[^]*\n\+subject: \n\+b0\n/);
+    expect(diff.length).toBeLessThanOrEqual(16_000);
+  });
+
+  it('does not keep anything else waiting', async () => {
+    const words = '{{formatDate a style="long" time="short" timeZone="Asia/Ho_Chi_Minh"}} ';
+    const bodies = [
+      `<p>${'{{a}} '.repeat(490)}</p>`,
+      `<p>${words.repeat(140)}</p>`,
+      `<p>${'{{#if a}}x{{else}}y{{/if}}'.repeat(240)}</p>`,
+      `<p>${' '.repeat(400)}{{#if a}}\n{{/if}}\n`.repeat(140),
+      `<p>${'<b a="{{a}}">x</b>'.repeat(490)}</p>`,
+    ];
+    const read = createTemplateReader();
+    await read(`<p>${'{{a}}'.repeat(400)}</p>`);
+    let turns = 0;
+    const turning = setInterval(() => (turns += 1), 1);
+    // A batch of templates that nobody has read before.
+    const compiled = await Promise.all(bodies.map((body) => compileTemplate(texts(body), read)));
+    clearInterval(turning);
+    expect(compiled.map(({ body }) => body.problems)).toEqual(bodies.map(() => []));
+    // It went on: not once for all of them, but while each was read.
+    expect(turns).toBeGreaterThan(bodies.length);
+  });
+
+  it('leaves the cache to what is sent, whatever is previewed', async () => {
+    const live = published('<p>{{a}}</p>');
+    const first = renderTemplate(live, { a: 1 });
+    const source = { ...texts('<p>{{a}}</p>'), locale: 'vi', defaultParams: {} };
+    const previews = await Promise.all(
+      Array.from({ length: 20 }, () => previewTemplate(source, { a: 1 }, { timeZone: 'UTC', mayUseRaw: false })),
+    );
+    expect(previews.map(({ html }) => html)).toEqual(previews.map(() => first.html));
+  });
+});
