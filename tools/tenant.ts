@@ -28,7 +28,7 @@ const { DATABASE_URL, DATA_KEYS, REDIS_URL } = process.env;
 class DryRun extends Error {}
 
 async function importFile(database: Database, file: string, tenantId: string): Promise<void> {
-  const bundle = parseBundle(await readFile(file, 'utf8'));
+  const bundle = await parseBundle(await readFile(file, 'utf8'));
   const tools = { keyring: createKeyring(DATA_KEYS ? parseDataKeys(DATA_KEYS) : []), schemas: await providerSchemas() };
   let changes: BundleChange[] = [];
   try {

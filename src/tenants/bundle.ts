@@ -88,7 +88,7 @@ const validate = createPolicyAjv().compile<TenantBundle>({
  *
  * @throws `validation_failed` naming each place, with line and column within a template.
  */
-export function parseBundle(source: string): TenantBundle {
+export async function parseBundle(source: string): Promise<TenantBundle> {
   let bundle: unknown;
   try {
     bundle = parse(source);
@@ -99,17 +99,18 @@ export function parseBundle(source: string): TenantBundle {
     throw validationFailed([{ path: 'file', message: new Ajv().errorsText(validate.errors, { dataVar: 'file' }) }]);
   }
   const seen = new Set<string>();
-  const problems = (bundle.templates ?? []).flatMap((template, index): FieldProblem[] => {
+  const problems: FieldProblem[] = [];
+  for (const [index, template] of (bundle.templates ?? []).entries()) {
     const place = `templates[${index}]`;
     const key = keyOf(template);
-    if (seen.has(key)) return [{ path: place, message: `${key} is there twice` }];
+    if (seen.has(key)) problems.push({ path: place, message: `${key} is there twice` });
     seen.add(key);
     const { subject = null, body, text: plain = null, channel } = template;
-    return lintTemplate({ channel, subject, body, text: plain }, { mayUseRaw: true }).problems.map((problem) => ({
-      ...problem,
-      path: problem.path.replace('input', `${place} (${key})`),
-    }));
-  });
+    const lint = await lintTemplate({ channel, subject, body, text: plain }, { mayUseRaw: true });
+    problems.push(
+      ...lint.problems.map((problem) => ({ ...problem, path: problem.path.replace('input', `${place} (${key})`) })),
+    );
+  }
   if (problems.length > 0) throw validationFailed(problems);
   return bundle;
 }
