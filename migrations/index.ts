@@ -4,6 +4,7 @@ import { People } from './20261125220000-people.ts';
 import { Audit } from './20261126121000-audit.ts';
 import { Privacy } from './20261126122000-privacy.ts';
 import { Templates } from './20261126124000-templates.ts';
+import { Email } from './20261126125000-email.ts';
 import { Live } from './20261126070000-live.ts';
 
 /** Every migration, oldest first. The name is what the database remembers: never change one that has run. */
@@ -15,4 +16,5 @@ export const migrations = [
   { name: '20261126121000-audit', class: Audit },
   { name: '20261126122000-privacy', class: Privacy },
   { name: '20261126124000-templates', class: Templates },
+  { name: '20261126125000-email', class: Email },
 ];

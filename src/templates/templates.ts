@@ -16,6 +16,8 @@ export interface NotificationTemplate {
   subject: string | null;
   body: string | null;
   text: string | null;
+  /** What is sent in place of the body; null: the body. */
+  page: string | null;
   defaultParams: Record<string, unknown> | null;
   /** The newest version, which may be a draft. */
   latestVersion: number;
@@ -29,6 +31,8 @@ export interface TemplateVersion {
   subject: string | null;
   body: string;
   text: string | null;
+  /** Of the newest version; null for others. */
+  page: string | null;
   defaultParams: Record<string, unknown>;
   createdAt: Date;
   createdBy: string | null;
@@ -64,7 +68,7 @@ export interface TemplateText {
 
 const COLUMNS = `t.id, t.tenant_id as "tenantId", t.event_code as "eventCode", t.channel, t.locale,
   t.is_active as "isActive", t.published_version as version, v.subject, v.body, v.text,
-  v.default_params as "defaultParams",
+  v.default_params as "defaultParams", v.page,
   coalesce((select max(version) from notification_template_version latest where latest.template_id = t.id), 0)
     as "latestVersion",
   t.updated_at as "updatedAt", t.updated_by as "updatedBy"`;
@@ -127,7 +131,8 @@ export function createTemplates({
       const rows = await database.asTenant(tenantId, (tx) =>
         tx.query<TemplateVersion & { templateId: string }>(
           `select v.template_id as "templateId", v.version, v.subject, v.body, v.text,
-             v.default_params as "defaultParams", v.created_at as "createdAt", v.created_by as "createdBy"
+             v.default_params as "defaultParams", v.created_at as "createdAt", v.created_by as "createdBy",
+             case when v.version = max(v.version) over (partition by v.template_id) then v.page end as page
            from unnest($2::uuid[]) as wanted (id)
            cross join lateral (
              select * from notification_template_version
