@@ -11,9 +11,16 @@ const PARTIAL = 'email.partial.';
 
 export const isShared = (eventCode: string): boolean => eventCode === LAYOUT || eventCode.startsWith(PARTIAL);
 
-/** What is published of them, in the language that fits best. */
-export async function readParts(tx: Transaction, tenantId: string, locale: string): Promise<SharedParts> {
-  const rows = await tx.query<{ eventCode: string; locale: string; body: string }>(
+/** One layout or partial, in one language. */
+export interface SharedTemplate {
+  eventCode: string;
+  locale: string;
+  body: string;
+}
+
+/** What is published of them. */
+export const readShared = (tx: Transaction, tenantId: string): Promise<SharedTemplate[]> =>
+  tx.query<SharedTemplate & object>(
     `select t.event_code as "eventCode", t.locale, v.body
      from notification_template t
      join notification_template_version v on v.template_id = t.id and v.version = t.published_version
@@ -22,13 +29,13 @@ export async function readParts(tx: Transaction, tenantId: string, locale: strin
      order by t.event_code, t.locale limit ${MAX_PARTS}`,
     [tenantId],
   );
-  const chosen = [...Map.groupBy(rows, (row) => row.eventCode)].map(([eventCode, inLanguages]) => {
-    const best = chooseLocale(
-      inLanguages.map((row) => row.locale),
-      locale,
-      locale,
-    );
-    return [eventCode, inLanguages.find((row) => row.locale === best)?.body ?? ''] as const;
+
+/** Each of them in the language that fits best; the last, where there are two for one event and language. */
+export function chooseParts(templates: SharedTemplate[], locale: string): SharedParts {
+  const chosen = [...Map.groupBy(templates, ({ eventCode }) => eventCode)].map(([eventCode, inLanguages]) => {
+    const languages = inLanguages.map((template) => template.locale);
+    const best = chooseLocale(languages, locale, locale);
+    return [eventCode, inLanguages.findLast((template) => template.locale === best)?.body ?? ''] as const;
   });
   return {
     layout: chosen.find(([eventCode]) => eventCode === LAYOUT)?.[1] ?? null,
@@ -37,3 +44,6 @@ export async function readParts(tx: Transaction, tenantId: string, locale: strin
     ),
   };
 }
+
+export const readParts = async (tx: Transaction, tenantId: string, locale: string): Promise<SharedParts> =>
+  chooseParts(await readShared(tx, tenantId), locale);
