@@ -14,7 +14,7 @@ export interface Callback {
   id: string;
   /** Proves to the gateway that it is we who call. */
   verifier: string;
-  /** How often it wants to hear that the subscription lives; 0: not at all. Milliseconds. */
+  /** It gives up a subscription that it has not heard of for so long; 0: never. Milliseconds. */
   heartbeatMs: number;
 }
 
@@ -29,6 +29,8 @@ export const CALLBACK_PROTOCOL = 'callback/1.0';
 
 const DEFAULT_HEARTBEAT_MS = 5_000;
 const MIN_HEARTBEAT_MS = 1_000;
+/** More often than it is asked for does no harm, and a timer takes no more than 24 days. */
+const MAX_HEARTBEAT_MS = 600_000;
 const TIMEOUT_MS = 10_000;
 /** Tries of one call before the gateway is given up. */
 const TRIES = 5;
@@ -70,14 +72,20 @@ export function callbackIn(
   if (!allowed.some((beginning) => isWithin(url, beginning))) {
     throw refuse('callbackUrl', 'is none that this service calls (CALLBACK_URLS)');
   }
-  return { url, id, verifier, heartbeatMs: heartbeat === 0 ? 0 : Math.max(heartbeat, MIN_HEARTBEAT_MS) };
+  const heartbeatMs = Math.min(Math.max(heartbeat, MIN_HEARTBEAT_MS), MAX_HEARTBEAT_MS);
+  return { url, id, verifier, heartbeatMs: heartbeat === 0 ? 0 : heartbeatMs };
 }
+
+/** Separators to whoever decodes a path before they look at it, and part of a name to everybody else. */
+const HIDDEN_SEPARATOR = /%2f|%5c/i;
 
 /** The same origin, and a path at or below. Compared as parsed: what only looks like the beginning is another host. */
 function isWithin(url: string, beginning: string): boolean {
   const [wanted, base] = [new URL(url), new URL(beginning)];
   const folder = base.pathname.endsWith('/') ? base.pathname : `${base.pathname}/`;
-  const isBelow = wanted.pathname === base.pathname || wanted.pathname.startsWith(folder);
+  const isBelow =
+    (wanted.pathname === base.pathname || wanted.pathname.startsWith(folder)) &&
+    !HIDDEN_SEPARATOR.test(wanted.pathname);
   return wanted.origin === base.origin && isBelow && wanted.username === '' && wanted.password === '';
 }
 
@@ -101,16 +109,26 @@ export async function subscribeWithCallback(
   const outbox = createOutbox(limits.bufferBytes, async (payload) => {
     if (!(await gateway.call('next', `,"payload":${payload.toString()}`))) leave();
   });
-  const endings: (() => void)[] = [admission.enter(), () => outbox.close(), () => gateway.close()];
+  /** What brings it more; and what it takes until the gateway knows that it is over. */
+  const sources: (() => void)[] = [];
+  const endings = [admission.enter(), () => outbox.close(), () => gateway.close()];
+  let isEnding = false;
+  const stop = (): void => {
+    isEnding = true;
+    for (const end of sources.splice(0)) end();
+  };
   const leave = (): void => {
+    stop();
     for (const end of endings.splice(0)) end();
   };
-  /** Once what was said before has arrived. */
+  /** Takes in nothing more, and says so once what was said before has arrived. */
   const finish = async (problem?: unknown): Promise<void> => {
+    if (isEnding) return;
+    stop();
     const errors =
       problem === undefined ? '' : `,"errors":${JSON.stringify([door.formatError(problem, context.traceId)])}`;
     await outbox.emptied();
-    if (endings.length > 0) await gateway.call('complete', errors);
+    await gateway.call('complete', errors);
     leave();
   };
 
@@ -133,24 +151,33 @@ export async function subscribeWithCallback(
       leave();
       return subscription;
     }
-    endings.push(() => void subscription.return());
-    if (callback.heartbeatMs > 0) {
-      const beat = setInterval(() => {
-        void gateway.call('check').then((isKnown) => isKnown || leave());
-      }, callback.heartbeatMs).unref();
-      endings.push(() => clearInterval(beat));
-    }
-    const stop = (): void => {
-      void gateway.call('complete');
-      leave();
-    };
-    endings.push(door.endOnClose(stop));
+    sources.push(() => void subscription.return(), door.endOnClose(finish));
+    if (callback.heartbeatMs > 0) sources.push(keepAlive(gateway, callback.heartbeatMs, leave));
+    // The token may have run out meanwhile, and nobody would hear of it again.
+    if (isEnding) stop();
     subscription.next().then(() => finish(), finish);
     return undefined;
   } catch (error) {
     leave();
     throw error;
   }
+}
+
+/**
+ * Says that the subscription lives, twice in the time after which it would be given up: on time is too late for some.
+ *
+ * @returns a function that ends it.
+ */
+function keepAlive(gateway: Caller, heartbeatMs: number, onUnknown: () => void): () => void {
+  let isAsking = false;
+  const beat = setInterval(async () => {
+    // A gateway that takes long is not to be asked more and more.
+    if (isAsking) return;
+    isAsking = true;
+    if (!(await gateway.call('check'))) onUnknown();
+    isAsking = false;
+  }, heartbeatMs / 2).unref();
+  return () => clearInterval(beat);
 }
 
 interface Caller {

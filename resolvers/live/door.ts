@@ -1,6 +1,8 @@
+import { setTimeout as delay } from 'node:timers/promises';
+
 import type { Core } from '../../src/core.ts';
 import type { Actor } from '../../src/identity/actor.ts';
-import type { AppError } from '../../src/errors.ts';
+import { AppError } from '../../src/errors.ts';
 import { type Admission, createAdmission, type LiveLimits } from '../../src/live/admission.ts';
 import { type Broadcasts, createBroadcasts } from '../../src/live/broadcast.ts';
 import type { Transport } from '../../src/live/clients.ts';
@@ -14,19 +16,30 @@ export interface LiveDoor {
   admission: Admission;
   broadcasts: Broadcasts<Buffer>;
   formatError: FormatError;
-  /** Streams that are no sockets end when the process stops. @returns a function that forgets one that is over. */
-  endOnClose(end: () => void): () => void;
+  /**
+   * Streams that are no sockets end when the process stops, and say so: there is more to come, from another one.
+   *
+   * @returns a function that forgets one that is over.
+   */
+  endOnClose(end: EndStream): () => void;
 }
+
+/** Resolves when whoever reads the stream knows. */
+type EndStream = (reason: AppError) => void | Promise<void>;
+
+/** How long others may take to hear that a stream is over: nobody holds up our shutdown. */
+const CLOSE_TIMEOUT_MS = 3_000;
 
 export function createLiveDoor(options: {
   core: Core;
   limits: LiveLimits;
   log: Log;
   isSchemaOpen: boolean;
-}): LiveDoor & { close(): void } {
+}): LiveDoor & { close(): Promise<void> } {
   const { core, limits, log } = options;
   const broadcasts = createBroadcasts<Buffer>({ log });
-  const streams = new Set<() => void>();
+  const streams = new Set<EndStream>();
+  const stopping = (): AppError => new AppError('unavailable', 'The process stops. Subscribe again.');
   let isClosed = false;
   return {
     core,
@@ -35,13 +48,14 @@ export function createLiveDoor(options: {
     broadcasts,
     formatError: errorFormatter(options),
     endOnClose: (end) => {
-      if (isClosed) end();
+      if (isClosed) void end(stopping());
       else streams.add(end);
       return () => streams.delete(end);
     },
-    close: () => {
+    close: async () => {
       isClosed = true;
-      for (const end of streams) end();
+      const ended = Promise.all([...streams].map((end) => end(stopping())));
+      await Promise.race([ended, delay(CLOSE_TIMEOUT_MS, undefined, { ref: false })]);
       broadcasts.close();
     },
   };

@@ -53,13 +53,14 @@ export async function subscribeOverSse(
     response.once('close', () => clearTimeout(timer));
     response.end(last);
   };
+  const say = (error: unknown): void => {
+    const errors = [door.formatError(error, context.traceId)];
+    for (const part of eventOf(Buffer.from(JSON.stringify({ errors })))) response.write(part);
+  };
   const finish = (error?: unknown): void => {
     if (response.writableEnded || response.destroyed) return;
     begin();
-    if (error !== undefined) {
-      const errors = [door.formatError(error, context.traceId)];
-      for (const part of eventOf(Buffer.from(JSON.stringify({ errors })))) response.write(part);
-    }
+    if (error !== undefined) say(error);
     end(COMPLETE);
   };
   const begin = (): void => {
@@ -98,8 +99,11 @@ export async function subscribeOverSse(
     }
     begin();
     endings.push(() => void subscription.return());
-    // A client that is not told that it is complete comes back, to another process.
-    const stop = (): void => end();
+    const stop = (reason: AppError): void => {
+      // A client that is not told that it is complete comes back; a gateway takes any end for that, so the reason is said.
+      if (!response.writableEnded) say(reason);
+      end();
+    };
     endings.push(door.endOnClose(stop));
     const ping = setInterval(() => {
       if (!response.writableNeedDrain) response.write(PING);

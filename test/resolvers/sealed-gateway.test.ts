@@ -6,7 +6,7 @@ import { WatchChangesDocument, WatchSealedChangesDocument } from '../generated/o
 import { eventually } from '../support/eventually.ts';
 import { startTestService, type TestService } from '../support/service.ts';
 import { type TcpDoor, tcpDoor } from '../support/tcp-door.ts';
-import { type HiveGateway, startHiveGateway } from '../support/transports/hive-gateway.ts';
+import { type HiveGateways, startHiveGateways } from '../support/transports/hive-gateway.ts';
 import { overSse } from '../support/transports/transports.ts';
 import { postActivities } from './seed.ts';
 
@@ -27,7 +27,7 @@ async function record(url: string): Promise<Recorder> {
 
 describe('what is sealed for its reader', () => {
   let service: TestService;
-  let hive: HiveGateway;
+  let hive: HiveGateways;
   let behind: Recorder;
   let before: Recorder;
   let monitor: Redis;
@@ -38,10 +38,10 @@ describe('what is sealed for its reader', () => {
     monitor = await redis.monitor();
     redis.disconnect();
     monitor.on('monitor', (_time: string, args: string[]) => commands.push(args.join(' ')));
-    service = await startTestService({ REDIS_URL: inject('redisUrl') });
+    [hive, service] = await Promise.all([startHiveGateways(), startTestService({ REDIS_URL: inject('redisUrl') })]);
     behind = await record(service.url);
-    hive = await startHiveGateway(`http://127.0.0.1:${behind.door.port}`, 'sse');
-    before = await record(hive.url);
+    await hive.standBefore(`http://127.0.0.1:${behind.door.port}`);
+    before = await record(hive.urls.sse);
   });
   afterAll(async () => {
     monitor.disconnect();

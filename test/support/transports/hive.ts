@@ -1,40 +1,64 @@
-import { createServer } from 'node:http';
+import { once } from 'node:events';
+import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
 import { createGatewayRuntime } from '@graphql-hive/gateway-runtime';
+import { MemPubSub } from '@graphql-hive/pubsub';
 import { composeServices } from '@theguild/federation-composition';
 import { parse } from 'graphql';
 
-// A Hive Gateway in a process of its own: `node hive.ts`, with these in the environment. Says its URL on its IPC channel.
+import type { HiveStart, HiveUrls, SubgraphTransport } from './hive-gateway.ts';
 
-const { SUBGRAPH_URL = '', SUBGRAPH_SDL = '', SUBSCRIPTIONS = '' } = process.env;
+// Hive Gateways in a process of their own, one for each way of theirs to carry a subscription to a subgraph. Says on its
+// IPC channel where they will be; is told what they are to stand before; says when they do.
 
-const { supergraphSdl, errors } = composeServices([
-  { name: 'notification', url: SUBGRAPH_URL, typeDefs: parse(SUBGRAPH_SDL) },
-]);
+// Whoever started it is gone, and nobody is left to stop it.
+process.once('disconnect', () => process.exit());
+
+/** Hive ends a subscription that says nothing for so long. Milliseconds. */
+const HEARTBEAT_MS = 1_000;
+
+const urls = {} as HiveUrls;
+const handlers = new Map<SubgraphTransport, RequestListener>();
+for (const kind of ['ws', 'sse', 'callback'] as const) {
+  const server = createServer((request, response) => handlers.get(kind)?.(request, response));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  urls[kind] = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+process.send?.(urls);
+
+const [{ subgraphUrl, sdl }] = (await once(process, 'message')) as [HiveStart];
+const { supergraphSdl, errors } = composeServices([{ name: 'notification', url: subgraphUrl, typeDefs: parse(sdl) }]);
 if (!supergraphSdl) throw new Error(errors?.map((error) => error.message).join('\n'));
 
-const gateway = createGatewayRuntime({
-  supergraph: supergraphSdl,
-  logging: false,
-  ...(SUBSCRIPTIONS === 'ws' && {
-    transportEntries: {
-      notification: {
-        options: {
-          subscriptions: {
-            kind: 'ws',
-            location: SUBGRAPH_URL,
-            options: { connectionParams: { token: '{context.headers.authorization}' } },
-          },
-        },
-      },
-    },
-  }),
-  propagateHeaders: {
-    fromClientToSubgraphs: ({ request }) => ({ authorization: request.headers.get('authorization') ?? '' }),
+/** What the README says of it. Server-sent events are what Hive does unasked. */
+const subscriptions = {
+  ws: {
+    kind: 'ws',
+    location: subgraphUrl,
+    options: { connectionParams: { token: '{context.headers.authorization}' }, lazyCloseTimeout: 0 },
   },
-});
-const server = createServer((request, response) => void gateway(request, response));
-server.listen(0, '127.0.0.1', () => {
-  process.send?.({ url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` });
-});
+  sse: undefined,
+  callback: {
+    kind: 'http-callback',
+    location: subgraphUrl,
+    headers: [['authorization', '{context.headers.authorization}']] as [string, string][],
+    options: { public_url: `${urls.callback}/callback`, path: '/callback', heartbeat_interval: HEARTBEAT_MS },
+  },
+};
+for (const kind of ['ws', 'sse', 'callback'] as const) {
+  const gateway = createGatewayRuntime({
+    supergraph: supergraphSdl,
+    logging: false,
+    ...(subscriptions[kind] && {
+      transportEntries: { notification: { options: { subscriptions: subscriptions[kind] } } },
+    }),
+    ...(kind === 'callback' && { webhooks: true, pubsub: new MemPubSub() }),
+    propagateHeaders: {
+      fromClientToSubgraphs: ({ request }) => ({ authorization: request.headers.get('authorization') ?? '' }),
+    },
+  });
+  handlers.set(kind, (request, response) => void gateway(request, response));
+}
+process.send?.('ready');
