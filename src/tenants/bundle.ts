@@ -138,9 +138,9 @@ export async function importBundle(
   for (const [channel, providers] of Object.entries(channels) as [Channel, ProviderEntry[]][]) {
     for (const [position, { provider, name = '', config, limits = null }] of providers.entries()) {
       const change = { channel, provider, name, config, limits, position, isEnabled: true };
-      const { isChanged } = await saveChannelConfig(tx, actor, change, { ...tools, traceId });
-      if (isChanged)
-        changes.push({ kind: 'channel', name: [channel, provider, name].filter(Boolean).join(' '), change: 'changed' });
+      const done = await saveChannelConfig(tx, actor, change, { ...tools, traceId });
+      const label = [channel, provider, name].filter(Boolean).join(' ');
+      if (done.change !== 'none') changes.push({ kind: 'channel', name: label, change: done.change });
     }
   }
   const before = new Map((await readTemplates(tx, tenantId)).map((template) => [keyOf(template), template]));
