@@ -5,6 +5,7 @@ import { Audit } from './20261126121000-audit.ts';
 import { Privacy } from './20261126122000-privacy.ts';
 import { Settings } from './20261126123000-settings.ts';
 import { Templates } from './20261126124000-templates.ts';
+import { Email } from './20261126125000-email.ts';
 import { Live } from './20261126070000-live.ts';
 
 /** Every migration, oldest first. The name is what the database remembers: never change one that has run. */
@@ -17,4 +18,5 @@ export const migrations = [
   { name: '20261126122000-privacy', class: Privacy },
   { name: '20261126123000-settings', class: Settings },
   { name: '20261126124000-templates', class: Templates },
+  { name: '20261126125000-email', class: Email },
 ];

@@ -121,8 +121,13 @@ async function actorOf(
 /** The trace that the request belongs to, as the answer says it. */
 const traceOf = (reply: FastifyReply): string => reply.getHeader('x-trace-id') as string;
 
-const mediaTypeFor = (request: FastifyRequest, types = MEDIA_TYPES): string | undefined =>
-  new Negotiator(request.raw).mediaType(types);
+/** Answers are in UTF-8 always; to the negotiator whoever names it would ask for something else. */
+const CHARSET = /;\s*charset\s*=\s*"?utf-8"?/gi;
+
+function mediaTypeFor({ headers }: FastifyRequest, types = MEDIA_TYPES): string | undefined {
+  const accept = headers.accept?.replaceAll(CHARSET, '');
+  return new Negotiator({ headers: { accept } }).mediaType(types);
+}
 
 /** A request that failed as a whole has the HTTP status of its error. */
 function sendResult(

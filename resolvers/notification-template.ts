@@ -18,7 +18,7 @@ import {
 import type { Core } from '../src/core.ts';
 import type { Channel } from '../src/intake/channel.ts';
 import { idCursor } from '../src/paging/page.ts';
-import { lintTemplate } from '../src/templates/lint.ts';
+import { variablesOf } from '../src/templates/lint.ts';
 import type { NotificationTemplate as TemplateRow } from '../src/templates/templates.ts';
 import { connectionOf, Paged, PageArgs, toConnection } from './connection.ts';
 import { type GraphContext, signedIn } from './context.ts';
@@ -86,6 +86,9 @@ export class NotificationTemplate {
   })
   text!: string | null;
 
+  /** What is sent in place of the body. Not shown. */
+  page!: string | null;
+
   @Field(() => JSONObject, { nullable: true, description: 'Values of variables that an event does not bring.' })
   defaultParams!: Record<string, unknown> | null;
 
@@ -113,6 +116,7 @@ export const toTemplate = (row: TemplateRow): NotificationTemplate => ({
   subject: row.subject,
   body: row.body,
   text: row.text,
+  page: row.page,
   defaultParams: row.defaultParams,
   isActive: row.isActive,
   version: row.version,
@@ -186,12 +190,11 @@ export class NotificationTemplateResolver {
     description: 'What the published version needs of an event, or the newest where none is published.',
   })
   async requiredVariables(
-    @Root() { id, version, channel, ...template }: NotificationTemplate,
+    @Root() { id, version, ...template }: NotificationTemplate,
     @Ctx() context: GraphContext,
   ): Promise<TemplateVariable[]> {
-    const { subject, body, text } =
+    const { subject, body, page, text } =
       version === null ? ((await context.loaders.templateVersions.load(id))[0] ?? template) : template;
-    const texts = { channel, subject, body: body ?? '', text };
-    return (await lintTemplate(texts, { mayUseRaw: true })).variables;
+    return variablesOf([subject, page ?? body, text]);
   }
 }

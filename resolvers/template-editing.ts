@@ -141,6 +141,7 @@ export class TemplateEditingResolver {
     const timeZone = input.timeZone ?? settings?.timeZone ?? 'UTC';
     return preview(checked(source, timeZone), input.params ?? {}, {
       timeZone,
+      parts: await this.#core.templateEditing.sharedParts(actor.tenantId, source.locale),
       // Whoever may only look at templates looks at those, too, that others may write.
       mayUseRaw: Boolean(input.templateId) || mayDo(actor, 'notif.write.template.raw'),
     });

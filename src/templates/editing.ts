@@ -6,7 +6,9 @@ import { AppError, validationFailed } from '../errors.ts';
 import { type Actor, mayDo } from '../identity/actor.ts';
 import { isUuid, newId } from '../ids.ts';
 import type { Channel } from '../intake/channel.ts';
+import type { SharedParts } from './email.ts';
 import { lintTemplate, type TemplateTexts } from './lint.ts';
+import { isShared, readParts } from './shared-parts.ts';
 
 /** What a version holds. */
 export interface VersionText {
@@ -43,6 +45,8 @@ export interface TemplateEditing {
   publish(id: string, version: number, by: By): Promise<void>;
   /** @throws `not_found` */
   setActive(id: string, isActive: boolean, by: By): Promise<void>;
+  /** What a tenant's emails have in common, in the language that fits best. */
+  sharedParts(tenantId: string, locale: string): Promise<SharedParts>;
 }
 
 const EVENT_CODE = /^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$/;
@@ -85,7 +89,11 @@ export function createTemplateEditing({
       if (!LOCALE.test(template.locale)) {
         problems.push({ path: 'input.locale', message: 'must be a language tag, e.g. vi-VN' });
       }
-      problems.push(...(await lintFor(by.actor, template)).problems);
+      const parts = await database.asTenant(by.actor.tenantId, (tx) =>
+        readParts(tx, by.actor.tenantId, template.locale),
+      );
+      const { page, problems: found } = await lintFor(by.actor, template, parts);
+      problems.push(...found);
       if (problems.length > 0) throw validationFailed(problems);
       return change(by, async (tx) => {
         const { tenantId, userId } = by.actor;
@@ -95,7 +103,7 @@ export function createTemplateEditing({
           [newId(), tenantId, template.eventCode, template.channel, template.locale, userId],
         );
         if (!made) throw new AppError('conflict', 'There is a template for this event, channel and language.');
-        await insertVersion(tx, { ...template, id: made.id }, 1, by);
+        await insertVersion(tx, { ...template, id: made.id, page }, 1, by);
         await audit(
           tx,
           by,
@@ -115,10 +123,11 @@ export function createTemplateEditing({
           });
         }
         const next = { ...stored, ...changes };
-        const { problems } = await lintFor(by.actor, next);
+        const parts = await readParts(tx, by.actor.tenantId, stored.locale);
+        const { page, problems } = await lintFor(by.actor, next, parts);
         if (problems.length > 0) throw validationFailed(problems);
         const version = stored.latestVersion + 1;
-        await insertVersion(tx, next, version, by);
+        await insertVersion(tx, { ...next, page }, version, by);
         await touch(tx, id, by);
         await audit(tx, by, stored, { change: 'drafted', version, diff: diffOf(stored, next) });
       }),
@@ -143,6 +152,8 @@ export function createTemplateEditing({
         });
       }),
 
+    sharedParts: (tenantId, locale) => database.asTenant(tenantId, (tx) => readParts(tx, tenantId, locale)),
+
     setActive: (id, isActive, by) =>
       change(by, async (tx) => {
         const stored = await lock(tx, by.actor.tenantId, id);
@@ -159,8 +170,11 @@ export function createTemplateEditing({
 
 const notFound = (): AppError => new AppError('not_found', 'There is no such template or version.');
 
-const lintFor = (actor: Actor, texts: TemplateTexts) =>
-  lintTemplate(texts, { mayUseRaw: mayDo(actor, 'notif.write.template.raw') });
+const lintFor = (actor: Actor, texts: TemplateTexts & { eventCode: string; locale: string }, parts: SharedParts) =>
+  lintTemplate(texts, {
+    mayUseRaw: mayDo(actor, 'notif.write.template.raw'),
+    ...(!isShared(texts.eventCode) && { email: { locale: texts.locale, parts } }),
+  });
 
 /** The template with its newest text; nobody else changes it until the transaction is over. */
 async function lock(tx: Transaction, tenantId: string, id: string): Promise<Stored> {
@@ -187,11 +201,16 @@ async function findVersion(tx: Transaction, id: string, version: number): Promis
   return found;
 }
 
-const insertVersion = (tx: Transaction, text: VersionText & { id: string }, version: number, { actor }: By) =>
+const insertVersion = (
+  tx: Transaction,
+  text: VersionText & { id: string; page: string | null },
+  version: number,
+  { actor }: By,
+) =>
   tx.query(
     `insert into notification_template_version
-       (template_id, version, tenant_id, subject, body, text, default_params, created_by)
-     values ($1, $2, $3, $4, $5, $6, $7, $8)`,
+       (template_id, version, tenant_id, subject, body, text, default_params, created_by, page)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
     [
       text.id,
       version,
@@ -201,6 +220,7 @@ const insertVersion = (tx: Transaction, text: VersionText & { id: string }, vers
       text.text,
       JSON.stringify(text.defaultParams),
       actor.userId,
+      text.page,
     ],
   );
 

@@ -10,7 +10,8 @@ const URL_ATTRIBUTES = words(
 );
 /** What runs, what leads elsewhere, and what browsers and mail programs read by rules of its own. */
 const FORBIDDEN_TAGS = words(
-  'script iframe frame frameset object embed applet form base link svg math xmp noembed noframes plaintext template portal',
+  'script iframe frame frameset object embed applet form base link svg math xmp noembed noframes plaintext template portal ' +
+    'mj-include mj-font mj-html-attributes',
 );
 /** Of `<meta http-equiv>`. */
 const HARMLESS_META = words('content-type x-ua-compatible content-language');
@@ -84,7 +85,7 @@ function skeletonOf(program: hbs.AST.Program): Skeleton {
       if (node.type === 'ContentStatement') {
         pieces.push({ from: html.length, node });
         html += (node as hbs.AST.ContentStatement).value.replaceAll(MARK, ' ');
-      } else if (node.type === 'MustacheStatement') mark(node, null);
+      } else if (node.type === 'MustacheStatement' || node.type === 'PartialStatement') mark(node, null);
       else if (node.type === 'BlockStatement') {
         const { program: first, inverse } = node as hbs.AST.BlockStatement;
         const block = (blocks += 1);

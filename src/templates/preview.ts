@@ -1,5 +1,6 @@
 import { validationFailed } from '../errors.ts';
 import type { Channel } from '../intake/channel.ts';
+import type { SharedParts } from './email.ts';
 import { lintTemplate } from './lint.ts';
 import { readTemplate } from './read.ts';
 import { compileTemplate, renderTemplate, TemplateInvalid, TemplateVariableMissing } from './render.ts';
@@ -32,9 +33,10 @@ export interface Preview extends RenderedMessage {
 export async function previewTemplate(
   source: PreviewSource,
   params: Record<string, unknown>,
-  { timeZone, mayUseRaw }: { timeZone: string; mayUseRaw: boolean },
+  { timeZone, mayUseRaw, parts }: { timeZone: string; mayUseRaw: boolean; parts: SharedParts },
 ): Promise<Preview> {
-  const { problems, variables } = await lintTemplate(source, { mayUseRaw });
+  const email = { locale: source.locale, parts };
+  const { problems, variables, page } = await lintTemplate(source, { mayUseRaw, email });
   if (problems.length > 0) throw validationFailed(problems);
   const data = structuredClone({ ...source.defaultParams, ...params });
   const missingVariables = variables
@@ -50,9 +52,9 @@ export async function previewTemplate(
       .toSorted(),
   };
   try {
-    const template = { ...source, templateId: '', version: 0, tenantId: '', eventCode: '' };
+    const template = { ...source, body: page ?? source.body, templateId: '', version: 0, tenantId: '', eventCode: '' };
     // What was read for one preview is of no use to the next, and takes nobody's place in the cache.
-    const compiled = await compileTemplate(source, readTemplate);
+    const compiled = await compileTemplate(template, readTemplate);
     return { ...base, ...renderTemplate(template, data, { timeZone }, compiled), problem: null };
   } catch (error) {
     if (!(error instanceof TemplateInvalid || error instanceof TemplateVariableMissing)) throw error;

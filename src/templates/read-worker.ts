@@ -1,12 +1,12 @@
 import { parentPort } from 'node:worker_threads';
 
-import type { ReadAnswer, ReadJob } from './read.ts';
-import { analyse } from './syntax.ts';
+import { type Analysis, analyse } from './syntax.ts';
+import type { ThreadAnswer, ThreadJob } from './thread.ts';
 
 // A thread that reads templates: see `read.ts`.
 
-parentPort?.on('message', ({ id, source }: ReadJob) => {
-  const answer: ReadAnswer = { id, analysis: analyse(source) };
+parentPort?.on('message', ({ id, question }: ThreadJob<string>) => {
+  const answer: ThreadAnswer<Analysis> = { id, answer: analyse(question) };
   // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window
   parentPort?.postMessage(answer);
 });

@@ -99,9 +99,9 @@ export function renderTemplate(
 ): RenderedMessage {
   const data = bare({ ...template.defaultParams, ...params });
   const budget = new Budget();
-  const run = ({ program, problems: [problem] }: Analysis, isEscaped = false): string => {
+  const run = ({ program, partials, problems: [problem] }: Analysis, isEscaped = false): string => {
     if (problem) throw new TemplateInvalid(`${problem.message} (line ${problem.line}, column ${problem.column})`);
-    if (!program) throw new TemplateInvalid('it cannot be read');
+    if (!program || partials.length > 0) throw new TemplateInvalid('its partials were not put in');
     return evaluate(program, { data, locale: template.locale, timeZone, isHtml: isEscaped, budget });
   };
   const renderedBody = run(body, isHtml);
@@ -140,7 +140,16 @@ const convert = compileText({
   wordwrap: 78,
   // Of what is nested on and on, the text is lost, and not our time.
   limits: { maxDepth: 100, maxChildNodes: 10_000 },
+  formatters: {
+    cell: (element, walk, builder) => {
+      walk(element.children, builder);
+      builder.addInline(' ');
+    },
+  },
   selectors: [
+    { selector: 'tr', format: 'block', options: { leadingLineBreaks: 1, trailingLineBreaks: 1 } },
+    { selector: 'td', format: 'cell' },
+    { selector: 'th', format: 'cell' },
     { selector: 'img', format: 'skip' },
     { selector: 'a', options: { hideLinkHrefIfSameAsText: true } },
   ],

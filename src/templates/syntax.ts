@@ -21,12 +21,16 @@ export interface Analysis {
   variables: TemplateVariable[];
   /** Where `{{{…}}}` or `{{&…}}` stand, which put HTML of an event into a page as it is. */
   raw: { line: number; column: number }[];
+  /** `{{> name}}`: put in when the template is saved, and refused anywhere else. */
+  partials: { name: string; line: number; column: number }[];
   /** The syntax tree; null where there are problems. */
   program: hbs.AST.Program | null;
 }
 
-/** Bytes of one text. */
+/** Bytes of one text as it is written. */
 export const MAX_SOURCE = 64 * 1024;
+/** Characters of what it becomes with layout and partials and as HTML. */
+export const MAX_COMPILED = 256 * 1024;
 const MAX_DEPTH = 20;
 /** Of the syntax tree. */
 const MAX_NODES = 1_000;
@@ -47,7 +51,7 @@ export const TOLERANT: ReadonlySet<string> = new Set(['if', 'unless', 'and', 'or
  * list of what a template may hold is refused, so that what Handlebars learns in later versions is refused too.
  */
 export function analyse(source: string): Analysis {
-  const none = { variables: [], raw: [], program: null };
+  const none = { variables: [], raw: [], partials: [], program: null };
   const early = scan(source).problem;
   if (early) return { ...none, problems: [early] };
   let program: hbs.AST.Program;
@@ -62,6 +66,7 @@ export function analyse(source: string): Analysis {
     problems: walk.problems,
     variables: walk.variables(),
     raw: walk.raw,
+    partials: walk.partials,
     program: walk.problems.length === 0 ? program : null,
   };
 }
@@ -78,7 +83,7 @@ const OPENING = /\{\{~?[{&]?\s*([#/^]?)[>*]?\s*([^\s}~|]*)/y;
 export function scan(source: string): { tokens: number; problem?: SyntaxProblem } {
   let tokens = 0;
   const fail = (index: number, message: string) => ({ tokens, problem: { message, ...positionOf(source, index) } });
-  if (Buffer.byteLength(source) > MAX_SOURCE) return fail(0, `may be ${MAX_SOURCE / 1024} KB long at most`);
+  if (source.length > MAX_COMPILED) return fail(0, `may be ${MAX_COMPILED / 1024} K characters long at most`);
   const blank = LONG_BLANK.exec(source);
   if (blank) return fail(blank.index, `may hold ${MAX_BLANK} blanks in a row at most`);
   const open: { name: string; index: number }[] = [];
@@ -117,6 +122,25 @@ export function scan(source: string): { tokens: number; problem?: SyntaxProblem 
   return left ? fail(left.index, `{{#${left.name}}} is not closed`) : { tokens };
 }
 
+/** Where the expressions and notes of a template stand that `scan` has found nothing wrong with. */
+export function expressionsOf(source: string): { start: number; end: number }[] {
+  const found: { start: number; end: number }[] = [];
+  let at = 0;
+  for (let start = source.indexOf('{{'); start !== -1; start = source.indexOf('{{', at)) {
+    at = start + 2;
+    if (source[start - 1] === '\\' && source[start - 2] !== '\\') continue;
+    COMMENT.lastIndex = start;
+    if (COMMENT.test(source)) at = COMMENT.lastIndex;
+    else {
+      const size = expressionAt(source, start);
+      if (typeof size === 'string') continue;
+      at = size.end + (source[start + 2] === '{' ? 1 : 0);
+    }
+    found.push({ start, end: at });
+  }
+  return found;
+}
+
 /** The end and the size of the expression that begins at `index`, or what is wrong with it. */
 function expressionAt(source: string, index: number): { end: number; tokens: number } | string {
   let depth = 0;
@@ -146,7 +170,7 @@ export const placeOf = ({ loc: { start } }: Pick<hbs.AST.Node, 'loc'>): { line: 
 export const isName = ({ depth, original }: hbs.AST.PathExpression): boolean =>
   depth === 0 && !/^(?:\.\/|this\b)/.test(original);
 
-function positionOf(source: string, index: number): { line: number; column: number } {
+export function positionOf(source: string, index: number): { line: number; column: number } {
   const before = source.slice(0, index).split('\n');
   return { line: before.length, column: (before.at(-1) as string).length + 1 };
 }
@@ -177,6 +201,7 @@ interface Scope {
 class Walk {
   readonly problems: SyntaxProblem[] = [];
   readonly raw: { line: number; column: number }[] = [];
+  readonly partials: Analysis['partials'] = [];
   #nodes = 0;
   readonly #found = new Map<string, boolean>();
 
@@ -211,11 +236,20 @@ class Walk {
       case 'BlockStatement':
         return this.#block(node as hbs.AST.BlockStatement, scopes, depth, isOptional);
       case 'PartialStatement':
+        return this.#partial(node as hbs.AST.PartialStatement);
       case 'PartialBlockStatement':
         return this.#refuse(node, 'partials are not allowed here');
       default:
         return this.#refuse(node, 'decorators are not allowed');
     }
+  }
+
+  /** What is put in when the template is saved: by its name alone. */
+  #partial(node: hbs.AST.PartialStatement): void {
+    const { name, params, hash } = node;
+    const isPlain = name.type === 'PathExpression' && /^[A-Za-z][\w-]*$/.test(String(name.original));
+    if (!isPlain || params.length > 0 || hash) this.#refuse(node, 'a partial is named, and takes nothing');
+    else this.partials.push({ name: String(name.original), ...placeOf(node) });
   }
 
   #mustache(node: hbs.AST.MustacheStatement, scopes: Scope[], isOptional: boolean): void {

@@ -41,6 +41,8 @@ export const NotificationTemplateVersionEntity = defineEntity({
     body: p.text(),
     /** Plain text beside HTML; null: worked out from it. */
     text: p.text().nullable(),
+    /** What is sent in place of the body: that of an email with its layout and partials, as HTML. Null: the body. */
+    page: p.text().nullable(),
     defaultParams: p.json<Record<string, unknown>>().defaultRaw(`'{}'`),
     createdAt: p.datetime().columnType('timestamptz').defaultRaw('now()'),
     createdBy: p.text().nullable(),

@@ -1,7 +1,11 @@
 import type { Database, Transaction } from '../database/database.ts';
+import { validationFailed } from '../errors.ts';
 import { isUuid, newId } from '../ids.ts';
 import type { Channel } from '../intake/channel.ts';
 import { checkFilter, idCursor, keysetQuery, type Page, type PageArgs, toPage } from '../paging/page.ts';
+import { buildEmail } from './email.ts';
+import { isHtmlBody } from './render.ts';
+import { chooseParts, isShared, readShared, type SharedTemplate } from './shared-parts.ts';
 
 /** A template as admins see it: its place, its state and its published text. */
 export interface NotificationTemplate {
@@ -16,6 +20,8 @@ export interface NotificationTemplate {
   subject: string | null;
   body: string | null;
   text: string | null;
+  /** What is sent in place of the body; null: the body. */
+  page: string | null;
   defaultParams: Record<string, unknown> | null;
   /** The newest version, which may be a draft. */
   latestVersion: number;
@@ -29,6 +35,8 @@ export interface TemplateVersion {
   subject: string | null;
   body: string;
   text: string | null;
+  /** Of the newest version; null for others. */
+  page: string | null;
   defaultParams: Record<string, unknown>;
   createdAt: Date;
   createdBy: string | null;
@@ -47,7 +55,10 @@ export interface Templates {
   findMany(tenantId: string, ids: readonly string[]): Promise<(NotificationTemplate | null)[]>;
   /** The newest versions of each template, 100 at most, newest first. In the order of `ids`. */
   versionsOf(tenantId: string, ids: readonly string[]): Promise<TemplateVersion[][]>;
-  /** Makes each template that is not there yet and publishes a new version where the text differs. */
+  /**
+   * Makes each template that is not there yet and publishes a new version where the text differs. Layouts and partials
+   * among them are those of the emails beside them. @throws `validation_failed` for an email that cannot be made.
+   */
   publish(tenantId: string, templates: TemplateText[], updatedBy: string | null): Promise<void>;
 }
 
@@ -64,7 +75,7 @@ export interface TemplateText {
 
 const COLUMNS = `t.id, t.tenant_id as "tenantId", t.event_code as "eventCode", t.channel, t.locale,
   t.is_active as "isActive", t.published_version as version, v.subject, v.body, v.text,
-  v.default_params as "defaultParams",
+  v.default_params as "defaultParams", v.page,
   coalesce((select max(version) from notification_template_version latest where latest.template_id = t.id), 0)
     as "latestVersion",
   t.updated_at as "updatedAt", t.updated_by as "updatedBy"`;
@@ -127,7 +138,8 @@ export function createTemplates({
       const rows = await database.asTenant(tenantId, (tx) =>
         tx.query<TemplateVersion & { templateId: string }>(
           `select v.template_id as "templateId", v.version, v.subject, v.body, v.text,
-             v.default_params as "defaultParams", v.created_at as "createdAt", v.created_by as "createdBy"
+             v.default_params as "defaultParams", v.created_at as "createdAt", v.created_by as "createdBy",
+             case when v.version = max(v.version) over (partition by v.template_id) then v.page end as page
            from unnest($2::uuid[]) as wanted (id)
            cross join lateral (
              select * from notification_template_version
@@ -141,7 +153,9 @@ export function createTemplates({
     },
 
     publish: async (tenantId, templates, updatedBy) => {
-      await database.asTenant(tenantId, (tx) => publishTemplates(tx, tenantId, templates, updatedBy));
+      const shared = await database.asTenant(tenantId, (tx) => readShared(tx, tenantId));
+      const pages = await pagesOf(templates, shared);
+      await database.asTenant(tenantId, (tx) => writePublished(tx, tenantId, templates, pages, updatedBy));
       onChanged(tenantId);
     },
   };
@@ -154,7 +168,35 @@ export async function publishTemplates(
   templates: TemplateText[],
   updatedBy: string | null,
 ): Promise<void> {
-  const rows = templates.map((template) => ({
+  const pages = await pagesOf(templates, await readShared(tx, tenantId));
+  await writePublished(tx, tenantId, templates, pages, updatedBy);
+}
+
+/** What each email is sent as; null for anything else. */
+async function pagesOf(templates: TemplateText[], published: SharedTemplate[]): Promise<(string | null)[]> {
+  const fresh = templates.filter(({ eventCode, channel }) => channel === 'email' && isShared(eventCode));
+  const pages: (string | null)[] = [];
+  for (const [index, { eventCode, channel, locale, body }] of templates.entries()) {
+    if (isShared(eventCode) || !isHtmlBody(channel, body)) {
+      pages.push(null);
+      continue;
+    }
+    // oxlint-disable-next-line no-await-in-loop -- one after another, so that they leave the thread to others
+    const { html, problems } = await buildEmail({ body, locale, ...chooseParts([...published, ...fresh], locale) });
+    if (html === null) throw validationFailed(problems.map((problem) => ({ path: `${index}.body`, ...problem })));
+    pages.push(html);
+  }
+  return pages;
+}
+
+async function writePublished(
+  tx: Transaction,
+  tenantId: string,
+  templates: TemplateText[],
+  pages: (string | null)[],
+  updatedBy: string | null,
+): Promise<void> {
+  const rows = templates.map((template, index) => ({
     id: newId(),
     event_code: template.eventCode,
     channel: template.channel,
@@ -162,6 +204,7 @@ export async function publishTemplates(
     subject: template.subject ?? null,
     body: template.body,
     text: template.text ?? null,
+    page: pages[index] ?? null,
     default_params: template.defaultParams ?? {},
   }));
   // The template rows first, and locked: two who publish the same template take turns.
@@ -176,10 +219,11 @@ export async function publishTemplates(
   await tx.query(
     `with input as (
        select t.id, coalesce(t.published_version, 0) as published, input.subject, input.body, input.text, input.default_params,
+              input.page,
               coalesce((select max(version) from notification_template_version v where v.template_id = t.id), 0) + 1
                 as next
        from jsonb_to_recordset($3::jsonb) as input (event_code text, channel text, locale text, subject text,
-         body text, text text, default_params jsonb)
+         body text, text text, default_params jsonb, page text)
        join notification_template t
          on (t.tenant_id, t.event_code, t.channel, t.locale) = ($1, input.event_code, input.channel, input.locale)
      ), changed as (
@@ -189,8 +233,8 @@ export async function publishTemplates(
          is distinct from (input.subject, input.body, input.text, input.default_params)
      ), versions as (
        insert into notification_template_version
-         (template_id, version, tenant_id, subject, body, text, default_params, created_by)
-       select id, next, $1, subject, body, text, default_params, $2 from changed
+         (template_id, version, tenant_id, subject, body, text, default_params, page, created_by)
+       select id, next, $1, subject, body, text, default_params, page, $2 from changed
      )
      update notification_template t
      set published_version = changed.next, updated_at = now(), updated_by = $2

@@ -188,6 +188,24 @@ describe('the GraphQL door', () => {
       expect(wrong.body).toMatchObject(refused());
     });
 
+    it.each([
+      [
+        'application/graphql-response+json; charset=utf-8, application/json; charset=utf-8',
+        'application/graphql-response+json; charset=utf-8',
+      ],
+      ['application/json;charset="UTF-8"', 'application/json; charset=utf-8'],
+      ['application/json;callbackSpec=1.0; charset=utf-8', 'application/json; charset=utf-8'],
+      ['text/event-stream; charset=utf-8', 'text/event-stream; charset=utf-8'],
+    ])('whoever names the encoding, too: %s', async (accept, type) => {
+      const response = await fetch(`${service.url}/graphql`, {
+        method: 'POST',
+        headers: { accept, 'content-type': 'application/json', authorization: `Bearer ${token}` },
+        body: '{"query":"{ unreadNotificationCount }"}',
+      });
+      expect({ status: response.status, type: response.headers.get('content-type') }).toEqual({ status: 200, type });
+      expect(await response.text()).toContain('{"data":{"unreadNotificationCount":1}}');
+    });
+
     it('no other form than that', async () => {
       const { status, body } = await post('{"query":"{ unreadNotificationCount }"}', { accept: 'text/html' });
       expect(status).toBe(406);

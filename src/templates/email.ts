@@ -1,0 +1,193 @@
+import { Parser } from 'htmlparser2';
+
+import { AppError } from '../errors.ts';
+import { expressionsOf, MAX_COMPILED, positionOf, type SyntaxProblem } from './syntax.ts';
+import { createThread } from './thread.ts';
+
+/** What a tenant's emails have in common, in the language that fits a template best. */
+export interface SharedParts {
+  /** Holds `{{> body}}`, in place of which each body comes that is no page of its own; null: there is none. */
+  layout: string | null;
+  /** By the name that `{{> name}}` has. */
+  partials: Readonly<Record<string, string>>;
+}
+
+export interface EmailSource extends SharedParts {
+  body: string;
+  /** BCP 47. */
+  locale: string;
+}
+
+export interface BuiltEmail {
+  /** A whole page, still a template; null where there are problems. */
+  html: string | null;
+  /** Without a place where it stands in something that was put in. */
+  problems: (Pick<SyntaxProblem, 'message'> & Partial<SyntaxProblem>)[];
+}
+
+/** Partials that hold partials. */
+const MAX_ROUNDS = 5;
+/** Emails that wait to be built. */
+const MAX_WAITING = 20;
+
+const PARTIAL = /\{\{~?>\s*([A-Za-z][\w-]*)\s*~?\}\}/g;
+const isPage = (body: string): boolean => /^\s*<(!doctype|html|mjml)\b/i.test(body);
+export const isMjml = (body: string): boolean => /^\s*<mjml\b/i.test(body);
+
+let waiting = 0;
+const inThread = createThread<EmailSource, BuiltEmail>('email-worker');
+
+/**
+ * Makes a page of the body of an email, in a thread: puts it into the layout, the partials into both, makes HTML of
+ * MJML, writes the rules of style sheets to where they apply, and names the language.
+ *
+ * @throws `unavailable` when too many wait already.
+ */
+export async function buildEmail(source: EmailSource): Promise<BuiltEmail> {
+  if (waiting >= MAX_WAITING) throw new AppError('unavailable', 'Too many emails are being prepared at once.');
+  waiting += 1;
+  try {
+    return await inThread(source);
+  } finally {
+    waiting -= 1;
+  }
+}
+
+/** Makes HTML of MJML. Its errors name lines. */
+export type MjmlCompiler = (mjml: string) => Promise<{ html: string; errors: { line: number; message: string }[] }>;
+/** Writes the rules of style sheets to where they apply. */
+export type StyleInliner = (html: string) => Promise<string>;
+
+/** What `buildEmail` does, in its thread. */
+export async function buildPage(
+  { body, locale, layout, partials }: EmailSource,
+  { compileMjml, inlineStyles }: { compileMjml: MjmlCompiler; inlineStyles: StyleInliner },
+): Promise<BuiltEmail> {
+  const joined = join(body, layout, partials);
+  if (typeof joined !== 'string') return { html: null, problems: [joined] };
+  const isAsWritten = joined === body;
+  const fail = (problems: SyntaxProblem[]): BuiltEmail => ({
+    html: null,
+    problems: isAsWritten ? problems : problems.map(({ message }) => ({ message })),
+  });
+
+  const { text, restore, lost } = setAside(joined);
+  let page: string;
+  if (isMjml(joined)) {
+    const outline = checkOutline(text);
+    if (outline.length > 0) return fail(outline);
+    const { html, errors } = await compileMjml(withLanguage(text, 'mjml', locale));
+    if (errors.length > 0) return fail(errors.map(({ line, message }) => ({ line, column: 1, message })));
+    page = html;
+  } else {
+    const whole = /<html\b/i.test(text) ? withLanguage(text, 'html', locale) : wrap(text, locale);
+    page = /<style\b/i.test(whole) ? await inlineStyles(whole) : whole;
+  }
+  const missing = lost(page);
+  if (missing !== undefined) {
+    return fail([{ message: 'this expression is lost: MJML keeps none there', ...positionOf(joined, missing) }]);
+  }
+  return { html: restore(page), problems: [] };
+}
+
+/** The body in its layout, with all partials in their places, or what is wrong with that. */
+function join(
+  body: string,
+  layout: string | null,
+  partials: Readonly<Record<string, string>>,
+): string | BuiltEmail['problems'][number] {
+  let joined =
+    layout === null || isPage(body) ? body : layout.replaceAll(PARTIAL, (all, name) => (name === 'body' ? body : all));
+  for (let round = 0; round <= MAX_ROUNDS; round += 1) {
+    let size = joined.length;
+    const found = [...joined.matchAll(PARTIAL)];
+    if (found.length === 0) return joined;
+    for (const { 1: name = '', index } of found) {
+      const place = joined === body ? positionOf(body, index) : {};
+      if (!Object.hasOwn(partials, name)) return { message: `there is no partial "${name}"`, ...place };
+      size += (partials[name] as string).length;
+      if (size > MAX_COMPILED) return { message: 'it becomes too long with its partials', ...place };
+    }
+    joined = joined.replaceAll(PARTIAL, (_all, name: string) => partials[name] as string);
+  }
+  return { message: `partials may be ${MAX_ROUNDS} deep at most` };
+}
+
+/** Puts a plain word in place of each expression, which no parser of HTML or CSS takes for anything else. */
+function setAside(source: string) {
+  let word = 'expression';
+  while (source.includes(word)) word += 'q';
+  const expressions = expressionsOf(source);
+  let text = '';
+  let end = 0;
+  for (const [number, expression] of expressions.entries()) {
+    text += `${source.slice(end, expression.start)}${word}${number}z`;
+    end = expression.end;
+  }
+  text += source.slice(end);
+  const words = new RegExp(`${word}(\\d+)z`, 'g');
+  return {
+    text,
+    restore: (page: string): string =>
+      page.replaceAll(words, (_all, number: string) => {
+        const { start, end: stop } = expressions[Number(number)] as { start: number; end: number };
+        return source.slice(start, stop);
+      }),
+    /** Where the first expression stood that is no longer there. Notes may go. */
+    lost: (page: string): number | undefined => {
+      const kept = new Set([...page.matchAll(words)].map(([, number]) => Number(number)));
+      return expressions.find(
+        ({ start }, number) => !kept.has(number) && !/^\{\{~?!/.test(source.slice(start, start + 4)),
+      )?.start;
+    },
+  };
+}
+
+/** Tags of MJML that hold text. In others, text is passed over in silence. */
+const WITH_TEXT = new Set([
+  'mj-text', 'mj-button', 'mj-raw', 'mj-title', 'mj-preview', 'mj-style', 'mj-table', 'mj-accordion-title',
+  'mj-accordion-text', 'mj-navbar-link', 'mj-social-element',
+]); // oxfmt-ignore
+
+/** What MJML does not complain about: elements that are not closed, and text where none is shown. */
+function checkOutline(mjml: string): SyntaxProblem[] {
+  const problems: SyntaxProblem[] = [];
+  const open: { name: string; index: number }[] = [];
+  const parser = new Parser(
+    {
+      onopentagname: (name) => void open.push({ name, index: parser.startIndex }),
+      onclosetag: (name, isImplied) => {
+        const opened = open.pop();
+        // `<x/>` is closed by itself.
+        if (
+          !isImplied ||
+          !opened ||
+          !name.startsWith('mj') ||
+          mjml.slice(parser.startIndex, parser.endIndex + 1).endsWith('/>')
+        )
+          return;
+        problems.push({ message: `<${name}> is not closed`, ...positionOf(mjml, opened.index) });
+      },
+      ontext: (text) => {
+        const inside = open.at(-1)?.name;
+        if (text.trim() === '' || open.some(({ name }) => WITH_TEXT.has(name)) || !inside?.startsWith('mj')) return;
+        const message = `text in <${inside}> is not shown: it stands in <mj-text>, or <mj-raw> for blocks around elements`;
+        problems.push({ message, ...positionOf(mjml, parser.startIndex) });
+      },
+    },
+    { xmlMode: true },
+  );
+  parser.end(mjml);
+  return problems.slice(0, 20);
+}
+
+const attribute = (locale: string): string => `lang="${locale.replaceAll(/[^A-Za-z0-9-]/g, '')}"`;
+
+const withLanguage = (page: string, tag: string, locale: string): string =>
+  page.replace(new RegExp(`<${tag}\\b([^>]*)>`, 'i'), (all, attributes: string) =>
+    /\blang\s*=/i.test(attributes) ? all : `<${tag} ${attribute(locale)}${attributes}>`,
+  );
+
+const wrap = (body: string, locale: string): string =>
+  `<!doctype html><html ${attribute(locale)}><head><meta charset="utf-8">` +
+  `<meta name="viewport" content="width=device-width, initial-scale=1"></head><body>${body}</body></html>`;

@@ -1,0 +1,25 @@
+// What we use of MJML, which comes without types.
+
+declare module 'mjml-core' {
+  type Components = Record<string, unknown>;
+  export const components: Components;
+  export function assignComponents(target: Components, source: Components): void;
+  // CommonJS: what is imported as the default is all of it.
+  const mjml: {
+    default: (
+      mjml: string,
+      options: { validationLevel: 'soft'; fonts: Record<string, string>; ignoreIncludes: boolean },
+    ) => Promise<{ html: string; errors: { line: number; message: string; tagName: string }[] }>;
+  };
+  export default mjml;
+}
+
+declare module 'mjml-preset-core' {
+  const preset: { components: Record<string, unknown>; dependencies: Record<string, unknown> };
+  export default preset;
+}
+
+declare module 'mjml-validator' {
+  export const dependencies: Record<string, unknown>;
+  export function assignDependencies(target: Record<string, unknown>, source: Record<string, unknown>): void;
+}
