@@ -157,15 +157,15 @@ const ajv = new Ajv({ allErrors: true, allowUnionTypes: true });
 /**
  * Checks and writes one configuration, and audits it, unless it is what there is already.
  *
- * @returns the configuration, its secrets masked.
- * @throws `validation_failed` naming the field.
+ * @returns the configuration, what it was and what it is, all secrets masked.
+ * @throws `validation_failed` naming the field; `conflict` where somebody was faster.
  */
 export async function saveChannelConfig(
   tx: Transaction,
   actor: Pick<Actor, 'tenantId' | 'userId'>,
   asked: ChannelConfigChange,
   { keyring, schemas, traceId, expectedVersion }: ChannelConfigTools & Guard,
-): Promise<{ saved: ShownChannelConfig; change: 'added' | 'changed' | 'none' }> {
+): Promise<{ saved: ShownChannelConfig; isChanged: boolean; before: StatedConfig | null; after: StatedConfig }> {
   const { tenantId } = actor;
   const key = withOwnName(asked);
   const { limits, position, isEnabled } = asked;
@@ -193,21 +193,20 @@ export async function saveChannelConfig(
     origin: 'database',
   });
   if (before && isDeepStrictEqual(stated(after, opened), statedIn(before, tenantId, keyring))) {
-    return { saved: result(given, before.version), change: 'none' };
+    const same = stated(after, masked(schema, given));
+    return { saved: result(given, before.version), isChanged: false, before: same, after: same };
   }
   const config = seal(schema, given, tenantId, keyring);
   const version = await write(tx, actor, { ...change, config }, before?.version ?? 0);
+  const was = before ? stated(before, masked(schema, before.config)) : null;
+  const is = stated(after, masked(schema, config));
   await writeAudit(tx, {
     actor,
     traceId,
     action: 'notification.config.updated',
-    details: {
-      ...key,
-      old: before ? stated(before, masked(schema, before.config)) : null,
-      new: stated(after, masked(schema, config)),
-    },
+    details: { ...key, old: was, new: is },
   });
-  return { saved: result(config, version), change: before ? 'changed' : 'added' };
+  return { saved: result(config, version), isChanged: true, before: was, after: is };
 }
 
 /** The name that is shown where none was given may be given back. */
@@ -217,7 +216,10 @@ const withOwnName = ({ channel, provider, name }: ChannelConfigKey): ChannelConf
   name: name === provider ? '' : name,
 });
 
-const stated = ({ limits, position, isEnabled }: Omit<StoredConfig, 'id' | 'config' | 'version'>, config: Config) => ({
+/** What a configuration says. */
+type StatedConfig = Omit<ChannelConfigChange, keyof ChannelConfigKey>;
+
+const stated = ({ limits, position, isEnabled }: Omit<StatedConfig, 'config'>, config: Config): StatedConfig => ({
   config,
   limits,
   position,
@@ -273,7 +275,7 @@ function statedIn(row: StoredConfig, tenantId: string, keyring: Keyring): unknow
   }
 }
 
-interface StoredConfig extends Omit<ChannelConfigChange, keyof ChannelConfigKey> {
+interface StoredConfig extends StatedConfig {
   id: string;
   version: number;
 }

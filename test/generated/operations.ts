@@ -418,7 +418,7 @@ export type UpdateTenantSettingsInput = {
   limits?: Record<string, unknown> | null | undefined;
   /** `recipients`, `params`, `anonymiseAfterDays`, `retentionDays`. */
   privacy?: Record<string, unknown> | null | undefined;
-  /** `from`, `to`, `timeZone`, `channels`. */
+  /** `from`, `to`, `timeZone`, `channels`. Null is a decision too: none, whatever an operator has set up. */
   quietHours?: Record<string, unknown> | null | undefined;
   /** `maxAttempts`, `baseDelayMs`, `maxDelayMs`, `deadlineMs`. */
   retry?: Record<string, unknown> | null | undefined;
