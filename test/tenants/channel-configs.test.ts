@@ -188,6 +188,23 @@ describe('how a tenant sends', () => {
     await remove(sms);
   });
 
+  it('takes the file of a service account as it is handed out', async () => {
+    const fcm = { channel: 'push', provider: 'fcm' } as const;
+    const serviceAccount = JSON.stringify({ project_id: 'shop-1', private_key: PASSWORD });
+    const { data, errors } = await update({ serviceAccount }, fcm);
+    expect(errors).toEqual([]);
+    expect(data?.updateChannelConfig.config).toEqual({ serviceAccount: '***' });
+    expect(JSON.stringify(await stored('push'))).not.toContain(PASSWORD);
+    expect((await update({ serviceAccount: 'no account' }, { ...fcm, name: 'other' })).errors).toMatchObject([
+      {
+        extensions: {
+          fields: expect.arrayContaining([expect.objectContaining({ path: 'input.config.serviceAccount' })]),
+        },
+      },
+    ]);
+    await remove(fcm);
+  });
+
   it('is not written over what somebody else has changed meanwhile', async () => {
     await remove();
     const conflict = (version: number) => ({
