@@ -75,7 +75,7 @@ export class ChannelConfig {
   version!: number | null;
 
   @Field(() => Circuit, { description: 'Whether it is in use now, as a dispatcher last found.' })
-  circuit!: Circuit;
+  circuit!: Promise<Circuit>;
 }
 
 @ObjectType({ description: 'A provider that a tenant may send through.' })
@@ -150,6 +150,11 @@ export class RemoveChannelConfigInput {
   expectedVersion?: number | null;
 }
 
+/** Reads the circuits of a tenant where somebody asks for one, and then once for all of them. */
+type ReadCircuits = () => ReturnType<Core['delivery']['circuits']>;
+
+const NEVER_FAILED: Circuit = { state: 'closed', retryAt: null, changedAt: null };
+
 @Resolver()
 export class ChannelConfigResolver {
   readonly #core: Core;
@@ -158,21 +163,18 @@ export class ChannelConfigResolver {
     this.#core = core;
   }
 
+  #circuitsOf(tenantId: string): ReadCircuits {
+    let read: ReturnType<ReadCircuits> | undefined;
+    return () => (read ??= this.#core.delivery.circuits(tenantId));
+  }
+
   @Requires('notif.write.config')
   @Sized(20)
   @Query(() => [ChannelConfig], { description: 'The providers of the tenant, by channel and in failover order.' })
   async channelConfigs(@Ctx() context: GraphContext): Promise<ChannelConfig[]> {
     const { tenantId } = signedIn(context);
-    const [configs, circuits] = await Promise.all([
-      this.#core.channelConfigs.list(tenantId),
-      this.#core.delivery.circuits(tenantId),
-    ]);
-    return configs.map((config) =>
-      toChannelConfig(
-        config,
-        circuits.find(({ channel, provider }) => channel === config.channel && provider === config.name),
-      ),
-    );
+    const circuits = this.#circuitsOf(tenantId);
+    return (await this.#core.channelConfigs.list(tenantId)).map((config) => toChannelConfig(config, circuits));
   }
 
   @Requires('notif.write.config')
@@ -204,11 +206,7 @@ export class ChannelConfigResolver {
       { ...change, limits: given.length > 0 ? Object.fromEntries(given) : null },
       { traceId: context.traceId, expectedVersion },
     );
-    const circuits = await this.#core.delivery.circuits(signedIn(context).tenantId);
-    return toChannelConfig(
-      saved,
-      circuits.find(({ channel, provider }) => channel === saved.channel && provider === saved.name),
-    );
+    return toChannelConfig(saved, this.#circuitsOf(signedIn(context).tenantId));
   }
 
   @Requires('notif.write.config')
@@ -227,16 +225,18 @@ export class ChannelConfigResolver {
   }
 }
 
-const toChannelConfig = (
-  { limits, ...config }: ShownChannelConfig,
-  circuit: Circuit = { state: 'closed', retryAt: null, changedAt: null },
-): ChannelConfig => ({
+const toChannelConfig = ({ limits, ...config }: ShownChannelConfig, circuits: ReadCircuits): ChannelConfig => ({
   ...config,
   sources: pathsOf(config.config).map((path) => ({ path, origin: config.origin })),
   concurrency: limits?.concurrency ?? null,
   ratePerSecond: limits?.ratePerSecond ?? null,
   burst: limits?.burst ?? null,
-  circuit,
+  get circuit() {
+    return circuits().then(
+      (all) =>
+        all.find(({ channel, provider }) => channel === config.channel && provider === config.name) ?? NEVER_FAILED,
+    );
+  },
 });
 
 /** Every setting that is there, by its path. */
