@@ -3,6 +3,7 @@ import { Delivery } from './20261125210000-delivery.ts';
 import { People } from './20261125220000-people.ts';
 import { Audit } from './20261126121000-audit.ts';
 import { Privacy } from './20261126122000-privacy.ts';
+import { Settings } from './20261126123000-settings.ts';
 import { Templates } from './20261126124000-templates.ts';
 import { Email } from './20261126125000-email.ts';
 import { Live } from './20261126070000-live.ts';
@@ -15,6 +16,7 @@ export const migrations = [
   { name: '20261126070000-live', class: Live },
   { name: '20261126121000-audit', class: Audit },
   { name: '20261126122000-privacy', class: Privacy },
+  { name: '20261126123000-settings', class: Settings },
   { name: '20261126124000-templates', class: Templates },
   { name: '20261126125000-email', class: Email },
 ];

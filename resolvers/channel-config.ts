@@ -2,7 +2,8 @@ import { Arg, Ctx, Field, Float, InputType, Int, Mutation, ObjectType, Query, Re
 
 import type { Core } from '../src/core.ts';
 import type { Channel } from '../src/intake/channel.ts';
-import type { ProviderSettings } from '../src/tenants/settings.ts';
+import type { ShownChannelConfig } from '../src/tenants/channel-configs.ts';
+import type { SettingOrigin } from '../src/tenants/settings.ts';
 import { type GraphContext, signedIn } from './context.ts';
 import { CircuitState, ConfigOrigin, NotificationChannel } from './enums.ts';
 import { Costs, Requires, Sized } from './requires.ts';
@@ -14,7 +15,7 @@ export class ConfigSource {
   path!: string;
 
   @Field(() => ConfigOrigin, { description: 'Who decided it.' })
-  origin!: ProviderSettings['origin'];
+  origin!: SettingOrigin;
 }
 
 @ObjectType({ description: 'Whether messages go to a provider, or wait until it has recovered.' })
@@ -40,11 +41,11 @@ export class ChannelConfig {
   @Field(() => String, { description: 'What attempts and circuits call it; unique in its channel.' })
   name!: string;
 
-  @Field(() => Int, { description: 'Its turn: 0 is first, and the next takes over where it fails.' })
+  @Field(() => Int, { description: 'Its turn: the smallest is first, and the next takes over where it fails.' })
   position!: number;
 
   @Field(() => ConfigOrigin, { description: 'Who decided.' })
-  origin!: ProviderSettings['origin'];
+  origin!: SettingOrigin;
 
   @Field(() => JSONObject, {
     description: 'Its settings. Of a secret it says that it is there: `***`, or its name where an operator keeps it.',
@@ -55,7 +56,7 @@ export class ChannelConfig {
   @Field(() => [ConfigSource], { description: 'Who decided each setting.' })
   sources!: ConfigSource[];
 
-  @Field(() => Boolean, { description: 'Whether it is used.' })
+  @Field(() => Boolean, { description: 'Whether it is used. One that is not comes after those that are.' })
   isEnabled!: boolean;
 
   @Field(() => Int, { nullable: true, description: 'Messages in hand at once, in each process.' })
@@ -64,8 +65,17 @@ export class ChannelConfig {
   @Field(() => Float, { nullable: true, description: 'Messages a second, over all processes.' })
   ratePerSecond!: number | null;
 
+  @Field(() => Int, { nullable: true, description: 'Messages that may go at once after a quiet time.' })
+  burst!: number | null;
+
+  @Field(() => Int, {
+    nullable: true,
+    description: 'Counted on with every change, for `expectedVersion`; null where an operator decided.',
+  })
+  version!: number | null;
+
   @Field(() => Circuit, { description: 'Whether it is in use now, as a dispatcher last found.' })
-  circuit!: Circuit;
+  circuit!: Promise<Circuit>;
 }
 
 @ObjectType({ description: 'A provider that a tenant may send through.' })
@@ -93,7 +103,7 @@ export class UpdateChannelConfigInput {
 
   @Field(() => JSONObject, {
     description:
-      'Its settings, all of them, as its schema has them. A secret that is left out stays as it is; it may be named as `secret://name`.',
+      'Its settings, all of them, as its schema has them. A secret that is left out stays as it is, and null takes it away; it may be named as `secret://name`.',
   })
   config!: Record<string, unknown>;
 
@@ -108,7 +118,42 @@ export class UpdateChannelConfigInput {
 
   @Field(() => Float, { nullable: true, description: 'Messages a second, over all processes; more than 0.' })
   ratePerSecond?: number | null;
+
+  @Field(() => Int, {
+    nullable: true,
+    description: 'Messages that may go at once after a quiet time; absent: what a second takes.',
+  })
+  burst?: number | null;
+
+  @Field(() => Int, {
+    nullable: true,
+    description: 'The version that was read: answered `conflict` where it is another by now. 0: there is none yet.',
+  })
+  expectedVersion?: number | null;
 }
+
+@InputType({ description: 'Which of the configurations that the tenant has of its own.' })
+export class RemoveChannelConfigInput {
+  @Field(() => NotificationChannel, { description: 'For which channel.' })
+  channel!: Channel;
+
+  @Field(() => String, { description: 'Which provider, e.g. `smtp`.' })
+  provider!: string;
+
+  @Field(() => String, { defaultValue: '', description: 'Which of several of one provider.' })
+  name!: string;
+
+  @Field(() => Int, {
+    nullable: true,
+    description: 'The version that was read: answered `conflict` where it is another by now.',
+  })
+  expectedVersion?: number | null;
+}
+
+/** Reads the circuits of a tenant where somebody asks for one, and then once for all of them. */
+type ReadCircuits = () => ReturnType<Core['delivery']['circuits']>;
+
+const NEVER_FAILED: Circuit = { state: 'closed', retryAt: null, changedAt: null };
 
 @Resolver()
 export class ChannelConfigResolver {
@@ -118,35 +163,18 @@ export class ChannelConfigResolver {
     this.#core = core;
   }
 
+  #circuitsOf(tenantId: string): ReadCircuits {
+    let read: ReturnType<ReadCircuits> | undefined;
+    return () => (read ??= this.#core.delivery.circuits(tenantId));
+  }
+
   @Requires('notif.write.config')
   @Sized(20)
   @Query(() => [ChannelConfig], { description: 'The providers of the tenant, by channel and in failover order.' })
   async channelConfigs(@Ctx() context: GraphContext): Promise<ChannelConfig[]> {
     const { tenantId } = signedIn(context);
-    const [settings, circuits] = await Promise.all([
-      this.#core.settings.load([tenantId]),
-      this.#core.delivery.circuits(tenantId),
-    ]);
-    const channels = Object.entries(settings.get(tenantId)?.channels ?? {}) as [Channel, ProviderSettings[]][];
-    return channels.flatMap(([channel, providers]) =>
-      providers.map(({ provider, name, origin, limits, config }, position) => {
-        const circuit = circuits.find((found) => found.channel === channel && found.provider === name);
-        const shown = this.#core.channelConfigs.shown(channel, provider, config);
-        return {
-          channel,
-          provider,
-          name,
-          position,
-          origin,
-          config: shown,
-          sources: pathsOf(shown).map((path) => ({ path, origin })),
-          isEnabled: true,
-          concurrency: limits?.concurrency ?? null,
-          ratePerSecond: limits?.ratePerSecond ?? null,
-          circuit: circuit ?? { state: 'closed', retryAt: null, changedAt: null },
-        };
-      }),
-    );
+    const circuits = this.#circuitsOf(tenantId);
+    return (await this.#core.channelConfigs.list(tenantId)).map((config) => toChannelConfig(config, circuits));
   }
 
   @Requires('notif.write.config')
@@ -167,29 +195,49 @@ export class ChannelConfigResolver {
   })
   async updateChannelConfig(
     @Arg('input', () => UpdateChannelConfigInput, { description: 'The provider and its settings.' })
-    { concurrency, ratePerSecond, ...change }: UpdateChannelConfigInput,
+    { concurrency, ratePerSecond, burst, expectedVersion, ...change }: UpdateChannelConfigInput,
     @Ctx() context: GraphContext,
   ): Promise<ChannelConfig> {
-    const limits = {
-      ...(typeof concurrency === 'number' && { concurrency }),
-      ...(typeof ratePerSecond === 'number' && { ratePerSecond }),
-    };
+    const given = Object.entries({ concurrency, ratePerSecond, burst }).filter(
+      ([, value]) => typeof value === 'number',
+    );
     const saved = await this.#core.channelConfigs.save(
       signedIn(context),
-      { ...change, limits: Object.keys(limits).length > 0 ? limits : null },
-      context.traceId,
+      { ...change, limits: given.length > 0 ? Object.fromEntries(given) : null },
+      { traceId: context.traceId, expectedVersion },
     );
-    return {
-      ...saved,
-      name: saved.name || saved.provider,
-      origin: 'database',
-      sources: pathsOf(saved.config).map((path) => ({ path, origin: 'database' })),
-      concurrency: saved.limits?.concurrency ?? null,
-      ratePerSecond: saved.limits?.ratePerSecond ?? null,
-      circuit: { state: 'closed', retryAt: null, changedAt: null },
-    };
+    return toChannelConfig(saved, this.#circuitsOf(signedIn(context).tenantId));
+  }
+
+  @Requires('notif.write.config')
+  @Costs(10)
+  @Mutation(() => Boolean, {
+    description:
+      'Removes how the tenant sends through one provider, secrets and all. Where the channel has no other, what an operator has set up is in force again.',
+  })
+  async removeChannelConfig(
+    @Arg('input', () => RemoveChannelConfigInput, { description: 'Which provider.' })
+    { expectedVersion, ...key }: RemoveChannelConfigInput,
+    @Ctx() context: GraphContext,
+  ): Promise<boolean> {
+    await this.#core.channelConfigs.remove(signedIn(context), key, { traceId: context.traceId, expectedVersion });
+    return true;
   }
 }
+
+const toChannelConfig = ({ limits, ...config }: ShownChannelConfig, circuits: ReadCircuits): ChannelConfig => ({
+  ...config,
+  sources: pathsOf(config.config).map((path) => ({ path, origin: config.origin })),
+  concurrency: limits?.concurrency ?? null,
+  ratePerSecond: limits?.ratePerSecond ?? null,
+  burst: limits?.burst ?? null,
+  get circuit() {
+    return circuits().then(
+      (all) =>
+        all.find(({ channel, provider }) => channel === config.channel && provider === config.name) ?? NEVER_FAILED,
+    );
+  },
+});
 
 /** Every setting that is there, by its path. */
 function pathsOf(config: Record<string, unknown>, prefix = ''): string[] {

@@ -70,7 +70,10 @@ export class UpdateTenantSettingsInput {
   @Field(() => JSONObject, { nullable: true, description: '`concurrency`, `ratePerSecond`, `burst`.' })
   limits?: Record<string, unknown> | null;
 
-  @Field(() => JSONObject, { nullable: true, description: '`from`, `to`, `timeZone`, `channels`.' })
+  @Field(() => JSONObject, {
+    nullable: true,
+    description: '`from`, `to`, `timeZone`, `channels`. Null is a decision too: none, whatever an operator has set up.',
+  })
   quietHours?: Record<string, unknown> | null;
 
   @Field(() => JSONObject, {

@@ -179,6 +179,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
     audit: createAuditEvents(database),
     channelConfigs: createChannelConfigs({
       database,
+      settings,
       keyring,
       schemas: await providerSchemas(),
       onChanged: configChanged,

@@ -2,6 +2,8 @@ import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 
+import { structuredPatch } from 'diff';
+
 import { providerSchemas } from '../src/channels/registry.ts';
 import { type Database, openDatabase } from '../src/database/database.ts';
 import { AppError } from '../src/errors.ts';
@@ -39,11 +41,34 @@ async function importFile(database: Database, file: string, tenantId: string): P
   } catch (error) {
     if (!(error instanceof DryRun)) throw error;
   }
-  for (const { kind, name, change } of changes)
-    process.stdout.write(`${change === 'added' ? '+' : '~'} ${kind} ${name}\n`);
+  for (const change of changes) {
+    process.stdout.write(`${change.change === 'added' ? '+' : '~'} ${change.kind} ${change.name}\n`);
+    if (values['dry-run'])
+      process.stdout.write(
+        diffOf(change)
+          .map((line) => `    ${line}\n`)
+          .join(''),
+      );
+  }
   const verb = values['dry-run'] ? 'would be changed' : 'changed';
   process.stdout.write(changes.length === 0 ? 'nothing to change\n' : `${changes.length} ${verb}\n`);
   if (changes.length > 0 && !values['dry-run'] && REDIS_URL) await announce(tenantId);
+}
+
+/** Edits after which two texts have so little in common that each is shown as a whole. */
+const MAX_EDITS = 1_000;
+
+/** What changes, line by line, with two lines around. */
+function diffOf({ before, after }: BundleChange): string[] {
+  if (before === after) return ['(a secret)'];
+  const patch = structuredPatch('', '', before, after, '', '', { context: 2, maxEditLength: MAX_EDITS });
+  if (patch) return patch.hunks.flatMap(({ lines }) => lines);
+  const whole = (sign: string, text: string) =>
+    text
+      .trimEnd()
+      .split('\n')
+      .map((line) => sign + line);
+  return [...whole('-', before), ...whole('+', after)];
 }
 
 /** Processes forget what they hold of the tenant; without a bus they do so within five minutes. */

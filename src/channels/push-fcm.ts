@@ -25,14 +25,29 @@ export interface FcmConfig {
 
 const configSchema = {
   type: 'object',
-  required: ['projectId', 'clientEmail', 'privateKey', 'tokenUrl'],
+  anyOf: [{ required: ['serviceAccount'] }, { required: ['projectId', 'clientEmail', 'privateKey', 'tokenUrl'] }],
   additionalProperties: false,
   properties: {
-    projectId: { type: 'string', pattern: '^[a-z0-9-]{4,60}$' },
-    clientEmail: { type: 'string', minLength: 3 },
-    privateKey: { type: 'string', pattern: 'BEGIN PRIVATE KEY', writeOnly: true },
-    tokenUrl: { type: 'string', pattern: '^https?://' },
-    baseUrl: { type: 'string', pattern: '^https?://' },
+    serviceAccount: {
+      type: 'string',
+      pattern: '"private_key"',
+      writeOnly: true,
+      description: 'The JSON file of a service account; the other fields are read from it.',
+    },
+    projectId: { type: 'string', pattern: '^[a-z0-9-]{4,60}$', description: 'The project.' },
+    clientEmail: { type: 'string', minLength: 3, description: 'Address of the service account.' },
+    privateKey: {
+      type: 'string',
+      pattern: 'BEGIN PRIVATE KEY',
+      writeOnly: true,
+      description: 'Its key, as PEM.',
+    },
+    tokenUrl: { type: 'string', pattern: '^https?://', description: 'Where it gets its tokens.' },
+    baseUrl: {
+      type: 'string',
+      pattern: '^https?://',
+      description: 'Of an API that speaks the same; absent: Google’s own.',
+    },
   },
 };
 

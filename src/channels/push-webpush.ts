@@ -19,9 +19,14 @@ const configSchema = {
   required: ['publicKey', 'privateKey', 'subject'],
   additionalProperties: false,
   properties: {
-    publicKey: { type: 'string', pattern: '^[A-Za-z0-9_-]{87}$' },
-    privateKey: { type: 'string', pattern: '^[A-Za-z0-9_-]{43}$', writeOnly: true },
-    subject: { type: 'string', pattern: '^(mailto:|https://)' },
+    publicKey: { type: 'string', pattern: '^[A-Za-z0-9_-]{87}$', description: 'Public VAPID key, base64url.' },
+    privateKey: {
+      type: 'string',
+      pattern: '^[A-Za-z0-9_-]{43}$',
+      writeOnly: true,
+      description: 'Private VAPID key, base64url.',
+    },
+    subject: { type: 'string', pattern: '^(mailto:|https://)', description: 'Whom push services may turn to.' },
   },
 };
 

@@ -19,11 +19,19 @@ const configSchema = {
   anyOf: [{ required: ['from'] }, { required: ['messagingServiceSid'] }],
   additionalProperties: false,
   properties: {
-    accountSid: { type: 'string', pattern: '^[A-Za-z0-9]{2,64}$' },
-    authToken: { type: 'string', minLength: 1, writeOnly: true },
-    from: { type: 'string', minLength: 1, maxLength: 32 },
-    messagingServiceSid: { type: 'string', pattern: '^[A-Za-z0-9]{2,64}$' },
-    baseUrl: { type: 'string', pattern: '^https?://' },
+    accountSid: { type: 'string', pattern: '^[A-Za-z0-9]{2,64}$', description: 'The account.' },
+    authToken: { type: 'string', minLength: 1, writeOnly: true, description: 'Its token.' },
+    from: { type: 'string', minLength: 1, maxLength: 32, description: 'Number or name that messages come from.' },
+    messagingServiceSid: {
+      type: 'string',
+      pattern: '^[A-Za-z0-9]{2,64}$',
+      description: 'Messaging service, instead of `from`.',
+    },
+    baseUrl: {
+      type: 'string',
+      pattern: '^https?://',
+      description: 'Of an API that speaks the same; absent: Twilio’s own.',
+    },
   },
 };
 

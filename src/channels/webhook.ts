@@ -16,6 +16,7 @@ const configSchema = {
   additionalProperties: false,
   properties: {
     secrets: {
+      description: 'What is signed with, newest first while they are rotated.',
       type: 'array',
       writeOnly: true,
       minItems: 1,

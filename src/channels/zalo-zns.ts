@@ -14,8 +14,17 @@ const configSchema = {
   required: ['accessToken'],
   additionalProperties: false,
   properties: {
-    accessToken: { type: 'string', pattern: '^[\\x21-\\x7e]+$', writeOnly: true },
-    baseUrl: { type: 'string', pattern: '^https?://' },
+    accessToken: {
+      type: 'string',
+      pattern: '^[\\x21-\\x7e]+$',
+      writeOnly: true,
+      description: 'Token of the official account.',
+    },
+    baseUrl: {
+      type: 'string',
+      pattern: '^https?://',
+      description: 'Of an API that speaks the same; absent: Zalo’s own.',
+    },
   },
 };
 

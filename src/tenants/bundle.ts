@@ -25,6 +25,9 @@ export interface BundleChange {
   kind: 'setting' | 'channel' | 'template';
   name: string;
   change: 'added' | 'changed';
+  /** What it was and what it is, in YAML, secrets masked. Before what is added there was nothing. */
+  before: string;
+  after: string;
 }
 
 export interface BundleOptions extends ChannelConfigTools {
@@ -138,9 +141,9 @@ export async function importBundle(
   for (const [channel, providers] of Object.entries(channels) as [Channel, ProviderEntry[]][]) {
     for (const [position, { provider, name = '', config, limits = null }] of providers.entries()) {
       const change = { channel, provider, name, config, limits, position, isEnabled: true };
-      const { isChanged } = await saveChannelConfig(tx, actor, change, { ...tools, traceId });
-      if (isChanged)
-        changes.push({ kind: 'channel', name: [channel, provider, name].filter(Boolean).join(' '), change: 'changed' });
+      const done = await saveChannelConfig(tx, actor, change, { ...tools, traceId });
+      const label = [channel, provider, name].filter(Boolean).join(' ');
+      if (done.isChanged) changes.push(toChange('channel', label, done.before ?? undefined, done.after));
     }
   }
   const before = new Map((await readTemplates(tx, tenantId)).map((template) => [keyOf(template), template]));
@@ -148,8 +151,7 @@ export async function importBundle(
   if (fresh.length > 0) await publishTemplates(tx, tenantId, fresh, userId);
   for (const template of fresh) {
     const { eventCode, channel, locale: language } = template;
-    const change = before.has(keyOf(template)) ? 'changed' : 'added';
-    changes.push({ kind: 'template', name: keyOf(template), change });
+    changes.push(toChange('template', keyOf(template), textOf(before.get(keyOf(template))), textOf(template)));
     await writeAudit(tx, {
       actor,
       traceId,
@@ -160,6 +162,26 @@ export async function importBundle(
   return changes;
 }
 
+const toChange = (kind: BundleChange['kind'], label: string, before: unknown, after: unknown): BundleChange => ({
+  kind,
+  name: label,
+  change: before === undefined ? 'added' : 'changed',
+  before: before === undefined ? '' : inOrder(before),
+  after: inOrder(after),
+});
+
+/** The database keeps the keys of an object in an order of its own, which is no change. */
+const inOrder = (value: unknown): string => stringify(value, { sortMapEntries: true });
+
+/** What of a template may change, without its name. */
+const textOf = (template: TemplateText | undefined) =>
+  template && {
+    ...(template.subject && { subject: template.subject }),
+    body: template.body,
+    ...(template.text && { text: template.text }),
+    ...(template.defaultParams && { defaultParams: template.defaultParams }),
+  };
+
 async function importSettings(
   tx: Transaction,
   settings: Omit<TenantBundle, 'templates' | 'channels'>,
@@ -169,7 +191,7 @@ async function importSettings(
   const changed = Object.entries(settings).filter(([name, value]) => !isEqual(before[name], value));
   if (changed.length === 0) return [];
   await saveTenantSettings(tx, tenantId, Object.fromEntries(changed), by);
-  return changed.map(([name]) => ({ kind: 'setting', name, change: name in before ? 'changed' : 'added' }));
+  return changed.map(([name, value]) => toChange('setting', name, before[name], value));
 }
 
 /** What a tenant has of its own, as a bundle in YAML. Of secrets it holds the names, and none that were typed in. */

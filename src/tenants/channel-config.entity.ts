@@ -19,6 +19,8 @@ export const ChannelConfigEntity = defineEntity({
     position: p.smallint().default(0),
     limits: p.json<Limits>().nullable(),
     isEnabled: p.boolean().default(true),
+    /** Counted on with every change. */
+    version: p.integer().default(1),
     updatedAt: p.datetime().columnType('timestamptz').defaultRaw('now()'),
     updatedBy: p.text().nullable(),
   },

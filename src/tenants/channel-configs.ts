@@ -8,18 +8,23 @@ import type { Database, Transaction } from '../database/database.ts';
 import { AppError, type FieldProblem, validationFailed } from '../errors.ts';
 import type { Actor } from '../identity/actor.ts';
 import { newId } from '../ids.ts';
-import type { Channel } from '../intake/channel.ts';
+import { CHANNELS, type Channel } from '../intake/channel.ts';
 import type { Keyring } from '../keyring.ts';
 import type { Limits } from './policies.ts';
 import { isSealedSecret, isSecretReference, type SealedSecret } from './secrets.ts';
+import { type SettingOrigin, type TenantSettingsSource, withNames } from './settings.ts';
 
-/** How a tenant sends through one provider, as an admin writes it. */
-export interface ChannelConfigChange {
+/** Which of a tenant's configurations. */
+export interface ChannelConfigKey {
   channel: Channel;
   provider: string;
-  /** Tells several of one provider apart; empty: the provider's own name. */
+  /** Tells several of one provider apart; empty, or the provider's own: the one that has no other name. */
   name: string;
-  /** A secret that is left out stays as it is. */
+}
+
+/** How a tenant sends through one provider, as an admin writes it. */
+export interface ChannelConfigChange extends ChannelConfigKey {
+  /** A secret that is left out stays as it is; null takes it away. */
   config: Record<string, unknown>;
   limits: Limits | null;
   /** Its turn among the providers of the channel. */
@@ -27,16 +32,34 @@ export interface ChannelConfigChange {
   isEnabled: boolean;
 }
 
+/** A configuration as people see it: of a secret that it is there, and which one where it has a name. */
+export interface ShownChannelConfig extends ChannelConfigChange {
+  origin: SettingOrigin;
+  /** Counted on with every change; null where it is not in the database. */
+  version: number | null;
+}
+
+export interface Guard {
+  traceId: string;
+  /** The version that the change is meant for; 0: there is none yet. Absent: whichever there is. */
+  expectedVersion?: number | null | undefined;
+}
+
 export interface ChannelConfigs {
+  /** What the tenant sends through, by channel and in failover order; what is switched off comes last in its channel. */
+  list(tenantId: string): Promise<ShownChannelConfig[]>;
   /**
    * Sets how the tenant sends through one provider; audited. Secrets are encrypted before they are written.
    *
-   * @returns what is saved, its secrets masked.
-   * @throws `validation_failed` naming the field, and never showing its value.
+   * @throws `validation_failed` naming the field, and never showing its value; `conflict` where somebody was faster.
    */
-  save(actor: Actor, change: ChannelConfigChange, traceId: string): Promise<ChannelConfigChange>;
-  /** Settings as people may see them: of a secret that it is there, and which one where it has a name. */
-  shown(channel: Channel, provider: string, config: Record<string, unknown>): Record<string, unknown>;
+  save(actor: Actor, change: ChannelConfigChange, guard: Guard): Promise<ShownChannelConfig>;
+  /**
+   * Removes it, secrets and all; audited. An operator's file or the environment decides again, where nothing else is left.
+   *
+   * @throws `not_found`, or `conflict` where somebody was faster.
+   */
+  remove(actor: Actor, key: ChannelConfigKey, guard: Guard): Promise<void>;
   /** What there is to configure. */
   readonly providers: readonly ProviderSchema[];
 }
@@ -49,6 +72,8 @@ interface Schema {
 
 const NAME = /^([A-Za-z0-9][A-Za-z0-9._-]{0,99})?$/;
 const MASK = '***';
+/** As many as a file may have. */
+const MAX_PER_CHANNEL = 10;
 
 /** What saving a configuration needs to know. */
 export interface ChannelConfigTools {
@@ -58,25 +83,69 @@ export interface ChannelConfigTools {
 
 export function createChannelConfigs({
   database,
+  settings,
   onChanged,
   ...tools
 }: ChannelConfigTools & {
   database: Database;
+  /** What is in force. */
+  settings: Pick<TenantSettingsSource, 'load'>;
   /** Called once a change is committed, so that nobody sends by what is cached. */
   onChanged: (tenantId: string) => void;
 }): ChannelConfigs {
+  // What nobody knows the schema of may be secret, all of it.
+  const shown = ({ channel, provider }: Pick<ChannelConfigKey, 'channel' | 'provider'>, config: Config): Config => {
+    const known = tools.schemas.find((one) => one.channel === channel && one.name === provider);
+    return known ? masked(known.configSchema, config) : {};
+  };
   return {
-    save: async (actor, change, traceId) => {
+    list: async (tenantId) => {
+      const [inForce, stored] = await Promise.all([
+        settings.load([tenantId]),
+        database.asTenant(tenantId, (tx) => readAll(tx, tenantId)),
+      ]);
+      const rows = Map.groupBy(stored, ({ channel }) => channel);
+      return CHANNELS.flatMap((channel) => {
+        const own = rows.get(channel) ?? [];
+        const enabled = withNames(own.filter(({ isEnabled }) => isEnabled));
+        const disabled = own
+          .filter(({ isEnabled }) => !isEnabled)
+          .map((row) => ({ ...row, name: row.name || row.provider }));
+        const ofOperator = (inForce.get(tenantId)?.channels[channel] ?? [])
+          .filter(({ origin }) => origin !== 'database' && enabled.length === 0)
+          .map(({ limits = null, ...entry }, position) => ({
+            ...entry,
+            channel,
+            limits,
+            position,
+            isEnabled: true,
+            version: null,
+          }));
+        const ofTenant = [...enabled, ...disabled].map((row) => ({ ...row, origin: 'database' as const }));
+        return [...ofOperator, ...ofTenant].map((entry) => ({ ...entry, config: shown(entry, entry.config) }));
+      });
+    },
+    save: async (actor, change, guard) => {
       const { saved } = await database.asTenant(actor.tenantId, (tx) =>
-        saveChannelConfig(tx, actor, change, { ...tools, traceId }),
+        saveChannelConfig(tx, actor, change, { ...tools, ...guard }),
       );
       onChanged(actor.tenantId);
-      return saved;
+      return { ...saved, name: saved.name || saved.provider };
     },
-    // What nobody knows the schema of may be secret, all of it.
-    shown: (channel, provider, config) => {
-      const known = tools.schemas.find((one) => one.channel === channel && one.name === provider);
-      return known ? masked(known.configSchema, config) : {};
+    remove: async (actor, key, guard) => {
+      await database.asTenant(actor.tenantId, async (tx) => {
+        const before = await lock(tx, actor.tenantId, key);
+        if (!before) throw new AppError('not_found', 'There is no such configuration.');
+        assertVersion(before.version, guard.expectedVersion);
+        await tx.query('delete from channel_config where id = $1', [before.id]);
+        await writeAudit(tx, {
+          actor,
+          traceId: guard.traceId,
+          action: 'notification.config.updated',
+          details: { ...withOwnName(key), old: stated(before, shown(key, before.config)), new: null },
+        });
+      });
+      onChanged(actor.tenantId);
     },
     providers: tools.schemas,
   };
@@ -88,54 +157,99 @@ const ajv = new Ajv({ allErrors: true, allowUnionTypes: true });
 /**
  * Checks and writes one configuration, and audits it, unless it is what there is already.
  *
- * @returns the configuration, its secrets masked.
- * @throws `validation_failed` naming the field.
+ * @returns the configuration, what it was and what it is, all secrets masked.
+ * @throws `validation_failed` naming the field; `conflict` where somebody was faster.
  */
 export async function saveChannelConfig(
   tx: Transaction,
   actor: Pick<Actor, 'tenantId' | 'userId'>,
-  change: ChannelConfigChange,
-  { keyring, schemas, traceId }: ChannelConfigTools & { traceId: string },
-): Promise<{ saved: ChannelConfigChange; isChanged: boolean }> {
+  asked: ChannelConfigChange,
+  { keyring, schemas, traceId, expectedVersion }: ChannelConfigTools & Guard,
+): Promise<{ saved: ShownChannelConfig; isChanged: boolean; before: StatedConfig | null; after: StatedConfig }> {
   const { tenantId } = actor;
+  const key = withOwnName(asked);
+  const { limits, position, isEnabled } = asked;
+  const change: ChannelConfigChange = { ...key, config: asked.config, limits, position, isEnabled };
   const known = schemas.find(({ channel, name }) => channel === change.channel && name === change.provider);
   if (!known) {
     const names = schemas.filter(({ channel }) => channel === change.channel).map(({ name }) => name);
     const message = names.length > 0 ? `must be one of ${names.join(', ')}` : 'is not needed for this channel';
     throw validationFailed([{ path: 'input.provider', message }]);
   }
-  const bounds = boundsOf(change);
-  if (bounds.length > 0) throw validationFailed(bounds);
   const schema: Schema = known.configSchema;
-  const before = await lock(tx, tenantId, change);
+  refuse([...boundsOf(change), ...misplaced(schema, change.config)]);
+  const before = await lock(tx, tenantId, key);
+  assertVersion(before?.version ?? 0, expectedVersion);
+  if (!before) await assertRoom(tx, change);
   const given = keepSecrets(schema, change.config, before?.config ?? {});
   const opened = open(given, tenantId, keyring);
-  const problems = check(known.configSchema, opened, given);
-  if (problems.length > 0) throw validationFailed(problems);
+  refuse(check(known.configSchema, opened));
 
-  const { limits, position, isEnabled } = change;
-  const rest = { limits, position, isEnabled };
-  const isSame = before !== undefined && isDeepStrictEqual([opened, rest], statedIn(before, tenantId, keyring));
-  if (isSame) return { saved: { ...change, config: masked(schema, given) }, isChanged: false };
+  const after = { limits, position, isEnabled };
+  const result = (config: Config, version: number): ShownChannelConfig => ({
+    ...change,
+    config: masked(schema, config),
+    version,
+    origin: 'database',
+  });
+  if (before && isDeepStrictEqual(stated(after, opened), statedIn(before, tenantId, keyring))) {
+    const same = stated(after, masked(schema, given));
+    return { saved: result(given, before.version), isChanged: false, before: same, after: same };
+  }
   const config = seal(schema, given, tenantId, keyring);
-  await write(tx, actor, { ...change, config });
+  const version = await write(tx, actor, { ...change, config }, before?.version ?? 0);
+  const was = before ? stated(before, masked(schema, before.config)) : null;
+  const is = stated(after, masked(schema, config));
   await writeAudit(tx, {
     actor,
     traceId,
     action: 'notification.config.updated',
-    details: {
-      channel: change.channel,
-      provider: change.provider,
-      name: change.name,
-      old: before ? { ...before, config: masked(schema, before.config) } : null,
-      new: { ...rest, config: masked(schema, config) },
-    },
+    details: { ...key, old: was, new: is },
   });
-  return { saved: { ...change, config: masked(schema, config) }, isChanged: true };
+  return { saved: result(config, version), isChanged: true, before: was, after: is };
+}
+
+/** The name that is shown where none was given may be given back. */
+const withOwnName = ({ channel, provider, name }: ChannelConfigKey): ChannelConfigKey => ({
+  channel,
+  provider,
+  name: name === provider ? '' : name,
+});
+
+/** What a configuration says. */
+type StatedConfig = Omit<ChannelConfigChange, keyof ChannelConfigKey>;
+
+const stated = ({ limits, position, isEnabled }: Omit<StatedConfig, 'config'>, config: Config): StatedConfig => ({
+  config,
+  limits,
+  position,
+  isEnabled,
+});
+
+function refuse(problems: FieldProblem[]): void {
+  if (problems.length > 0) throw validationFailed(problems);
+}
+
+function assertVersion(version: number, expected: number | null | undefined): void {
+  if (expected === undefined || expected === null || expected === version) return;
+  throw new AppError('conflict', `The configuration is at version ${version}, and not ${expected}.`, {
+    details: { version },
+  });
+}
+
+async function assertRoom(tx: Transaction, { channel }: ChannelConfigKey): Promise<void> {
+  const [row] = await tx.query<{ count: number }>(
+    'select count(*)::int as count from channel_config where channel = $1',
+    [channel],
+  );
+  if ((row?.count ?? 0) < MAX_PER_CHANNEL) return;
+  throw validationFailed([
+    { path: 'input.channel', message: `has ${MAX_PER_CHANNEL} configurations, the most there may be` },
+  ]);
 }
 
 function boundsOf({ name, position, limits }: ChannelConfigChange): FieldProblem[] {
-  const { concurrency = 1, ratePerSecond = 1 } = limits ?? {};
+  const { concurrency = 1, ratePerSecond = 1, burst = 1 } = limits ?? {};
   const problems: FieldProblem[] = [];
   if (!NAME.test(name))
     problems.push({ path: 'input.name', message: 'must be letters, digits, dots, dashes or underscores' });
@@ -146,40 +260,61 @@ function boundsOf({ name, position, limits }: ChannelConfigChange): FieldProblem
   if (!(ratePerSecond > 0) || ratePerSecond > 1_000_000) {
     problems.push({ path: 'input.ratePerSecond', message: 'must be more than 0, and 1 000 000 at most' });
   }
+  if (burst < 1 || burst > 1_000_000) {
+    problems.push({ path: 'input.burst', message: 'must be from 1 to 1 000 000' });
+  }
   return problems;
 }
 
 /** What a row says, in the clear; undefined where its secrets cannot be read here. */
-function statedIn({ config, ...rest }: StoredConfig, tenantId: string, keyring: Keyring): unknown {
+function statedIn(row: StoredConfig, tenantId: string, keyring: Keyring): unknown {
   try {
-    return [open(config, tenantId, keyring), rest];
+    return stated(row, open(row.config, tenantId, keyring));
   } catch {
     return undefined;
   }
 }
 
-type StoredConfig = Pick<ChannelConfigChange, 'config' | 'limits' | 'position' | 'isEnabled'>;
+interface StoredConfig extends StatedConfig {
+  id: string;
+  version: number;
+}
 
-async function lock(tx: Transaction, tenantId: string, { channel, provider, name }: ChannelConfigChange) {
+const COLUMNS = 'id, config, limits, position, is_enabled as "isEnabled", version';
+
+async function lock(tx: Transaction, tenantId: string, key: ChannelConfigKey): Promise<StoredConfig | undefined> {
+  const { channel, provider, name } = withOwnName(key);
   const [row] = await tx.query<StoredConfig>(
-    `select config, limits, position, is_enabled as "isEnabled" from channel_config
+    `select ${COLUMNS} from channel_config
      where tenant_id = $1 and channel = $2 and provider = $3 and name = $4 for update`,
     [tenantId, channel, provider, name],
   );
   return row;
 }
 
-const write = (
+const readAll = (tx: Transaction, tenantId: string): Promise<(StoredConfig & ChannelConfigKey)[]> =>
+  tx.query(
+    `select channel, provider, name, ${COLUMNS} from channel_config
+     where tenant_id = $1 order by channel, position, updated_at, id`,
+    [tenantId],
+  );
+
+/** @returns the new version. @throws `conflict` where it was made or changed since it was read. */
+async function write(
   tx: Transaction,
   { tenantId, userId }: Pick<Actor, 'tenantId' | 'userId'>,
   change: ChannelConfigChange,
-) =>
-  tx.query(
-    `insert into channel_config (id, tenant_id, channel, provider, name, config, limits, position, is_enabled, updated_by)
+  version: number,
+): Promise<number> {
+  const [row] = await tx.query<{ version: number }>(
+    `insert into channel_config as stored
+       (id, tenant_id, channel, provider, name, config, limits, position, is_enabled, updated_by)
      values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
      on conflict (tenant_id, channel, provider, name) do update
-       set config = excluded.config, limits = excluded.limits, position = excluded.position,
-           is_enabled = excluded.is_enabled, updated_by = excluded.updated_by, updated_at = now()`,
+       set config = excluded.config, limits = excluded.limits, position = excluded.position, version = stored.version + 1,
+           is_enabled = excluded.is_enabled, updated_by = excluded.updated_by, updated_at = now()
+       where stored.version = $11
+     returning version`,
     [
       newId(),
       tenantId,
@@ -191,40 +326,76 @@ const write = (
       change.position,
       change.isEnabled,
       userId,
+      version,
     ],
   );
+  if (!row) throw new AppError('conflict', 'Somebody else has just set up this provider.');
+  return row.version;
+}
 
 const isObject = (value: unknown): value is Config =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** Goes through a configuration along its schema, and replaces what is secret. */
-function mapSecrets(schema: Schema, config: Config, replace: (value: unknown) => unknown): Config {
+function mapSecrets(
+  schema: Schema,
+  config: Config,
+  replace: (value: unknown, path: string) => unknown,
+  place = 'input.config',
+): Config {
   const entries = Object.entries(config).map(([key, value]): [string, unknown] => {
-    const inner = Object.hasOwn(schema.properties ?? {}, key) ? schema.properties?.[key] : undefined;
-    if (inner?.writeOnly) return [key, replace(value)];
-    return [key, inner && isObject(value) ? mapSecrets(inner, value, replace) : value];
+    const inner = innerOf(schema, key);
+    const path = `${place}.${key}`;
+    if (inner?.writeOnly) return [key, replace(value, path)];
+    return [key, inner && isObject(value) ? mapSecrets(inner, value, replace, path) : value];
   });
   return Object.fromEntries(entries);
 }
 
-/** What is given, and the secrets that there were where none is. */
+const innerOf = (schema: Schema, key: string): Schema | undefined =>
+  Object.hasOwn(schema.properties ?? {}, key) ? schema.properties?.[key] : undefined;
+
+/** What may not be written where it stands: what people are shown must not be read from a secret. */
+function misplaced(schema: Schema, config: Config, place = 'input.config'): FieldProblem[] {
+  return Object.entries(config).flatMap(([key, value]) => {
+    const inner = innerOf(schema, key);
+    const path = `${place}.${key}`;
+    if (holdsSealed(value)) return [{ path, message: 'is not written like this: give the secret, or secret://name' }];
+    if (!inner || inner.writeOnly) return [];
+    if (isSecretReference(value)) return [{ path, message: 'is no secret, and cannot be named as one' }];
+    return isObject(value) ? misplaced(inner, value, path) : [];
+  });
+}
+
+const holdsSealed = (value: unknown): boolean =>
+  isSealedSecret(value) || (typeof value === 'object' && value !== null && Object.values(value).some(holdsSealed));
+
+/** What is given, and the secrets that there were where none is; without those that are to go. */
 function keepSecrets(schema: Schema, given: Config, before: Config): Config {
   const kept: Config = { ...given };
   for (const [key, inner] of Object.entries(schema.properties ?? {})) {
-    if (inner.writeOnly && given[key] === undefined && before[key] !== undefined) kept[key] = before[key];
-    else if (isObject(given[key]) && isObject(before[key])) kept[key] = keepSecrets(inner, given[key], before[key]);
+    const value = given[key];
+    if (inner.writeOnly) {
+      if (value === null) delete kept[key];
+      else if (value === undefined && before[key] !== undefined) kept[key] = before[key];
+    } else if (isObject(value)) kept[key] = keepSecrets(inner, value, isObject(before[key]) ? before[key] : {});
   }
   return kept;
 }
 
-const isStored = (value: unknown): boolean => isSealedSecret(value) || isSecretReference(value);
+/** Names of secrets alone: one, or a list of them. */
+const isNamed = (value: unknown): boolean => {
+  if (typeof value !== 'object' || value === null) return isSecretReference(value);
+  const parts: unknown[] = Object.values(value);
+  return parts.length > 0 && parts.every(isNamed);
+};
 
 const seal = (schema: Schema, config: Config, tenantId: string, keyring: Keyring): Config =>
-  mapSecrets(schema, config, (value) => {
-    if (isStored(value)) return value;
+  mapSecrets(schema, config, (value, path) => {
+    if (isSealedSecret(value) || isNamed(value)) return value;
     if (keyring.currentKey === undefined) {
-      const message = 'holds a secret, and there is no key to encrypt it with (DATA_KEYS): name one as secret://name';
-      throw validationFailed([{ path: 'input.config', message }]);
+      const message = 'is a secret, and there is no key to encrypt it with (DATA_KEYS): name one as secret://name';
+      throw validationFailed([{ path, message }]);
     }
     return { $sealed: keyring.seal(JSON.stringify(value), tenantId) };
   });
@@ -240,10 +411,10 @@ function open(config: Config, tenantId: string, keyring: Keyring): Config {
 
 /** For people: that a secret is there, and which one where it has a name. What the schema does not know may be one. */
 function masked(schema: Schema, config: Config): Config {
-  const hide = (value: unknown): unknown => (isSecretReference(value) ? value : MASK);
+  const hide = (value: unknown): unknown => (isNamed(value) ? value : MASK);
   const known = Object.entries(config).map(([key, value]): [string, unknown] => [
     key,
-    Object.hasOwn(schema.properties ?? {}, key) ? value : hide(value),
+    innerOf(schema, key) ? value : hide(value),
   ]);
   return mapSecrets(schema, Object.fromEntries(known), hide);
 }
@@ -256,16 +427,18 @@ function openOne({ $sealed }: SealedSecret, tenantId: string, keyring: Keyring):
   }
 }
 
-function check(schema: Record<string, unknown>, config: Config, given: Config): FieldProblem[] {
+function check(schema: Record<string, unknown>, config: Config): FieldProblem[] {
   const validate = ajv.compile(schema);
   if (validate(config)) return [];
-  return (validate.errors ?? []).filter((error) => !isReference(given, error)).map(toProblem);
+  return (validate.errors ?? []).filter((error) => !isReference(config, error)).map(toProblem);
 }
 
 /** What is behind a name is looked at when it is used. */
 function isReference(config: Config, { instancePath }: ErrorObject): boolean {
   let value: unknown = config;
-  for (const part of instancePath.split('/').slice(1)) value = isObject(value) ? value[part] : undefined;
+  for (const part of instancePath.split('/').slice(1)) {
+    value = typeof value === 'object' && value !== null ? (value as Config)[part] : undefined;
+  }
   return isSecretReference(value);
 }
 

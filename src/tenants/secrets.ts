@@ -36,11 +36,14 @@ export function allSecretsReader(folder: string, keyring: Keyring): ReadSecret {
   const readReference = secretReader(folder);
   return async (secret) => {
     if (typeof secret === 'string') return readReference(secret);
+    let opened: unknown;
     try {
-      return JSON.parse(keyring.open(secret.$sealed, secret.tenantId ?? ''));
+      opened = JSON.parse(keyring.open(secret.$sealed, secret.tenantId ?? ''));
     } catch (error) {
       throw new SecretUnavailable((error as Error).message, { cause: error });
     }
+    // A list of secrets may name some and hold others.
+    return resolveSecrets(opened, (reference) => readReference(String(reference)));
   };
 }
 

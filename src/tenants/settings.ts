@@ -227,7 +227,9 @@ function fromOrigin(
 }
 
 /** `smtp`, and the second one `smtp-2`. */
-function withNames(entries: ProviderEntry[]): (ProviderEntry & { name: string })[] {
+export function withNames<Entry extends Pick<ProviderEntry, 'provider' | 'name'>>(
+  entries: readonly Entry[],
+): (Entry & { name: string })[] {
   const taken = new Set<string>();
   return entries.map((entry) => {
     const wanted = entry.name || entry.provider;

@@ -77,6 +77,7 @@ describe('what a query asks the database', () => {
     ['connected clients', 'query ($first: Int) { connectedClients(first: $first) { edges { node { id } } } }', 1],
     ['preferences', 'query { notificationPreferences { category channel isEnabled } }', 1],
     ['channels', 'query { channelConfigs { channel provider } }', 1],
+    ['channels and their circuits', 'query { channelConfigs { channel circuit { state } } }', 2],
   ])('for %s does not grow with what there is', async (_what, text, limit) => {
     for (const first of [1, 100]) {
       const statements = await statementsOf(text, { first });

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,6 +14,8 @@ import { startTestService, type TestService, welcomeEvent } from '../support/ser
 import { sql } from '../support/sql.ts';
 
 const STARTER = join(projectRoot, 'tenants', 'starter.yaml');
+
+const KEY = `one:${randomBytes(32).toString('base64')}`;
 
 const PARAMS = {
   full_name: 'Nguyễn Văn A',
@@ -38,7 +41,8 @@ describe('a tenant as a file', () => {
   });
 
   const tool = async (...args: string[]) => {
-    const child = spawnScript('tools/tenant.js', { DATABASE_URL: service.env['DATABASE_URL'] as string }, args);
+    const env = { DATABASE_URL: service.env['DATABASE_URL'] as string, DATA_KEYS: KEY };
+    const child = spawnScript('tools/tenant.js', env, args);
     return outputOf(child);
   };
   const file = async (name: string, text: string): Promise<string> => {
@@ -108,14 +112,18 @@ templates:
 `,
     );
     const dry = await tool('import', path, '--tenant', 'tenant-shop', '--dry-run');
-    expect(dry.stdout.split('\n').toSorted()).toEqual([
-      '',
+    expect(
+      dry.stdout
+        .split('\n')
+        .filter((line) => /^\S/.test(line))
+        .toSorted(),
+    ).toEqual([
+      '+ channel email smtp',
       '+ setting categories',
       '+ setting defaultLocale',
       '+ setting timeZone',
       '+ template user.welcome sms vi',
       '5 would be changed',
-      '~ channel email smtp',
     ]);
     expect(await templatesOf('tenant-shop')).toEqual([]);
     expect((await tool('import', path, '--tenant', 'tenant-shop')).stdout).toContain('5 changed');
@@ -129,6 +137,34 @@ templates:
     const admin = await service.token({ tenant_id: 'tenant-copy', permissions: ['notif.write.config'] });
     const { tenantSettings } = await query(service.url, admin, TenantSettingsDocument);
     expect(tenantSettings).toMatchObject({ defaultLocale: 'vi', sources: { timeZone: 'database' } });
+  });
+
+  it('is shown line by line before it is taken over, without its secrets', async () => {
+    const write = (port: number, password: string, body: string) =>
+      file(
+        'diff.json',
+        JSON.stringify({
+          timeZone: 'UTC',
+          channels: {
+            email: [{ provider: 'smtp', config: { host: 'smtp.example.com', port, from: 'a@example.com', password } }],
+          },
+          templates: [{ eventCode: 'a', channel: 'sms', locale: 'en', body }],
+        }),
+      );
+    const run = async (path: string, ...args: string[]) =>
+      (await tool('import', path, '--tenant', 'tenant-diff', ...args)).stdout;
+    await run(await write(25, 'first-secret', 'Hello\n{{name}}\nBye'));
+    const changed = await write(587, 'second-secret', 'Hello\n{{full_name}}\nBye');
+    const dry = await run(changed, '--dry-run');
+    expect(dry).toContain('~ channel email smtp\n');
+    expect(dry).toContain('    -  port: 25\n    +  port: 587\n');
+    expect(dry).toContain('~ template a sms en\n');
+    expect(dry).toContain('    -  {{name}}\n    +  {{full_name}}\n');
+    expect(dry).not.toContain('setting');
+    expect(dry).not.toContain('-secret');
+    expect(await run(changed)).toBe('~ channel email smtp\n~ template a sms en\n2 changed\n');
+    const secretAlone = await write(587, 'third-secret', 'Hello\n{{full_name}}\nBye');
+    expect(await run(secretAlone, '--dry-run')).toBe('~ channel email smtp\n    (a secret)\n1 would be changed\n');
   });
 
   it('may be JSON, and one change in it is one change', async () => {

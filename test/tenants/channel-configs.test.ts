@@ -1,4 +1,7 @@
 import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 
@@ -7,11 +10,13 @@ import {
   AuditTrailDocument,
   ChannelProvidersDocument,
   ChannelsDocument,
+  RemoveChannelConfigDocument,
   UpdateChannelConfigDocument,
 } from '../generated/operations.ts';
 import { postWelcomes, settled } from '../resolvers/seed.ts';
 import { query, run } from '../support/client.ts';
 import { eventually } from '../support/eventually.ts';
+import { type HttpPeer, startHttpPeer } from '../support/http-peer.ts';
 import { startTestService, type TestService, WELCOME_TEMPLATE } from '../support/service.ts';
 import { type SmtpSink, startSmtpSink } from '../support/smtp-sink.ts';
 import { sql } from '../support/sql.ts';
@@ -23,13 +28,19 @@ describe('how a tenant sends', () => {
   let service: TestService;
   let keyless: Service;
   let relays: SmtpSink[];
+  let gateway: HttpPeer;
+  let secrets: string;
   let admin: string;
   beforeAll(async () => {
+    secrets = await mkdtemp(join(tmpdir(), 'notification-channels-'));
+    await writeFile(join(secrets, 'sms-token'), 'kept-by-an-operator\n');
+    gateway = await startHttpPeer();
     relays = [await startSmtpSink(), await startSmtpSink()];
     service = await startTestService({
       DELIVERY_MODE: 'live',
       REDIS_URL: inject('redisUrl'),
       OUTBOUND_ALLOW: '127.0.0.1',
+      SECRETS_PATH: secrets,
       DATA_KEYS: `one:${randomBytes(32).toString('base64')}`,
       SMTP_PROVIDER_SECRET: 'smtp://operator:operators-password@127.0.0.1:9?from=no-reply@vas.example',
     });
@@ -40,11 +51,13 @@ describe('how a tenant sends', () => {
       sub: 'admin',
       permissions: ['notif.write.config', 'notif.read.audit', 'notif.ingest'],
     });
-    await service.core.templates.publish(TENANT, [WELCOME_TEMPLATE], null);
+    const text = { ...WELCOME_TEMPLATE, channel: 'sms' as const, subject: null };
+    await service.core.templates.publish(TENANT, [WELCOME_TEMPLATE, text], null);
   });
   afterAll(async () => {
     await service.close();
-    await Promise.all(relays.map((relay) => relay.close()));
+    await Promise.all([...relays, gateway].map((peer) => peer.close()));
+    await rm(secrets, { recursive: true });
   });
 
   const smtp = (changes: object = {}) => ({
@@ -59,17 +72,37 @@ describe('how a tenant sends', () => {
     run(to.url, admin, UpdateChannelConfigDocument, {
       input: { channel: 'email', provider: 'smtp', config: config as Record<string, unknown>, ...changes },
     });
-  const stored = async () =>
-    (await sql<{ config: Record<string, unknown> }>(service.databaseUrl, 'select config from channel_config'))[0]
-      ?.config;
+  const remove = (changes: object = {}) =>
+    run(service.url, admin, RemoveChannelConfigDocument, {
+      input: { channel: 'email', provider: 'smtp', ...changes },
+    });
+  const stored = async (channel = 'email') =>
+    (
+      await sql<{ config: Record<string, unknown> }>(
+        service.databaseUrl,
+        'select config from channel_config where channel = $1',
+        [channel],
+      )
+    )[0]?.config;
+  const newest = async () => {
+    const { auditEvents } = await query(service.url, admin, AuditTrailDocument, {
+      first: 1,
+      filter: { actions: ['notification.config.updated'] },
+    });
+    return auditEvents.edges[0]?.node.details;
+  };
   const channels = async () => (await query(service.url, admin, ChannelsDocument)).channelConfigs;
 
   it('is what the environment says, secrets apart, as long as nobody says otherwise', async () => {
-    expect(await channels()).toMatchObject([{ channel: 'email', provider: 'smtp', origin: 'environment' }]);
-    const text = `{ channelConfigs { config sources { path origin } } }`;
-    const { data } = await run<{ channelConfigs: unknown }, object>(service.url, admin, text, {});
-    expect(data?.channelConfigs).toEqual([
-      { config: { url: '***' }, sources: [{ path: 'url', origin: 'environment' }] },
+    expect(await channels()).toMatchObject([
+      {
+        channel: 'email',
+        provider: 'smtp',
+        origin: 'environment',
+        version: null,
+        config: { url: '***' },
+        sources: [{ path: 'url', origin: 'environment' }],
+      },
     ]);
   });
 
@@ -101,17 +134,14 @@ describe('how a tenant sends', () => {
       host: '127.0.0.1',
       password: { $sealed: { key: 'one', nonce: expect.any(String), data: expect.any(String) } },
     });
-    const { auditEvents } = await query(service.url, admin, AuditTrailDocument, {
-      first: 1,
-      filter: { actions: ['notification.config.updated'] },
-    });
-    expect(auditEvents.edges[0]?.node.details).toMatchObject({
+    const details = await newest();
+    expect(details).toMatchObject({
       channel: 'email',
       provider: 'smtp',
       old: { config: { password: '***' } },
       new: { config: { password: '***', host: '127.0.0.1' } },
     });
-    expect(JSON.stringify([auditEvents, await channels()])).not.toContain(PASSWORD);
+    expect(JSON.stringify([details, await channels()])).not.toContain(PASSWORD);
   });
 
   it('may name a secret that an operator keeps', async () => {
@@ -123,9 +153,112 @@ describe('how a tenant sends', () => {
     const { status, errors } = await update(smtp(), {}, keyless);
     expect(status).toBe(400);
     expect(errors).toMatchObject([
-      { extensions: { error_code: 'validation_failed', fields: [{ path: 'input.config' }] } },
+      {
+        extensions: {
+          error_code: 'validation_failed',
+          fields: [{ path: 'input.config.password', message: expect.stringContaining('DATA_KEYS') }],
+        },
+      },
     ]);
     expect(JSON.stringify(errors)).not.toContain(PASSWORD);
+  });
+
+  it('lets go of a secret with null', async () => {
+    await update(smtp());
+    expect((await update(smtp({ password: null }))).data?.updateChannelConfig.config).not.toHaveProperty('password');
+    expect(await stored()).not.toHaveProperty('password');
+  });
+
+  it('takes several secrets together, some of them named', async () => {
+    const sms = { channel: 'sms', provider: 'http' } as const;
+    const named = { authorization: 'secret://sms-token' };
+    // Names are no secrets: they need no key, and are shown.
+    const first = await update({ url: gateway.url, headers: named }, sms, keyless);
+    expect(first.data?.updateChannelConfig.config).toEqual({ url: gateway.url, headers: named });
+    expect(await stored('sms')).toEqual({ url: gateway.url, headers: named });
+
+    await update({ url: gateway.url, headers: { ...named, 'x-key': PASSWORD } }, sms);
+    expect(await stored('sms')).toMatchObject({ headers: { $sealed: { key: 'one' } } });
+    const ids = await postWelcomes(service, admin, TENANT, [{ channel: 'sms', recipient: '+84900000001' }]);
+    await settled(service.databaseUrl, ids);
+    expect(gateway.requests.at(-1)?.headers).toMatchObject({
+      authorization: 'kept-by-an-operator',
+      'x-key': PASSWORD,
+    });
+    await remove(sms);
+  });
+
+  it('takes the file of a service account as it is handed out', async () => {
+    const fcm = { channel: 'push', provider: 'fcm' } as const;
+    const serviceAccount = JSON.stringify({ project_id: 'shop-1', private_key: PASSWORD });
+    const { data, errors } = await update({ serviceAccount }, fcm);
+    expect(errors).toEqual([]);
+    expect(data?.updateChannelConfig.config).toEqual({ serviceAccount: '***' });
+    expect(JSON.stringify(await stored('push'))).not.toContain(PASSWORD);
+    expect((await update({ serviceAccount: 'no account' }, { ...fcm, name: 'other' })).errors).toMatchObject([
+      {
+        extensions: {
+          fields: expect.arrayContaining([expect.objectContaining({ path: 'input.config.serviceAccount' })]),
+        },
+      },
+    ]);
+    await remove(fcm);
+  });
+
+  it('is not written over what somebody else has changed meanwhile', async () => {
+    await remove();
+    const conflict = (version: number) => ({
+      status: 409,
+      errors: [{ extensions: { error_code: 'conflict', version } }],
+    });
+    expect(await update(smtp(), { expectedVersion: 1 })).toMatchObject(conflict(0));
+    expect((await update(smtp(), { expectedVersion: 0 })).data?.updateChannelConfig.version).toBe(1);
+    expect((await update(smtp({ user: 'b' }), { expectedVersion: 1 })).data?.updateChannelConfig.version).toBe(2);
+    expect(await update(smtp({ user: 'c' }), { expectedVersion: 1 })).toMatchObject(conflict(2));
+    expect(await remove({ expectedVersion: 1 })).toMatchObject(conflict(2));
+    // What is there already is no change.
+    expect((await update(smtp({ user: 'b' }))).data?.updateChannelConfig.version).toBe(2);
+
+    await remove();
+    const outcomes = await Promise.all(['x', 'y', 'z'].map((user) => update(smtp({ user }), { expectedVersion: 0 })));
+    expect(outcomes.map(({ status }) => status).toSorted()).toEqual([200, 409, 409]);
+  });
+
+  it('has one configuration by the name that it shows', async () => {
+    await update(smtp(), { concurrency: 3, burst: 7 });
+    const [shown] = await channels();
+    await update(smtp(), { name: shown?.name, concurrency: 3, burst: 7, position: 2 });
+    expect(await channels()).toMatchObject([
+      { name: 'smtp', origin: 'database', position: 2, concurrency: 3, burst: 7 },
+    ]);
+  });
+
+  it('is switched off and stays to be seen, and is removed with its secrets', async () => {
+    await update(smtp(), { isEnabled: false });
+    expect(await channels()).toMatchObject([
+      { origin: 'environment', isEnabled: true, config: { url: '***' } },
+      { origin: 'database', isEnabled: false, name: 'smtp', config: { password: '***' } },
+    ]);
+    expect((await remove()).data).toEqual({ removeChannelConfig: true });
+    expect(await channels()).toMatchObject([{ origin: 'environment' }]);
+    expect(await stored()).toBeUndefined();
+    expect(await newest()).toMatchObject({
+      channel: 'email',
+      provider: 'smtp',
+      old: { isEnabled: false, config: { password: '***' } },
+      new: null,
+    });
+    expect(await remove()).toMatchObject({ status: 404, errors: [{ extensions: { error_code: 'not_found' } }] });
+  });
+
+  it('has ten configurations of a channel at most', async () => {
+    const names = Array.from({ length: 10 }, (_, index) => `relay-${index}`);
+    for (const name of names) expect((await update(smtp(), { name })).errors).toEqual([]);
+    expect(await update(smtp(), { name: 'relay-10' })).toMatchObject({
+      status: 400,
+      errors: [{ extensions: { fields: [{ path: 'input.channel' }] } }],
+    });
+    for (const name of names) await remove({ name });
   });
 
   it.each([
@@ -139,10 +272,18 @@ describe('how a tenant sends', () => {
       'input.config.dkim.privateKey',
     ],
     ['a whole relay as one URL', { url: 'smtp://x' }, {}, 'input.config.url'],
+    ['a secret where none belongs', { from: 'secret://relay' }, {}, 'input.config.from'],
+    [
+      'what only the database writes',
+      { user: { $sealed: { key: 'one', nonce: '', data: '' } } },
+      {},
+      'input.config.user',
+    ],
     ['a provider that there is not', {}, { provider: 'pigeon' }, 'input.provider'],
     ['a channel that needs none', {}, { channel: 'in_app' }, 'input.provider'],
     ['a place that is none', {}, { position: -1 }, 'input.position'],
     ['a limit that is none', {}, { ratePerSecond: 0 }, 'input.ratePerSecond'],
+    ['a quiet time that is none', {}, { burst: 0 }, 'input.burst'],
     ['a name that is none', {}, { name: 'a b' }, 'input.name'],
   ])('is refused with %s, by its name', async (_what, config, changes, path) => {
     const { status, errors } = await update(JSON.parse(JSON.stringify(smtp(config))) as object, changes);
@@ -160,5 +301,10 @@ describe('how a tenant sends', () => {
       properties: Record<string, object>;
     };
     expect(relay.properties['password']).toMatchObject({ writeOnly: true });
+    for (const { provider, configSchema } of channelProviders) {
+      for (const [name, field] of Object.entries((configSchema as typeof relay).properties)) {
+        expect(field, `${provider} ${name}`).toHaveProperty('description');
+      }
+    }
   });
 });

@@ -106,11 +106,15 @@ describe('the settings of a tenant', () => {
     await writeFile(join(folder, `${tenantId}.yaml`), channels(sinks.file.port, 'f@vas.example'));
     await send(tenantId);
     receivers();
+    const counted = async (): Promise<number> =>
+      Number(/^notif_config_load_errors_total (\d+)$/m.exec(await (await fetch(`${service.url}/metrics`)).text())?.[1]);
     for (const broken of ['channels: [', 'channels:\n  fax: {}\n', 'unknown: true\n']) {
       await writeFile(join(folder, `${tenantId}.yaml`), broken);
+      const before = await counted();
       await service.core.settings.save(tenantId, { defaultLocale: 'vi' }, { userId: null });
       await send(tenantId);
       expect(receivers(), broken).toEqual(['file']);
+      expect(await counted(), broken).toBeGreaterThan(before);
     }
   });
 

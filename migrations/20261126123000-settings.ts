@@ -1,0 +1,12 @@
+import { Migration } from '@mikro-orm/migrations';
+
+/** Configurations are counted, so that nobody writes over what somebody else has changed meanwhile. */
+export class Settings extends Migration {
+  override up(): void {
+    this.addSql(`alter table "channel_config" add column "version" int not null default 1`);
+  }
+
+  override down(): void {
+    this.addSql(`alter table "channel_config" drop column "version"`);
+  }
+}
