@@ -181,6 +181,7 @@ export async function saveChannelConfig(
   const before = await lock(tx, tenantId, key);
   assertVersion(before?.version ?? 0, expectedVersion);
   if (!before) await assertRoom(tx, change);
+  if (before) refuse(leftBehind(schema, change.config, before.config));
   const given = keepSecrets(schema, change.config, before?.config ?? {});
   const opened = open(given, tenantId, keyring);
   refuse(check(known.configSchema, opened));
@@ -369,6 +370,26 @@ function misplaced(schema: Schema, config: Config, place = 'input.config'): Fiel
 
 const holdsSealed = (value: unknown): boolean =>
   isSealedSecret(value) || (typeof value === 'object' && value !== null && Object.values(value).some(holdsSealed));
+
+/** Settings that say where messages go, and with them the secrets. */
+const ADDRESSES = ['host', 'url', 'baseUrl', 'tokenUrl'];
+
+/** A secret does not follow to another address by itself: whoever changes the address could read it there. */
+function leftBehind(schema: Schema, given: Config, before: Config): FieldProblem[] {
+  // One that is a secret itself stays where it is left out.
+  const isMoved = (key: string): boolean =>
+    given[key] !== before[key] && !(innerOf(schema, key)?.writeOnly && given[key] === undefined);
+  if (!ADDRESSES.some(isMoved)) return [];
+  const kept = (inner: Schema, now: Config, then: Config, place: string): FieldProblem[] =>
+    Object.entries(inner.properties ?? {}).flatMap(([key, { writeOnly, ...rest }]) => {
+      const [value, was] = [now[key], then[key]];
+      const path = `${place}.${key}`;
+      if (!writeOnly) return isObject(value) && isObject(was) ? kept(rest, value, was, path) : [];
+      if (value !== undefined || was === undefined) return [];
+      return [{ path, message: 'has to be given again, since the address is another' }];
+    });
+  return kept(schema, given, before, 'input.config');
+}
 
 /** What is given, and the secrets that there were where none is; without those that are to go. */
 function keepSecrets(schema: Schema, given: Config, before: Config): Config {

@@ -7,7 +7,7 @@ import { type FieldProblem, validationFailed } from '../errors.ts';
 import { newId } from '../ids.ts';
 import type { Channel } from '../intake/channel.ts';
 import type { ProviderEntry, TenantFiles } from './files.ts';
-import { isSealedSecret } from './secrets.ts';
+import { ofTenant } from './secrets.ts';
 import {
   createPolicyAjv,
   mergePolicies,
@@ -240,16 +240,6 @@ export function withNames<Entry extends Pick<ProviderEntry, 'provider' | 'name'>
   });
 }
 
-/** Tells what is sealed whose it is, so that it opens for nobody else. */
-function ofTenant(config: Record<string, unknown>, tenantId: string): Record<string, unknown> {
-  const entries = Object.entries(config).map(([key, value]): [string, unknown] => {
-    if (isSealedSecret(value)) return [key, { $sealed: value.$sealed, tenantId }];
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) return [key, value];
-    return [key, ofTenant(value as Record<string, unknown>, tenantId)];
-  });
-  return Object.fromEntries(entries);
-}
-
 function readDatabase(
   database: Database,
   tenantIds: string[],
@@ -267,7 +257,7 @@ function readDatabase(
     );
     return {
       channels: Map.groupBy(
-        channels.map((row) => ({ ...row, config: ofTenant(row.config, row.tenantId) })),
+        channels.map((row) => ({ ...row, config: ofTenant(row.config, row.tenantId) as Record<string, unknown> })),
         (row) => row.tenantId,
       ),
       rows: new Map(rows.map((row) => [row.tenantId, row])),

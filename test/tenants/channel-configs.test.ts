@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -33,7 +33,14 @@ describe('how a tenant sends', () => {
   let admin: string;
   beforeAll(async () => {
     secrets = await mkdtemp(join(tmpdir(), 'notification-channels-'));
-    await writeFile(join(secrets, 'sms-token'), 'kept-by-an-operator\n');
+    await writeFile(join(secrets, 'operators-own'), 'of-nobody-else\n');
+    for (const [tenantId, secret] of [
+      [TENANT, 'kept-by-an-operator'],
+      ['tenant-next-door', 'of-the-neighbours'],
+    ] as const) {
+      await mkdir(join(secrets, tenantId));
+      await writeFile(join(secrets, tenantId, 'sms-token'), `${secret}\n`);
+    }
     gateway = await startHttpPeer();
     relays = [await startSmtpSink(), await startSmtpSink()];
     service = await startTestService({
@@ -186,6 +193,43 @@ describe('how a tenant sends', () => {
       'x-key': PASSWORD,
     });
     await remove(sms);
+  });
+
+  it.each([
+    'secret://operators-own',
+    'secret://tenant-next-door/sms-token',
+    'secret://../tenant-next-door/sms-token',
+    'secret://..',
+    'secret://../operators-own',
+  ])('names its own secrets and no others: %s leads nowhere', async (reference) => {
+    // A name for each, since a provider that fails again and again is left alone for a while.
+    const name = `case-${reference.length}`;
+    const sms = { channel: 'sms', provider: 'http', name } as const;
+    const before = gateway.requests.length;
+    for (const headers of [{ authorization: reference }, { authorization: reference, 'x-key': PASSWORD }]) {
+      await update({ url: gateway.url, headers }, sms);
+      const ids = await postWelcomes(service, admin, TENANT, [{ channel: 'sms', recipient: '+84900000001' }]);
+      await settled(service.databaseUrl, ids);
+      const [row] = await sql(
+        service.databaseUrl,
+        'select status, error_code, error_message from notification_log where id = $1',
+        ids,
+      );
+      expect(row).toMatchObject({ status: 'failed', error_code: 'channel_misconfigured' });
+      expect(JSON.stringify(row)).not.toMatch(/of-nobody-else|of-the-neighbours/);
+    }
+    expect(gateway.requests.length).toBe(before);
+    await remove(sms);
+  });
+
+  it('takes no secret along to another address, unless it is given again', async () => {
+    await update(smtp());
+    const moved = { host: 'smtp.elsewhere.example' };
+    const { status, errors } = await update(smtp({ ...moved, password: undefined }));
+    expect(status).toBe(400);
+    expect(errors).toMatchObject([{ extensions: { fields: [{ path: 'input.config.password' }] } }]);
+    expect((await update(smtp(moved))).errors).toEqual([]);
+    expect((await update(smtp({ password: null }))).errors).toEqual([]);
   });
 
   it('takes the file of a service account as it is handed out', async () => {

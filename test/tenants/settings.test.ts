@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -24,10 +24,6 @@ describe('the settings of a tenant', () => {
     folder = await mkdtemp(join(tmpdir(), 'notification-tenants-'));
     secrets = await mkdtemp(join(tmpdir(), 'notification-secrets-'));
     await writeFile(join(secrets, 'smtp-notif'), `smtp://127.0.0.1:${sinks.environment.port}?from=env@vas.example\n`);
-    await writeFile(
-      join(secrets, 'database-relay'),
-      JSON.stringify({ host: '127.0.0.1', port: sinks.database.port, from: 'db@vas.example' }),
-    );
     service = await startTestService({
       DELIVERY_MODE: 'live',
       SMTP_PROVIDER_SECRET: 'secret://smtp-notif',
@@ -89,6 +85,11 @@ describe('the settings of a tenant', () => {
     await writeFile(join(folder, `${tenantId}.yaml`), channels(sinks.file.port, 'f@vas.example'));
     await send(tenantId);
     expect(receivers()).toEqual(['file']);
+    await mkdir(join(secrets, tenantId));
+    await writeFile(
+      join(secrets, tenantId, 'database-relay'),
+      JSON.stringify({ host: '127.0.0.1', port: sinks.database.port, from: 'db@vas.example' }),
+    );
     await sql(
       service.databaseUrl,
       `insert into channel_config (id, tenant_id, channel, provider, config)
