@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify';
 
 import { AppError, type FieldProblem, validationFailed } from '../src/errors.ts';
-import type { OperationRequest } from './live/operations.ts';
+import type { OperationRequest } from './operations.ts';
 
 /** A browser asks before it sends one of these to another site, so a page of somebody else cannot. */
 const PREFLIGHT_HEADERS = ['apollo-require-preflight', 'x-apollo-operation-name', 'graphql-require-preflight'];

@@ -12,7 +12,7 @@ import { type FormatError, statusOf } from './errors.ts';
 import { readRequest } from './http-request.ts';
 import { CALLBACK_PROTOCOL, callbackIn, subscribeWithCallback } from './live/callback.ts';
 import type { LiveDoor } from './live/door.ts';
-import { executionOf, type OperationOptions } from './live/operations.ts';
+import { executionOf, type OperationOptions } from './operations.ts';
 import { executeOverSse, subscribeOverSse } from './live/sse.ts';
 import { traceIdOf } from './trace.ts';
 

@@ -16,7 +16,7 @@ import { createCostLimit } from '../resolvers/limits.ts';
 import { mailboxRoutes } from '../resolvers/mailbox/mailbox.ts';
 import { createPersistedOperations, loadTrustedOperations } from '../resolvers/persisted.ts';
 import { buildGraph } from '../resolvers/schema.ts';
-import { createDocuments } from '../resolvers/live/documents.ts';
+import { createDocuments } from '../resolvers/documents.ts';
 import { createLiveDoor } from '../resolvers/live/door.ts';
 import { liveSockets } from '../resolvers/live/sockets.ts';
 import { createAuditEvents } from './audit/events.ts';

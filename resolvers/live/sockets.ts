@@ -23,7 +23,7 @@ import { createContext } from '../context.ts';
 import { traceIdOf } from '../trace.ts';
 import { closeCode, type ConnectionParams, tenantIn, tokenIn } from './connect.ts';
 import { type LiveDoor, letIn } from './door.ts';
-import { asGraphQLError, executionOf, type OperationOptions } from './operations.ts';
+import { asGraphQLError, executionOf, type OperationOptions } from '../operations.ts';
 import { createOutlet, headOf, type Outlet } from './outlet.ts';
 import { type SharedExecution, subscribeShared } from './shared.ts';
 

@@ -1,7 +1,6 @@
-import { v7 } from 'uuid';
-
 import type { Database } from '../database/database.ts';
 import { validationFailed } from '../errors.ts';
+import { firstIdOf } from '../ids.ts';
 import type { Channel } from '../intake/channel.ts';
 import type { LogStatus } from './status.ts';
 
@@ -79,12 +78,9 @@ export async function deliveryStatistics(
          and not log.is_test
        ${groups === '' ? 'having count(*) > 0' : `group by ${groups} order by ${groups}`} limit ${MAX_GROUPS + 1}`,
       // Ids are in the order of time, and there is an index on them. They are made a moment before the row is.
-      [tenantId, firstId(from.getTime() - DAY_MS), firstId(to.getTime() + DAY_MS), from, to],
+      [tenantId, firstIdOf(from.getTime() - DAY_MS), firstIdOf(to.getTime() + DAY_MS), from, to],
     ),
   );
   if (rows.length <= MAX_GROUPS) return rows;
   throw validationFailed([{ path: 'groupBy', message: `gives more than ${MAX_GROUPS} groups` }]);
 }
-
-/** The smallest id of that moment. */
-const firstId = (msecs: number): string => v7({ msecs: Math.max(0, msecs), seq: 0, random: new Uint8Array(16) });

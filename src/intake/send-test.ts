@@ -1,3 +1,4 @@
+import { isEventCode } from './event-code.ts';
 import { AppError, validationFailed } from '../errors.ts';
 import type { Actor } from '../identity/actor.ts';
 import { newId } from '../ids.ts';
@@ -29,7 +30,7 @@ export async function sendTestNotification(
   const problems = checkRecipient(recipient, () => 'input.recipient');
   const unstorable = checkStorable(input, 'input');
   if (unstorable) problems.push(unstorable);
-  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$/.test(input.eventCode)) {
+  if (!isEventCode(input.eventCode)) {
     problems.push({ path: 'input.eventCode', message: 'must be an event code, e.g. user.welcome' });
   }
   if (problems.length > 0) throw validationFailed(problems);

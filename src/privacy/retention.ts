@@ -1,6 +1,5 @@
-import { v7 } from 'uuid';
-
 import type { Database, Transaction } from '../database/database.ts';
+import { firstIdOf } from '../ids.ts';
 import type { TenantSettingsSource } from '../tenants/settings.ts';
 
 /** Rows that one transaction removes or changes. */
@@ -87,9 +86,6 @@ async function tenantsAfter(database: Database, after: string): Promise<string[]
   return rows.map(({ tenantId }) => tenantId);
 }
 
-/** Ids are in the order of time: what is older than a moment is what is below its first id. */
-const firstId = (msecs: number): string => v7({ msecs: Math.max(0, msecs), seq: 0, random: new Uint8Array(16) });
-
 /** What waits for its delivery is not old, however long ago it was accepted. */
 const IS_ENDED = `status not in ('queued', 'sending', 'retrying')`;
 
@@ -116,7 +112,7 @@ async function remove(tx: Transaction, tenantId: string, before: number): Promis
      )
      select count(*)::int as count from log union all select count(*)::int from gone
      union all select count(*)::int from rejected union all select count(*)::int from captured`,
-    [tenantId, firstId(before), new Date(before)],
+    [tenantId, firstIdOf(before), new Date(before)],
   );
   const counts = rows.map(({ count }) => count);
   return { count: counts.reduce((sum, count) => sum + count, 0), isMore: counts.includes(BATCH) };
@@ -155,7 +151,7 @@ async function anonymise(
        from old where log.id = old.id returning 1
      )
      select (select max(id::text) from old) as last, (select count(*)::int from changed) as count`,
-    [tenantId, job.cursor, firstId(before)],
+    [tenantId, job.cursor, firstIdOf(before)],
   );
   if (last !== null) {
     await tx.query('update privacy_job set cursor = $3, updated_at = now() where tenant_id = $1 and kind = $2', [

@@ -1,5 +1,7 @@
 import { createTwoFilesPatch } from 'diff';
 
+import { isEventCode } from '../intake/event-code.ts';
+import { isLocale } from './locale.ts';
 import { writeAudit } from '../audit/write.ts';
 import type { Database, Transaction } from '../database/database.ts';
 import { AppError, validationFailed } from '../errors.ts';
@@ -49,8 +51,6 @@ export interface TemplateEditing {
   sharedParts(tenantId: string, locale: string): Promise<SharedParts>;
 }
 
-const EVENT_CODE = /^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$/;
-const LOCALE = /^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$/;
 /** Characters of the diff that goes into the audit. */
 const MAX_DIFF = 16_000;
 /** Lines that differ: telling them apart takes the square of their number. */
@@ -83,10 +83,10 @@ export function createTemplateEditing({
   return {
     create: async (template, by) => {
       const problems = [];
-      if (!EVENT_CODE.test(template.eventCode)) {
+      if (!isEventCode(template.eventCode)) {
         problems.push({ path: 'input.eventCode', message: 'must be letters, digits, dots, dashes or underscores' });
       }
-      if (!LOCALE.test(template.locale)) {
+      if (!isLocale(template.locale)) {
         problems.push({ path: 'input.locale', message: 'must be a language tag, e.g. vi-VN' });
       }
       const parts = await database.asTenant(by.actor.tenantId, (tx) =>

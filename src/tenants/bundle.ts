@@ -1,6 +1,8 @@
 import { Ajv } from 'ajv';
 import { parse, stringify } from 'yaml';
 
+import { EVENT_CODE_PATTERN } from '../intake/event-code.ts';
+import { LOCALE_PATTERN } from '../templates/locale.ts';
 import { writeAudit } from '../audit/write.ts';
 import type { Transaction } from '../database/database.ts';
 import { type FieldProblem, validationFailed } from '../errors.ts';
@@ -37,7 +39,6 @@ export interface BundleOptions extends ChannelConfigTools {
   traceId: string;
 }
 
-const locale = '^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$';
 const text = { type: ['string', 'null'], maxLength: 65_536 };
 
 const validate = createPolicyAjv().compile<TenantBundle>({
@@ -45,7 +46,7 @@ const validate = createPolicyAjv().compile<TenantBundle>({
   additionalProperties: false,
   properties: {
     ...policySchemas,
-    defaultLocale: { type: 'string', pattern: locale },
+    defaultLocale: { type: 'string', pattern: LOCALE_PATTERN },
     channels: {
       type: 'object',
       propertyNames: { enum: [...CHANNELS] },
@@ -73,9 +74,9 @@ const validate = createPolicyAjv().compile<TenantBundle>({
         required: ['eventCode', 'channel', 'locale', 'body'],
         additionalProperties: false,
         properties: {
-          eventCode: { type: 'string', pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$' },
+          eventCode: { type: 'string', pattern: EVENT_CODE_PATTERN },
           channel: { enum: [...CHANNELS] },
-          locale: { type: 'string', pattern: locale },
+          locale: { type: 'string', pattern: LOCALE_PATTERN },
           subject: text,
           body: { type: 'string', maxLength: 65_536 },
           text,

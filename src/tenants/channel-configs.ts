@@ -12,6 +12,7 @@ import { CHANNELS, type Channel } from '../intake/channel.ts';
 import type { Keyring } from '../keyring.ts';
 import type { Limits } from './policies.ts';
 import { isSealedSecret, isSecretReference, type SealedSecret } from './secrets.ts';
+import { fieldProblem } from './schema-problems.ts';
 import { type SettingOrigin, type TenantSettingsSource, withNames } from './settings.ts';
 
 /** Which of a tenant's configurations. */
@@ -451,7 +452,9 @@ function openOne({ $sealed }: SealedSecret, tenantId: string, keyring: Keyring):
 function check(schema: Record<string, unknown>, config: Config): FieldProblem[] {
   const validate = ajv.compile(schema);
   if (validate(config)) return [];
-  return (validate.errors ?? []).filter((error) => !isReference(config, error)).map(toProblem);
+  return (validate.errors ?? [])
+    .filter((error) => !isReference(config, error))
+    .map((error) => fieldProblem(error, 'input.config'));
 }
 
 /** What is behind a name is looked at when it is used. */
@@ -461,13 +464,4 @@ function isReference(config: Config, { instancePath }: ErrorObject): boolean {
     value = typeof value === 'object' && value !== null ? (value as Config)[part] : undefined;
   }
   return isSecretReference(value);
-}
-
-function toProblem({ instancePath, keyword, message = 'is wrong', params }: ErrorObject): FieldProblem {
-  const { missingProperty, additionalProperty } = params as { missingProperty?: string; additionalProperty?: string };
-  const path = ['input.config', ...instancePath.split('/').slice(1), missingProperty ?? additionalProperty]
-    .filter((part) => part !== undefined)
-    .join('.');
-  const what = { required: 'is missing', additionalProperties: 'is not known here' }[keyword] ?? message;
-  return { path, message: what };
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Ajv } from 'ajv';
 import { parse } from 'yaml';
 
+import { LOCALE_PATTERN } from '../templates/locale.ts';
 import { CHANNELS, type Channel } from '../intake/channel.ts';
 import type { Log } from '../log.ts';
 import { createPolicyAjv, type Limits, limitsSchema, policySchemas, type TenantPolicies } from './policies.ts';
@@ -46,7 +47,7 @@ const validate = createPolicyAjv().compile<TenantFile>({
   additionalProperties: false,
   properties: {
     ...policySchemas,
-    defaultLocale: { type: 'string', pattern: '^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$' },
+    defaultLocale: { type: 'string', pattern: LOCALE_PATTERN },
     channels: {
       type: 'object',
       propertyNames: { enum: [...CHANNELS] },

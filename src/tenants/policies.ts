@@ -1,5 +1,6 @@
 import { Ajv } from 'ajv';
 
+import { EVENT_CODE_PATTERN } from '../intake/event-code.ts';
 import { DEFAULT_RETRY, type RetryPolicy } from '../delivery/retry.ts';
 import { CHANNELS, type Channel } from '../intake/channel.ts';
 import type { CategoryPolicy } from '../preferences/category.ts';
@@ -59,7 +60,7 @@ const duration = { type: 'integer', minimum: 1, maximum: 30 * 24 * 3_600_000 };
 const channels = { type: 'array', items: { enum: [...CHANNELS] }, uniqueItems: true, maxItems: CHANNELS.length };
 const clock = { type: 'string', pattern: '^([01][0-9]|2[0-3]):[0-5][0-9]$' };
 const timeZone = { type: 'string', format: 'time-zone' };
-const name = '^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$';
+const name = EVENT_CODE_PATTERN;
 const object = (properties: Record<string, unknown>, required: string[] = []) => ({
   type: 'object',
   additionalProperties: false,

@@ -1,12 +1,13 @@
-import type { ErrorObject } from 'ajv';
 import { LRUCache } from 'lru-cache';
 
+import { isLocale } from '../templates/locale.ts';
 import type { Database, Transaction } from '../database/database.ts';
 import type { DeliveryMode } from '../delivery/mode.ts';
-import { type FieldProblem, validationFailed } from '../errors.ts';
+import { validationFailed } from '../errors.ts';
 import { newId } from '../ids.ts';
 import type { Channel } from '../intake/channel.ts';
 import type { ProviderEntry, TenantFiles } from './files.ts';
+import { fieldProblem } from './schema-problems.ts';
 import { ofTenant } from './secrets.ts';
 import {
   createPolicyAjv,
@@ -159,8 +160,10 @@ export async function saveTenantSettings(
     value === null && key !== 'quietHours' ? [key] : [],
   );
   const policies = Object.fromEntries(Object.entries(changes).filter(([key]) => !dropped.includes(key)));
-  const problems = validatePolicies(policies) ? [] : (validatePolicies.errors ?? []).map(toProblem);
-  if (typeof defaultLocale === 'string' && !LOCALE.test(defaultLocale)) {
+  const problems = validatePolicies(policies)
+    ? []
+    : (validatePolicies.errors ?? []).map((error) => fieldProblem(error, 'input'));
+  if (typeof defaultLocale === 'string' && !isLocale(defaultLocale)) {
     problems.push({ path: 'input.defaultLocale', message: 'must be a language tag, e.g. vi-VN' });
   }
   if (problems.length > 0) throw validationFailed(problems);
@@ -194,14 +197,6 @@ export async function saveTenantSettings(
       dropped,
     ],
   );
-}
-
-const LOCALE = /^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$/;
-
-function toProblem({ instancePath, params, message = 'is wrong' }: ErrorObject): FieldProblem {
-  const { additionalProperty } = params as { additionalProperty?: string };
-  const path = ['input', ...instancePath.split('/').slice(1), additionalProperty].filter((part) => part !== undefined);
-  return { path: path.join('.'), message: additionalProperty === undefined ? message : 'is not known here' };
 }
 
 const present = (values: Record<string, unknown>): Record<string, unknown> =>

@@ -4,7 +4,7 @@ import { runInNewContext } from 'node:vm';
 import { buildSchema } from 'graphql';
 import { describe, expect, it } from 'vitest';
 
-import { createDocuments } from '../../resolvers/live/documents.ts';
+import { createDocuments } from '../../resolvers/documents.ts';
 
 setFlagsFromString('--expose-gc');
 const collectGarbage = runInNewContext('gc') as () => void;

@@ -1,8 +1,8 @@
 import { type DocumentNode, GraphQLError, type GraphQLSchema, parse, validate } from 'graphql';
 import { LRUCache } from 'lru-cache';
 
-import { AppError } from '../../src/errors.ts';
-import { assertShape, MAX_TOKENS } from '../limits.ts';
+import { AppError } from '../src/errors.ts';
+import { assertShape, MAX_TOKENS } from './limits.ts';
 
 /** A document that may be executed, or what is wrong with it. */
 export type CheckedDocument = { document: DocumentNode; problems?: never } | { problems: readonly GraphQLError[] };

@@ -1,13 +1,13 @@
 import { type DocumentNode, getOperationAST, GraphQLError } from 'graphql';
 
-import { isForeign } from '../../src/identity/actor.ts';
+import { isForeign } from '../src/identity/actor.ts';
 
-import type { GraphContext } from '../context.ts';
-import { assertMayRun, type GuardOptions, rootFields } from '../guard.ts';
-import { type AssertCost, assertVariables } from '../limits.ts';
-import type { DocumentRequest, PersistedOperations } from '../persisted.ts';
+import type { GraphContext } from './context.ts';
+import { assertMayRun, type GuardOptions, rootFields } from './guard.ts';
+import { type AssertCost, assertVariables } from './limits.ts';
+import type { DocumentRequest, PersistedOperations } from './persisted.ts';
 import { type CheckDocument, withCode } from './documents.ts';
-import type { SharedExecution } from './shared.ts';
+import type { SharedExecution } from './live/shared.ts';
 
 /** An operation as a client asks for it. */
 export interface OperationRequest extends DocumentRequest {

@@ -1,0 +1,15 @@
+import type { ErrorObject } from 'ajv';
+
+import type { FieldProblem } from '../errors.ts';
+
+/** What JSON Schema finds wrong, by the field that its author wrote. It never holds a value. */
+export function fieldProblem(
+  { instancePath, keyword, message = 'is wrong', params }: ErrorObject,
+  within: string,
+): FieldProblem {
+  const { missingProperty, additionalProperty } = params as { missingProperty?: string; additionalProperty?: string };
+  const path = [within, ...instancePath.split('/').slice(1), missingProperty ?? additionalProperty]
+    .filter((part) => part !== undefined)
+    .join('.');
+  return { path, message: { required: 'is missing', additionalProperties: 'is not known here' }[keyword] ?? message };
+}
