@@ -1,8 +1,8 @@
-import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
+import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 
 import { postActivities } from './resolvers/seed.ts';
-import { findChromium } from './services/chromium.ts';
+import { launchChromium } from './services/chromium.ts';
 import { eventually } from './support/eventually.ts';
 import { startTestService, type TestService } from './support/service.ts';
 
@@ -21,10 +21,7 @@ describe('GraphiQL in Chromium', () => {
   beforeAll(async () => {
     service = await startTestService();
     token = await service.token({ tenant_id: TENANT, sub: USER, permissions: ['notif.ingest'] });
-    browser = await chromium.launch({
-      executablePath: await findChromium(),
-      args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update'],
-    });
+    browser = await launchChromium();
   }, 600_000);
   afterAll(async () => {
     await browser?.close();

@@ -1,25 +1,33 @@
-import { Ajv } from 'ajv';
 import { parse, stringify } from 'yaml';
 
 import { EVENT_CODE_PATTERN } from '../intake/event-code.ts';
 import { LOCALE_PATTERN } from '../templates/locale.ts';
 import { writeAudit } from '../audit/write.ts';
 import type { Transaction } from '../database/database.ts';
-import { type FieldProblem, validationFailed } from '../errors.ts';
+import { AppError, type FieldProblem, validationFailed } from '../errors.ts';
 import { CHANNELS, type Channel } from '../intake/channel.ts';
 import { lintTemplate } from '../templates/lint.ts';
 import { publishTemplates, type TemplateText } from '../templates/templates.ts';
 import { type ChannelConfigTools, saveChannelConfig } from './channel-configs.ts';
 import type { ProviderEntry } from './files.ts';
 import { createPolicyAjv, limitsSchema, policySchemas, type TenantPolicies } from './policies.ts';
+import { fieldProblem } from './schema-problems.ts';
 import { isSealedSecret } from './secrets.ts';
 import { saveTenantSettings } from './settings.ts';
 
 /** What a tenant is set up with, as one file. What it does not name stays as it is. */
 export interface TenantBundle extends TenantPolicies {
   defaultLocale?: string;
-  channels?: Partial<Record<Channel, ProviderEntry[]>>;
+  channels?: Partial<Record<Channel, BundledProvider[]>>;
   templates?: TemplateText[];
+}
+
+/** A way to send, and whether it is in use. */
+export interface BundledProvider extends ProviderEntry {
+  /** Default: true. */
+  isEnabled?: boolean;
+  /** Its turn; default: its place in the list. */
+  position?: number;
 }
 
 /** Something that an import did, or would do. */
@@ -62,6 +70,8 @@ const validate = createPolicyAjv().compile<TenantBundle>({
             name: { type: 'string' },
             config: { type: 'object' },
             limits: limitsSchema,
+            isEnabled: { type: 'boolean' },
+            position: { type: 'integer' },
           },
         },
       },
@@ -100,7 +110,7 @@ export async function parseBundle(source: string): Promise<TenantBundle> {
     throw validationFailed([{ path: 'file', message: (error as Error).message }]);
   }
   if (!validate(bundle)) {
-    throw validationFailed([{ path: 'file', message: new Ajv().errorsText(validate.errors, { dataVar: 'file' }) }]);
+    throw validationFailed((validate.errors ?? []).map((error) => fieldProblem(error, 'file')));
   }
   const seen = new Set<string>();
   const problems: FieldProblem[] = [];
@@ -139,10 +149,13 @@ export async function importBundle(
 ): Promise<BundleChange[]> {
   const actor = { tenantId, userId };
   const changes: BundleChange[] = await importSettings(tx, settings, { tenantId, userId, traceId });
-  for (const [channel, providers] of Object.entries(channels) as [Channel, ProviderEntry[]][]) {
-    for (const [position, { provider, name = '', config, limits = null }] of providers.entries()) {
-      const change = { channel, provider, name, config, limits, position, isEnabled: true };
-      const done = await saveChannelConfig(tx, actor, change, { ...tools, traceId });
+  for (const [channel, providers] of Object.entries(channels) as [Channel, BundledProvider[]][]) {
+    for (const [index, entry] of providers.entries()) {
+      const { provider, name = '', config, limits = null, position = index, isEnabled = true } = entry;
+      const change = { channel, provider, name, config, limits, position, isEnabled };
+      const done = await saveChannelConfig(tx, actor, change, { ...tools, traceId }).catch((error: unknown) => {
+        throw placed(error, `channels.${channel}[${index}]`);
+      });
       const label = [channel, provider, name].filter(Boolean).join(' ');
       if (done.isChanged) changes.push(toChange('channel', label, done.before ?? undefined, done.after));
     }
@@ -161,6 +174,13 @@ export async function importBundle(
     });
   }
   return changes;
+}
+
+/** The same error, of the place in the file instead of an input. */
+function placed(error: unknown, place: string): unknown {
+  if (!(error instanceof AppError) || error.code !== 'validation_failed') return error;
+  const { fields } = error.details as { fields: FieldProblem[] };
+  return validationFailed(fields.map((field) => ({ ...field, path: field.path.replace('input', place) })));
 }
 
 const toChange = (kind: BundleChange['kind'], label: string, before: unknown, after: unknown): BundleChange => ({
@@ -197,19 +217,21 @@ async function importSettings(
 
 /** What a tenant has of its own, as a bundle in YAML. Of secrets it holds the names, and none that were typed in. */
 export async function exportBundle(tx: Transaction, tenantId: string): Promise<string> {
-  const rows = await tx.query<ProviderEntry & { channel: Channel }>(
-    `select channel, provider, name, config, limits from channel_config
-     where tenant_id = $1 and is_enabled order by channel, position, provider, name`,
+  const rows = await tx.query<BundledProvider & { channel: Channel }>(
+    `select channel, provider, name, config, limits, position, is_enabled as "isEnabled" from channel_config
+     where tenant_id = $1 order by channel, position, updated_at, id`,
     [tenantId],
   );
   const channels = Object.fromEntries(
     [...Map.groupBy(rows, ({ channel }) => channel)].map(([channel, providers]) => [
       channel,
-      providers.map(({ provider, name, config, limits }) => ({
+      providers.map(({ provider, name, config, limits, position, isEnabled }, index) => ({
         provider,
         ...(name && { name }),
         config: withoutSealed(config),
         ...(limits && { limits }),
+        ...(position !== index && { position }),
+        ...(!isEnabled && { isEnabled }),
       })),
     ]),
   );

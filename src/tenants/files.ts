@@ -1,13 +1,14 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { Ajv } from 'ajv';
 import { parse } from 'yaml';
 
 import { LOCALE_PATTERN } from '../templates/locale.ts';
+import { validationFailed } from '../errors.ts';
 import { CHANNELS, type Channel } from '../intake/channel.ts';
 import type { Log } from '../log.ts';
 import { createPolicyAjv, type Limits, limitsSchema, policySchemas, type TenantPolicies } from './policies.ts';
+import { fieldProblem } from './schema-problems.ts';
 
 /** One way to send, as an operator writes it. */
 export interface ProviderEntry {
@@ -77,7 +78,8 @@ export function tenantFiles(folder: string, log: Log, onInvalid: () => void = ()
           return undefined;
         }
         const settings: unknown = parse(text);
-        if (!validate(settings)) throw new Error(new Ajv().errorsText(validate.errors, { dataVar: 'file' }));
+        if (!validate(settings))
+          throw validationFailed((validate.errors ?? []).map((error) => fieldProblem(error, 'file')));
         lastGood.set(tenantId, settings);
         return settings;
       } catch (error) {

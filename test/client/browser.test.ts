@@ -4,14 +4,14 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { type Browser, chromium, type Page } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
 import { build } from 'vite';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { projectRoot } from '../../src/project-root.ts';
 import { InboxDocument } from '../generated/operations.ts';
 import { postActivities, settled } from '../resolvers/seed.ts';
-import { findChromium } from '../services/chromium.ts';
+import { launchChromium } from '../services/chromium.ts';
 import { query } from '../support/client.ts';
 import { startTestService, type TestService } from '../support/service.ts';
 
@@ -52,10 +52,7 @@ describe('the client in Chromium', () => {
       response.end(isScript ? script : '<!doctype html><script type="module" src="/page.js"></script>');
     });
     await new Promise<void>((resolve) => pages.listen(0, '127.0.0.1', resolve));
-    browser = await chromium.launch({
-      executablePath: await findChromium(),
-      args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update'],
-    });
+    browser = await launchChromium();
     page = await browser.newPage();
     await page.goto(`http://127.0.0.1:${(pages.address() as AddressInfo).port}/`);
     await page.waitForFunction(() => 'follow' in globalThis);

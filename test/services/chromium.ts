@@ -1,8 +1,17 @@
+import { type Browser, chromium } from 'playwright-core';
+
 import { run } from './processes.ts';
 import { installDebianPackages } from './sources.ts';
 
+/** A headless Chromium that asks nobody but the pages that it is sent to. */
+export const launchChromium = async (): Promise<Browser> =>
+  chromium.launch({
+    executablePath: await findChromium(),
+    args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update'],
+  });
+
 /** The path of a Chromium, installed first where that is possible. `TEST_CHROMIUM` names another one. */
-export async function findChromium(): Promise<string> {
+async function findChromium(): Promise<string> {
   const named = process.env['TEST_CHROMIUM'];
   if (named) return named;
   const found = await installedChromium();

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { projectRoot } from '../../src/project-root.ts';
-import { DeliveryLogDocument, TenantSettingsDocument } from '../generated/operations.ts';
+import { ChannelsDocument, DeliveryLogDocument, TenantSettingsDocument } from '../generated/operations.ts';
 import { postBatch, settled } from '../resolvers/seed.ts';
 import { outputOf, spawnScript } from '../support/child.ts';
 import { query } from '../support/client.ts';
@@ -139,6 +139,32 @@ templates:
     expect(tenantSettings).toMatchObject({ defaultLocale: 'vi', sources: { timeZone: 'database' } });
   });
 
+  it('keeps the turn of each provider, and which are switched off', async () => {
+    const config = '{ host: smtp.example.com, port: 587, from: shop@example.com }';
+    const path = await file(
+      'turns.yaml',
+      `channels:
+  email:
+    - { provider: smtp, name: spare, config: ${config}, position: 7 }
+    - { provider: smtp, config: ${config}, position: 2 }
+    - { provider: smtp, name: old, config: ${config}, isEnabled: false }
+`,
+    );
+    await tool('import', path, '--tenant', 'tenant-turns');
+    const admin = await service.token({ tenant_id: 'tenant-turns', permissions: ['notif.write.config'] });
+    const { channelConfigs } = await query(service.url, admin, ChannelsDocument);
+    expect(channelConfigs.map(({ name, position, isEnabled }) => ({ name, position, isEnabled }))).toEqual([
+      { name: 'smtp', position: 2, isEnabled: true },
+      { name: 'spare', position: 7, isEnabled: true },
+      { name: 'old', position: 2, isEnabled: false },
+    ]);
+    const { stdout: exported } = await tool('export', 'tenant-turns');
+    const copy = await file('turns.yaml', exported);
+    expect((await tool('import', copy, '--tenant', 'tenant-turns')).stdout).toBe('nothing to change\n');
+    await tool('import', copy, '--tenant', 'tenant-turns-too');
+    expect((await tool('export', 'tenant-turns-too')).stdout).toBe(exported);
+  });
+
   it('is shown line by line before it is taken over, without its secrets', async () => {
     const write = (port: number, password: string, body: string) =>
       file(
@@ -188,7 +214,7 @@ templates:
 
   it.each([
     ['no YAML', 'a: [', /file/],
-    ['a word that is not known', 'colour: red', /additional properties/],
+    ['a word that is not known', 'colour: red', /file\.colour: is not known here/],
     [
       'a template that would fail',
       `templates:\n  - { eventCode: a, channel: sms, locale: en, body: "a\\n{{#if}}" }`,
@@ -199,7 +225,11 @@ templates:
       `templates:\n${'  - { eventCode: a, channel: sms, locale: en, body: x }\n'.repeat(2)}`,
       /there twice/,
     ],
-    ['a channel that is wrong', 'channels: { email: [{ provider: smtp, config: { host: x } }] }', /port: is missing/],
+    [
+      'a channel that is wrong',
+      'channels: { email: [{ provider: smtp, config: { host: x } }] }',
+      /channels\.email\[0\]\.config\.port: is missing/,
+    ],
   ])('is taken over not at all where it holds %s, and says where', async (_what, text, message) => {
     const whole = `${text.startsWith('templates') || text.startsWith('a:') ? '' : 'templates: [{ eventCode: z, channel: sms, locale: en, body: x }]\n'}${text}\n`;
     const { code, stderr } = await tool('import', await file('wrong.yaml', whole), '--tenant', 'tenant-wrong');
