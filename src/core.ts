@@ -1,10 +1,6 @@
 import type { AuditEvents } from './audit/events.ts';
-import type { ProviderCircuit } from './delivery/circuits.ts';
-import type { Explanation, HypotheticalEvent } from './delivery/explain.ts';
+import type { DeliveryControl } from './delivery/control.ts';
 import type { DeliveryLogs } from './delivery/logs.ts';
-import type { DeliveryMode } from './delivery/mode.ts';
-import type { Dimension, Statistic, StatisticsRange } from './delivery/statistics.ts';
-import type { Actor } from './identity/actor.ts';
 import type { Access } from './identity/access.ts';
 import type { Inbox } from './inbox/notifications.ts';
 import type { PolicyDefinitions } from './inbox/policies.ts';
@@ -45,19 +41,4 @@ export interface Core {
   templateEditing: TemplateEditing;
   templates: Templates;
   topicFeeds: TopicFeeds;
-}
-
-/** What admins and operators do with deliveries. */
-export interface DeliveryControl {
-  /** @throws `not_found`, `conflict` */
-  retry(actor: Actor, logId: string, traceId: string): Promise<void>;
-  /** @throws `validation_failed` */
-  explain(actor: Actor, event: HypotheticalEvent): Promise<Explanation>;
-  /** @throws `validation_failed` */
-  statistics(tenantId: string, range: StatisticsRange, groupBy: readonly Dimension[]): Promise<Statistic[]>;
-  circuits(tenantId: string): Promise<ProviderCircuit[]>;
-  /** Switches a tenant, in every process at once. @returns what is in force for it. */
-  setTenantMode(actor: Actor, mode: DeliveryMode, traceId: string): Promise<DeliveryMode>;
-  /** Switches this process until it ends. @throws `validation_failed` where it delivers nothing. */
-  setProcessMode(mode: DeliveryMode): DeliveryMode;
 }

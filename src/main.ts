@@ -1,7 +1,6 @@
 import type { AddressInfo } from 'node:net';
 
 import { fastify, LogController } from 'fastify';
-import type { JWTVerifyGetKey } from 'jose';
 
 import { eventRoutes } from '../consumers/http.ts';
 import { startKafkaConsumer } from '../consumers/kafka.ts';
@@ -21,35 +20,32 @@ import { createLiveDoor } from '../resolvers/live/door.ts';
 import { liveSockets } from '../resolvers/live/sockets.ts';
 import { createAuditEvents } from './audit/events.ts';
 import { startAuditRelay } from './audit/relay.ts';
-import { createHttpClient } from './channels/http-client.ts';
+import { createHttpClient, type HttpClient } from './channels/http-client.ts';
 import { createProviders, providerSchemas } from './channels/registry.ts';
 import { createMailbox, sandboxProvider } from './channels/sandbox.ts';
 import { type Config, ConfigError, readConfig } from './config.ts';
 import type { Core } from './core.ts';
-import { openDatabase } from './database/database.ts';
+import { type Database, openDatabase } from './database/database.ts';
 import { startEmbeddedDatabase } from './database/embedded.ts';
 import { migrate } from './database/migrate.ts';
-import { circuitReporter, findCircuits } from './delivery/circuits.ts';
-import { type Dispatcher, startDispatcher } from './delivery/dispatcher.ts';
-import { explainDelivery } from './delivery/explain.ts';
+import { circuitReporter } from './delivery/circuits.ts';
+import { createDeliveryControl } from './delivery/control.ts';
+import { startDispatcher } from './delivery/dispatcher.ts';
 import { createLanes } from './delivery/lanes.ts';
 import { createDeliveryLogs, queueSizes } from './delivery/logs.ts';
-import { stricterMode } from './delivery/mode.ts';
+import type { ProcessMode } from './delivery/mode.ts';
 import type { PlanBatchOptions } from './delivery/plan-batch.ts';
-import { retryNotification } from './delivery/replay.ts';
-import { deliveryStatistics } from './delivery/statistics.ts';
-import { validationFailed } from './errors.ts';
 import { createAccess } from './identity/access.ts';
-import { type DevIdentity, devIdentity } from './identity/dev-keys.ts';
-import { fileKeys, localKeys, remoteKeys } from './identity/keys.ts';
+import type { DevIdentity } from './identity/dev-keys.ts';
+import { verificationKeys } from './identity/keys.ts';
 import { createRevocations } from './identity/revocations.ts';
-import { createAuthenticator } from './identity/verify.ts';
+import { type Authenticate, createAuthenticator } from './identity/verify.ts';
 import { createPolicyDefinitions } from './inbox/policies.ts';
 import { createInbox } from './inbox/notifications.ts';
 import { createIntake } from './intake/intake.ts';
 import { createRejectedEvents } from './intake/rejected-events.ts';
 import { createKeyring } from './keyring.ts';
-import { topics } from './live/bus.ts';
+import { type Bus, topics } from './live/bus.ts';
 import { memoryBus } from './live/bus-memory.ts';
 import { redisBus } from './live/bus-redis.ts';
 import { createClients } from './live/clients.ts';
@@ -151,8 +147,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
     if (event.kind === 'config-updated') configChanged(event.tenantId);
     else await revocations.revoke(event.revocation);
   };
-  let mode = config.deliveryMode;
-  let dispatcher: Dispatcher | undefined;
+  const processMode: ProcessMode = { current: config.deliveryMode };
   let privacyJobs: PrivacyJobs | undefined;
   const report = circuitReporter(database, log);
   const lanes = createLanes({
@@ -168,7 +163,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
     reach: createReach(database),
     lanes,
     unsubscribeLinks: links,
-    mode: () => mode,
+    mode: () => processMode.current,
     log,
   };
   const settingsOf = async (tenantId: string): Promise<TenantSettings> =>
@@ -185,23 +180,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
       onChanged: configChanged,
     }),
     clients,
-    delivery: {
-      retry: (actor, logId, traceId) => retryNotification({ database, bus }, actor, logId, traceId),
-      explain: (actor, event) => explainDelivery(planning, actor, event),
-      statistics: (tenantId, range, groupBy) => deliveryStatistics(database, tenantId, range, groupBy),
-      circuits: (tenantId) => findCircuits(database, tenantId),
-      setTenantMode: async ({ tenantId, userId }, deliveryMode, traceId) => {
-        await settings.save(tenantId, { deliveryMode }, { userId, traceId });
-        return stricterMode(mode, deliveryMode);
-      },
-      setProcessMode: (changed) => {
-        if (!dispatcher) throw validationFailed([{ path: 'process', message: 'this process delivers nothing' }]);
-        log.warn({ from: mode, to: changed }, 'delivery mode of this process changed');
-        mode = changed;
-        dispatcher.wake();
-        return mode;
-      },
-    },
+    delivery: createDeliveryControl({ database, bus, settings, planning, processMode, log }),
     policies: createPolicyDefinitions(database),
     preferences: createPreferences({
       database,
@@ -240,7 +219,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
     const readSecret = allSecretsReader(config.secretsPath, keyring);
     const providers = createProviders({ readSecret, outboundAllow, mailThreads });
     parts.defer(() => providers.close());
-    const started = startDispatcher({
+    const dispatcher = startDispatcher({
       ...planning,
       database,
       bus,
@@ -251,8 +230,8 @@ export async function startService(config: Config, options: ServiceOptions = {})
       leaseMs: deliveryLeaseMs,
       onEnded: metrics.settled,
     });
-    dispatcher = started;
-    parts.defer(() => started.close());
+    processMode.onChanged = () => dispatcher.wake();
+    parts.defer(() => dispatcher.close());
     const jobs = startPrivacyJobs({ database, settings, log });
     privacyJobs = jobs;
     parts.defer(() => jobs.close());
@@ -274,7 +253,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
     checks['kafka'] = () => consumer.ping();
   }
 
-  const { keys, check, dev } = await verificationKeys(config);
+  const { keys, check, dev } = await verificationKeys({ ...config.identity, dataPath: config.dataPath });
   if (check) checks['keys'] = check;
   const { issuer, audience } = config.identity;
   const authenticate = createAuthenticator({
@@ -284,13 +263,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
     ...(audience === undefined ? {} : { audience }),
   });
 
-  const app = fastify({
-    loggerInstance: log,
-    logController: new LogController({ disableRequestLogging: true }),
-    forceCloseConnections: 'idle',
-    // Java's client offers HTTP/2 on every request, and goes on without where the offer is passed over.
-    http: { shouldUpgradeCallback: ({ headers }) => headers.upgrade?.toLowerCase() === 'websocket' },
-  });
+  const app = createApp(log);
   parts.defer(() => app.close());
   await app.register(healthRoutes, { checks });
   await app.register(metricsRoutes, { metrics });
@@ -301,28 +274,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
     await app.register(unsubscribeRoutes, { links, unsubscribe: (subject) => unsubscribe(database, subject) });
   }
   if (config.roles.has('api')) {
-    const isSchemaOpen = config.environment === 'dev';
-    const schema = await buildGraph(core);
-    const operations = {
-      schema,
-      isSchemaOpen,
-      checkDocument: createDocuments(schema),
-      assertCost: createCostLimit(schema),
-      persisted: createPersistedOperations(config.trustedOperationsOnly ? await loadTrustedOperations() : undefined),
-    };
-    const door = createLiveDoor({ core, limits: config.live, log, isSchemaOpen });
-    parts.defer(() => door.close());
-    await app.register(graphHttpRoutes, {
-      ...operations,
-      door,
-      authenticate,
-      http,
-      callbackUrls: config.callbackUrls,
-    });
-    await app.register(graphiqlRoutes);
-    if (config.environment === 'dev') await app.register(mailboxRoutes, { mailbox: createMailbox(database) });
-    parts.defer(listenToSignals({ bus, topicFeeds: core.topicFeeds, log }));
-    parts.defer(liveSockets({ ...operations, server: app.server, door, authenticate, log }));
+    await serveGraph(app, { config, core, database, bus, authenticate, http, log }, parts);
   }
   await app.listen({ port: config.servicePort, host: config.serviceHost });
 
@@ -332,6 +284,55 @@ export async function startService(config: Config, options: ServiceOptions = {})
   const url = `http://${host}:${port}`;
   log.info({ url, roles: [...config.roles], environment: config.environment }, 'service is up');
   return { url, core, devIdentity: dev, close: () => running.disposeAsync() };
+}
+
+const createApp = (log: Log) =>
+  fastify({
+    loggerInstance: log,
+    logController: new LogController({ disableRequestLogging: true }),
+    forceCloseConnections: 'idle',
+    // Java's client offers HTTP/2 on every request, and goes on without where the offer is passed over.
+    http: { shouldUpgradeCallback: ({ headers }) => headers.upgrade?.toLowerCase() === 'websocket' },
+  });
+
+interface GraphParts {
+  config: Config;
+  core: Core;
+  database: Database;
+  bus: Bus;
+  authenticate: Authenticate;
+  http: HttpClient;
+  log: Log;
+}
+
+/** GraphQL over everything that carries it, and the pages beside it. */
+async function serveGraph(
+  app: ReturnType<typeof createApp>,
+  { config, core, database, bus, authenticate, http, log }: GraphParts,
+  parts: AsyncDisposableStack,
+): Promise<void> {
+  const isSchemaOpen = config.environment === 'dev';
+  const schema = await buildGraph(core);
+  const operations = {
+    schema,
+    isSchemaOpen,
+    checkDocument: createDocuments(schema),
+    assertCost: createCostLimit(schema),
+    persisted: createPersistedOperations(config.trustedOperationsOnly ? await loadTrustedOperations() : undefined),
+  };
+  const door = createLiveDoor({ core, limits: config.live, log, isSchemaOpen });
+  parts.defer(() => door.close());
+  await app.register(graphHttpRoutes, {
+    ...operations,
+    door,
+    authenticate,
+    http,
+    callbackUrls: config.callbackUrls,
+  });
+  await app.register(graphiqlRoutes);
+  if (config.environment === 'dev') await app.register(mailboxRoutes, { mailbox: createMailbox(database) });
+  parts.defer(listenToSignals({ bus, topicFeeds: core.topicFeeds, log }));
+  parts.defer(liveSockets({ ...operations, server: app.server, door, authenticate, log }));
 }
 
 async function databaseUrls(
@@ -351,29 +352,6 @@ async function linksOf({ publicUrl, linkSecret, secretsPath }: Config): Promise<
   if (publicUrl === undefined || linkSecret === undefined) return undefined;
   const key = isSecretReference(linkSecret) ? await secretReader(secretsPath)(linkSecret) : linkSecret;
   return unsubscribeLinks({ publicUrl, key });
-}
-
-interface VerificationKeys {
-  keys: JWTVerifyGetKey;
-  /** Only for keys that may be missing. */
-  check?: () => Promise<void>;
-  dev?: DevIdentity;
-}
-
-async function verificationKeys(config: Config): Promise<VerificationKeys> {
-  const { jwksUrl, publicKeyPath } = config.identity;
-  if (jwksUrl) {
-    const keys = remoteKeys({ url: jwksUrl });
-    return {
-      keys,
-      check: async () => {
-        if (!keys.jwks()) await keys.reload();
-      },
-    };
-  }
-  if (publicKeyPath !== undefined) return { keys: await fileKeys(publicKeyPath) };
-  const dev = await devIdentity(config.dataPath);
-  return { keys: localKeys([dev.publicKey]), dev };
 }
 
 const SHUTDOWN_LIMIT_MS = 30_000;

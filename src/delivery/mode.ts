@@ -6,6 +6,13 @@ export const DELIVERY_MODES = ['live', 'sandbox', 'hold'] as const;
  */
 export type DeliveryMode = (typeof DELIVERY_MODES)[number];
 
+/** The mode of this process, which an operator may change while it runs. */
+export interface ProcessMode {
+  current: DeliveryMode;
+  /** Tells what delivers; absent where the process delivers nothing. */
+  onChanged?: () => void;
+}
+
 /** The mode in force: a tenant can be more careful than the process, never less. */
 export function stricterMode(process: DeliveryMode, tenant: DeliveryMode | null): DeliveryMode {
   if (tenant === null) return process;

@@ -11,8 +11,43 @@ import {
   type JWTVerifyGetKey,
 } from 'jose';
 
+import { type DevIdentity, devIdentity } from './dev-keys.ts';
+
 /** The JWKS cannot be had and none was ever read. */
 export class KeysUnavailable extends Error {}
+
+export interface VerificationKeys {
+  keys: JWTVerifyGetKey;
+  /** Only for keys that may be missing. */
+  check?: () => Promise<void>;
+  /** Only where no keys are configured. */
+  dev?: DevIdentity;
+}
+
+/** What tokens are verified with: the identity service's keys, those of a file, or those of development. */
+export async function verificationKeys({
+  jwksUrl,
+  publicKeyPath,
+  dataPath,
+}: {
+  jwksUrl?: URL | undefined;
+  publicKeyPath?: string | undefined;
+  /** Where the keys of development lie. */
+  dataPath: string;
+}): Promise<VerificationKeys> {
+  if (jwksUrl) {
+    const keys = remoteKeys({ url: jwksUrl });
+    return {
+      keys,
+      check: async () => {
+        if (!keys.jwks()) await keys.reload();
+      },
+    };
+  }
+  if (publicKeyPath !== undefined) return { keys: await fileKeys(publicKeyPath) };
+  const dev = await devIdentity(dataPath);
+  return { keys: localKeys([dev.publicKey]), dev };
+}
 
 export interface RemoteKeysOptions {
   url: URL;
@@ -71,7 +106,7 @@ export async function fileKeys(path: string): Promise<JWTVerifyGetKey> {
   }
 }
 
-export const localKeys = (keys: JWK[]): JWTVerifyGetKey => createLocalJWKSet({ keys });
+const localKeys = (keys: JWK[]): JWTVerifyGetKey => createLocalJWKSet({ keys });
 
 /** A PEM file names no key id, so it is the key of every token, whatever id the token names. */
 function onlyKey(key: JWK): JWTVerifyGetKey {

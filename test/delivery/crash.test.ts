@@ -204,10 +204,12 @@ describe('a process that dies', () => {
     const events = Array.from({ length: 60 }, () => welcomeEvent(TENANT));
     const pair = await Promise.all([start(), start()]);
     await Promise.all(events.map((event, index) => postEvent(pair[index % 2] as ChildService, producer, V1, event)));
-    await Promise.all(events.map((event) => ended(event['event_id'], 'sent')));
-    const ids = sink.mails.map(({ mail }) => mail.messageId);
-    expect(ids).toHaveLength(events.length);
-    expect(new Set(ids).size).toBe(events.length);
+    const sent = `select id from notification_log where status = 'sent' and event_id = any($1)`;
+    const ids = events.map((event) => event['event_id']);
+    await eventually(async () => (await sql(setup.databaseUrl, sent, [ids])).length === events.length, 'every mail');
+    const messageIds = sink.mails.map(({ mail }) => mail.messageId);
+    expect(messageIds).toHaveLength(events.length);
+    expect(new Set(messageIds).size).toBe(events.length);
   });
 
   it('told to stop by SIGTERM, finishes what is in hand and exits with 0', async () => {

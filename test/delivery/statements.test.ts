@@ -61,11 +61,7 @@ describe('what a dispatcher asks the database', () => {
       SMTP_PROVIDER_SECRET: `smtp://127.0.0.1:${relay.port}?from=no-reply@vas.example`,
     });
     const sent = `select count(*)::int as n from notification_log where status = 'sent'`;
-    await eventually(
-      async () => (await sql<{ n: number }>(holding.databaseUrl, sent))[0]?.n === rows,
-      'every mail',
-      60_000,
-    );
+    await eventually(async () => (await sql<{ n: number }>(holding.databaseUrl, sent))[0]?.n === rows, 'every mail');
     await dispatching.close();
 
     const claims = count(/with recursive tenant/);

@@ -1,0 +1,65 @@
+import type { Database } from '../database/database.ts';
+import { validationFailed } from '../errors.ts';
+import type { Actor } from '../identity/actor.ts';
+import type { Bus } from '../live/bus.ts';
+import type { Log } from '../log.ts';
+import type { TenantSettingsSource } from '../tenants/settings.ts';
+import { findCircuits, type ProviderCircuit } from './circuits.ts';
+import { explainDelivery, type Explanation, type HypotheticalEvent } from './explain.ts';
+import { type DeliveryMode, type ProcessMode, stricterMode } from './mode.ts';
+import type { PlanBatchOptions } from './plan-batch.ts';
+import { retryNotification } from './replay.ts';
+import { deliveryStatistics, type Dimension, type Statistic, type StatisticsRange } from './statistics.ts';
+
+/** What admins and operators do with deliveries. */
+export interface DeliveryControl {
+  /** @throws `not_found`, `conflict` */
+  retry(actor: Actor, logId: string, traceId: string): Promise<void>;
+  /** @throws `validation_failed` */
+  explain(actor: Actor, event: HypotheticalEvent): Promise<Explanation>;
+  /** @throws `validation_failed` */
+  statistics(tenantId: string, range: StatisticsRange, groupBy: readonly Dimension[]): Promise<Statistic[]>;
+  circuits(tenantId: string): Promise<ProviderCircuit[]>;
+  /** Switches a tenant, in every process at once. @returns what is in force for it. */
+  setTenantMode(actor: Actor, mode: DeliveryMode, traceId: string): Promise<DeliveryMode>;
+  /** Switches this process until it ends. @throws `validation_failed` where it delivers nothing. */
+  setProcessMode(mode: DeliveryMode): DeliveryMode;
+}
+
+export interface DeliveryControlOptions {
+  database: Database;
+  bus: Bus;
+  settings: Pick<TenantSettingsSource, 'save'>;
+  /** What the dispatcher plans with, so that an explanation says what would happen. */
+  planning: PlanBatchOptions;
+  processMode: ProcessMode;
+  log: Log;
+}
+
+export function createDeliveryControl({
+  database,
+  bus,
+  settings,
+  planning,
+  processMode,
+  log,
+}: DeliveryControlOptions): DeliveryControl {
+  return {
+    retry: (actor, logId, traceId) => retryNotification({ database, bus }, actor, logId, traceId),
+    explain: (actor, event) => explainDelivery(planning, actor, event),
+    statistics: (tenantId, range, groupBy) => deliveryStatistics(database, tenantId, range, groupBy),
+    circuits: (tenantId) => findCircuits(database, tenantId),
+    setTenantMode: async ({ tenantId, userId }, deliveryMode, traceId) => {
+      await settings.save(tenantId, { deliveryMode }, { userId, traceId });
+      return stricterMode(processMode.current, deliveryMode);
+    },
+    setProcessMode: (mode) => {
+      const { current, onChanged } = processMode;
+      if (!onChanged) throw validationFailed([{ path: 'process', message: 'this process delivers nothing' }]);
+      log.warn({ from: current, to: mode }, 'delivery mode of this process changed');
+      processMode.current = mode;
+      onChanged();
+      return mode;
+    },
+  };
+}
