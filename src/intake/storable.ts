@@ -7,17 +7,24 @@ const MAX_DEPTH = 64;
  * surrogate pairs, and nesting beyond any use.
  */
 export function checkStorable(value: unknown, path = ''): FieldProblem | undefined {
-  const pending: { value: unknown; path: string; depth: number }[] = [{ value, path, depth: 0 }];
-  for (let item = pending.pop(); item !== undefined; item = pending.pop()) {
-    if (typeof item.value === 'string' && !isStorableText(item.value)) {
-      return { path: item.path, message: 'contains a NUL character or half a surrogate pair' };
-    }
-    if (typeof item.value !== 'object' || item.value === null) continue;
-    if (item.depth >= MAX_DEPTH) return { path: item.path, message: `is nested deeper than ${MAX_DEPTH} levels` };
-    for (const [key, entry] of Object.entries(item.value)) {
-      if (!isStorableText(key)) return { path: item.path, message: 'has a key with a NUL character' };
-      pending.push({ value: entry, path: item.path === '' ? key : `${item.path}.${key}`, depth: item.depth + 1 });
-    }
+  const found = problemIn(value, 0);
+  return found && { path: [path, ...found.path].filter((part) => part !== '').join('.'), message: found.message };
+}
+
+/** Where in a value, and what. The way there is only put together where there is something to say. */
+function problemIn(value: unknown, depth: number): { path: string[]; message: string } | undefined {
+  if (typeof value === 'string') {
+    return isStorableText(value)
+      ? undefined
+      : { path: [], message: 'contains a NUL character or half a surrogate pair' };
+  }
+  if (typeof value !== 'object' || value === null) return undefined;
+  if (depth >= MAX_DEPTH) return { path: [], message: `is nested deeper than ${MAX_DEPTH} levels` };
+  const isList = Array.isArray(value);
+  for (const key of Object.keys(value)) {
+    if (!isList && !isStorableText(key)) return { path: [], message: 'has a key with a NUL character' };
+    const inner = problemIn((value as Record<string, unknown>)[key], depth + 1);
+    if (inner) return { ...inner, path: [key, ...inner.path] };
   }
   return undefined;
 }

@@ -62,7 +62,7 @@ export class Budget {
 }
 
 export interface Evaluation {
-  /** Plain data whose objects have no prototype that matters. */
+  /** JSON. Only what is an object's own is ever read: no path leads to a prototype. */
   data: unknown;
   locale: string;
   timeZone: string;
@@ -111,7 +111,7 @@ export function evaluate(program: hbs.AST.Program, { data, isHtml, budget, ...la
     const isCall = node.params.length > 0 || node.hash || path.original in HELPERS;
     const value = isCall ? call({ ...node, path }, frame) : need(path, frame);
     if (value === null || value === undefined) return;
-    const text = String(value);
+    const text = printed(value);
     // Before it is escaped, which makes it up to six times as long.
     if (text.length > Budget.MAX_OUTPUT) throw new TemplateInvalid('it becomes too long');
     write(isHtml && node.escaped ? Handlebars.escapeExpression(text) : text);
@@ -132,13 +132,17 @@ export function evaluate(program: hbs.AST.Program, { data, isHtml, budget, ...la
       if (value === 0 || isTruthy(value)) run(node.program, within(node.program, frame, value));
       else otherwise();
     } else {
-      const entries = entriesOf(value);
-      budget.work(entries.length);
-      for (const [index, [key, item]] of entries.entries()) {
-        const specials = { key, index, first: index === 0, last: index === entries.length - 1 };
+      const isList = Array.isArray(value);
+      const keys = isList || typeof value !== 'object' || value === null ? [] : Object.keys(value);
+      const size = isList ? value.length : keys.length;
+      budget.work(size);
+      for (let index = 0; index < size; index += 1) {
+        const key = isList ? index : (keys[index] as string);
+        const item = (value as Record<string | number, unknown>)[key];
+        const specials = { locale: languages.locale, key, index, first: index === 0, last: index === size - 1 };
         run(node.program, within(node.program, frame, item, key, specials));
       }
-      if (entries.length === 0) otherwise();
+      if (size === 0) otherwise();
     }
   };
 
@@ -187,9 +191,14 @@ interface Call {
 
 const NONE: Readonly<Record<string, unknown>> = Object.freeze(Object.create(null) as Record<string, unknown>);
 
-function entriesOf(list: unknown): [string | number, unknown][] {
-  if (Array.isArray(list)) return list.map((item: unknown, index) => [index, item]);
-  return typeof list === 'object' && list !== null ? Object.entries(list) : [];
+/** Deeper ones come in no event. */
+const MAX_DEPTH = 64;
+
+/** As JavaScript would write it, but for objects, of which nothing is to be seen and nothing is called. */
+function printed(value: unknown, depth = 0): string {
+  if (depth > MAX_DEPTH) throw new TemplateInvalid('what it writes is nested too deep');
+  if (Array.isArray(value)) return value.map((item: unknown) => printed(item ?? '', depth + 1)).join(',');
+  return typeof value === 'object' ? '[object]' : String(value);
 }
 
 function within(
@@ -197,13 +206,13 @@ function within(
   parent: Frame,
   value: unknown,
   key?: string | number,
-  specials: Record<string, unknown> = {},
+  specials = parent.specials,
 ): Frame {
   const [item, second] = blockParams ?? [];
   const names = item === undefined ? parent.names : Object.assign(Object.create(null) as object, parent.names);
   if (item !== undefined) Object.assign(names, { [item]: value });
   if (second !== undefined) Object.assign(names, { [second]: key });
-  return { value, parent, names, specials: { ...parent.specials, ...specials } };
+  return { value, parent, names, specials };
 }
 
 /** What a path leads to; undefined where it leads nowhere. */

@@ -1,5 +1,6 @@
 import type { FieldProblem } from '../errors.ts';
 import type { Channel } from '../intake/channel.ts';
+import { checkStorable } from '../intake/storable.ts';
 import { buildEmail, type SharedParts } from './email.ts';
 import { checkHtml } from './html-check.ts';
 import { isHtmlBody } from './render.ts';
@@ -12,6 +13,7 @@ export interface TemplateTexts {
   subject: string | null;
   body: string;
   text: string | null;
+  defaultParams?: Record<string, unknown>;
 }
 
 export interface Lint {
@@ -37,6 +39,9 @@ export interface LintOptions {
  */
 export async function lintTemplate(texts: TemplateTexts, { mayUseRaw, email }: LintOptions): Promise<Lint> {
   const problems: FieldProblem[] = [];
+  const { subject, body, text, defaultParams } = texts;
+  const unstorable = checkStorable({ subject, body, text, defaultParams }, 'input');
+  if (unstorable) problems.push(unstorable);
   const needed: TemplateVariable[] = [];
   const isHtml = isHtmlBody(texts.channel, texts.body);
   for (const field of ['subject', 'body', 'text'] as const) {

@@ -1,5 +1,6 @@
 import { validationFailed } from '../errors.ts';
 import type { Channel } from '../intake/channel.ts';
+import { checkStorable } from '../intake/storable.ts';
 import type { SharedParts } from './email.ts';
 import { lintTemplate } from './lint.ts';
 import { readTemplate } from './read.ts';
@@ -37,13 +38,17 @@ export async function previewTemplate(
 ): Promise<Preview> {
   const email = { locale: source.locale, parts };
   const { problems, variables, page } = await lintTemplate(source, { mayUseRaw, email });
+  const unstorable = checkStorable(params, 'input.params');
+  if (unstorable) problems.push(unstorable);
   if (problems.length > 0) throw validationFailed(problems);
-  const data = structuredClone({ ...source.defaultParams, ...params });
+  const data: Values = { ...source.defaultParams, ...params };
   const missingVariables = variables
     .filter(({ path, isOptional }) => !isOptional && isMissing(data, path.split('.')))
     .map(({ path }) => path);
+  // What is filled is ours: what was given is not changed.
+  for (const name of new Set(missingVariables.map(firstOf))) data[name] = structuredClone(data[name]);
   for (const path of missingVariables) fill(data, path.split('.'), path);
-  const used = new Set(variables.map(({ path }) => path.split(/[.[]/)[0]));
+  const used = new Set(variables.map(({ path }) => firstOf(path)));
   const base = {
     locale: source.locale,
     missingVariables,
@@ -61,6 +66,8 @@ export async function previewTemplate(
     return { ...base, subject: null, html: null, text: '', problem: error.message };
   }
 }
+
+const firstOf = (path: string): string => path.split(/[.[]/)[0] ?? '';
 
 type Values = Record<string, unknown>;
 

@@ -97,7 +97,7 @@ export function renderTemplate(
   { timeZone = 'UTC' }: RenderOptions = {},
   { subject, body, text, isHtml, isDynamic }: CompiledTemplate = compiledOf(template),
 ): RenderedMessage {
-  const data = bare({ ...template.defaultParams, ...params });
+  const data = { ...template.defaultParams, ...params };
   const budget = new Budget();
   const run = ({ program, partials, problems: [problem] }: Analysis, isEscaped = false): string => {
     if (problem) throw new TemplateInvalid(`${problem.message} (line ${problem.line}, column ${problem.column})`);
@@ -115,18 +115,6 @@ export function renderTemplate(
     html: isHtml ? renderedBody : null,
     text: text ? run(text) : isHtml ? textOf(renderedBody) : renderedBody,
   };
-}
-
-/** All that lies behind plain data: no path leads to a symbol, and Handlebars wants to print what it complains about. */
-const NOTHING = Object.create(null, { [Symbol.toPrimitive]: { value: () => '[object]' } }) as object;
-
-/** Plain data without a prototype that a path could lead to. */
-function bare(value: unknown): unknown {
-  if (typeof value !== 'object' || value === null) return value;
-  if (Array.isArray(value)) return value.map(bare);
-  const copy = Object.create(NOTHING) as Record<string, unknown>;
-  for (const [key, item] of Object.entries(value)) copy[key] = bare(item);
-  return copy;
 }
 
 /** Only email shows HTML, and only where it is written as such. */

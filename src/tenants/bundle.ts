@@ -119,8 +119,8 @@ export async function parseBundle(source: string): Promise<TenantBundle> {
     const key = keyOf(template);
     if (seen.has(key)) problems.push({ path: place, message: `${key} is there twice` });
     seen.add(key);
-    const { subject = null, body, text: plain = null, channel } = template;
-    const lint = await lintTemplate({ channel, subject, body, text: plain }, { mayUseRaw: true });
+    const { subject = null, body, text: plain = null, channel, defaultParams = {} } = template;
+    const lint = await lintTemplate({ channel, subject, body, text: plain, defaultParams }, { mayUseRaw: true });
     problems.push(
       ...lint.problems.map((problem) => ({ ...problem, path: problem.path.replace('input', `${place} (${key})`) })),
     );

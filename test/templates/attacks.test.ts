@@ -96,6 +96,16 @@ describe('an attack through a template', () => {
     expect(render('<p>{{b}}</p>', data)).toBe('<p>[object]</p>');
     expect((Object.prototype as Record<string, unknown>)['polluted']).toBeUndefined();
   });
+
+  it('calls nothing that an event says about how it is to be written', () => {
+    const odd = { toString: 1, valueOf: 'x', join: 2, length: 3, [Symbol.toPrimitive.toString()]: 4 };
+    expect(render('<p>{{a}}</p>', { a: odd })).toBe('<p>[object]</p>');
+    expect(render('<p>{{a}}</p>', { a: [odd, [1, ['<', null]], true] })).toBe('<p>[object],1,&lt;,,true</p>');
+    let deep: unknown = 1;
+    for (let level = 0; level < 10_000; level += 1) deep = [deep];
+    expect(() => render('<p>{{a}}</p>', { a: deep })).toThrow(TemplateInvalid);
+    expect(render('<p>{{b}}</p>', { a: deep, b: 1 })).toBe('<p>1</p>');
+  });
 });
 
 describe('what is too much', () => {
@@ -170,6 +180,21 @@ describe('what is too much', () => {
     expect(compiled.map(({ body }) => body.problems)).toEqual(bodies.map(() => []));
     // It went on: not once for all of them, but while each was read.
     expect(turns).toBeGreaterThan(bodies.length);
+  });
+
+  it('as params is told where it stands, and what was given is left as it was', async () => {
+    const source = { ...texts('<p>{{a.b}}</p>'), locale: 'vi', defaultParams: {} };
+    const options = { timeZone: 'UTC', mayUseRaw: false, parts: { layout: null, partials: {} } };
+    const given = { a: { c: 1 }, x: 1 };
+    const preview = await previewTemplate(source, given, options);
+    expect(preview).toMatchObject({ missingVariables: ['a.b'], unusedVariables: ['x'] });
+    expect(given).toEqual({ a: { c: 1 }, x: 1 });
+    let deep: unknown = 1;
+    for (let level = 0; level < 10_000; level += 1) deep = { a: deep };
+    await expect(previewTemplate(source, { deep }, options)).rejects.toThrow(/^input\.params\.deep\.a\.a.*: is nested/);
+    await expect(previewTemplate({ ...source, defaultParams: { x: 'a\0' } }, {}, options)).rejects.toThrow(
+      'input.defaultParams.x: contains a NUL character',
+    );
   });
 
   it('leaves the cache to what is sent, whatever is previewed', async () => {
