@@ -21,7 +21,7 @@ export class TemplateInvalid extends Error {}
 export class Budget {
   /** Characters of what one text may become. */
   static readonly MAX_OUTPUT = 256 * 1024;
-  /** Nodes of the syntax tree and items of lists, and ten for each helper: some milliseconds' worth. */
+  /** Nodes of the syntax tree and items of lists, ten for each helper and ten for what it writes by rules of languages. */
   static readonly MAX_WORK = 40_000;
   /** Characters that helpers may look at. */
   static readonly MAX_READ = 1024 * 1024;
@@ -54,6 +54,7 @@ export class Budget {
   }
 
   format(name: string): void {
+    this.work(10);
     this.#formats.add(name);
     if (this.#formats.size > Budget.MAX_FORMATS) {
       throw new TemplateInvalid(`it writes dates or numbers in more than ${Budget.MAX_FORMATS} ways`);
