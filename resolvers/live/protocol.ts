@@ -6,6 +6,7 @@ import { CloseCode, type Context as ProtocolContext, makeServer, MessageType, ty
 import { AppError, validationFailed } from '../../src/errors.ts';
 import type { Actor } from '../../src/identity/actor.ts';
 import type { Authenticate } from '../../src/identity/verify.ts';
+import type { Subscriber } from '../../src/live/broadcast.ts';
 import { acceptStream, type AcceptedStream, SealError, STREAM_PROTOCOL } from '../../src/live/seal.ts';
 import type { Log } from '../../src/log.ts';
 import { createContext } from '../context.ts';
@@ -100,7 +101,11 @@ export function createProtocol(options: ProtocolOptions): Server<Connection> {
       const { running } = connection;
       const onEnd = (): void => void running.delete(id);
       try {
-        const result = await subscribeShared(shared, subscriberOf(connection, id), { broadcasts, formatError, onEnd });
+        const result = await subscribeShared(shared, new SocketSubscriber(connection, id), {
+          broadcasts,
+          formatError,
+          onEnd,
+        });
         if (Symbol.asyncIterator in result) running.set(id, { stop: () => void result.return() });
         else onEnd();
         return result;
@@ -125,13 +130,27 @@ export function createProtocol(options: ProtocolOptions): Server<Connection> {
 /** What an operation is executed with, from its beginning on. */
 type Begun = SharedExecution & { connection: Connection; id: string };
 
-function subscriberOf({ outlet }: Connection, id: string) {
-  const head = headOf(id);
-  return {
-    write: (payloads: readonly Buffer[]) => outlet.next(head, payloads),
-    isFull: outlet.isFull,
-    drained: outlet.drained,
-  };
+/** What one subscription says goes out through its socket, with its id. */
+class SocketSubscriber implements Subscriber<Buffer> {
+  readonly #outlet: Outlet;
+  readonly #head: Buffer;
+
+  constructor({ outlet }: Connection, id: string) {
+    this.#outlet = outlet;
+    this.#head = headOf(id);
+  }
+
+  write(payloads: readonly Buffer[]): void {
+    this.#outlet.next(this.#head, payloads);
+  }
+
+  isFull(): boolean {
+    return this.#outlet.isFull();
+  }
+
+  drained(): Promise<void> {
+    return this.#outlet.drained();
+  }
 }
 
 /** @returns what the acknowledgement says, or false where the client was turned away. */

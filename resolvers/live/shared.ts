@@ -41,7 +41,7 @@ export interface SharingOptions extends Pick<LiveDoor, 'broadcasts' | 'formatErr
  */
 export async function subscribeShared(
   args: SharedExecution,
-  subscriber: Omit<Subscriber<Buffer>, 'fail'>,
+  subscriber: Subscriber<Buffer>,
   { broadcasts, formatError, onEnd }: SharingOptions,
 ): Promise<SharedSubscription | ExecutionResult> {
   if (args.query.length + JSON.stringify(args.variableValues ?? {}).length > MAX_KEPT) {
@@ -55,7 +55,7 @@ export async function subscribeShared(
   const ended = Promise.withResolvers<IteratorResult<never, undefined>>();
   // Nobody may be asking any more when it fails.
   ended.promise.catch(() => {});
-  const leaveFeed = broadcasts.join(source.feed, operationOf(args, formatError), { ...subscriber, fail: ended.reject });
+  const leaveFeed = broadcasts.join(source.feed, operationOf(args, formatError), subscriber, ended.reject);
   let isOver = false;
   const leave = (): void => {
     if (isOver) return;

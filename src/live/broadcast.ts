@@ -11,8 +11,6 @@ export interface Subscriber<Rendered> {
   isFull(): boolean;
   /** Resolves when there is room again, or nobody is there any more; not at once as long as it is full. */
   drained(): Promise<void>;
-  /** The feed has ended for this subscriber. */
-  fail(error: unknown): void;
 }
 
 /** How items become messages. Two operations of the same key make the same message of the same item. */
@@ -22,14 +20,20 @@ export interface Operation<Item, Rendered> {
 }
 
 export interface Broadcasts<Rendered> {
-  /** @returns a function that ends it. */
-  join<Item>(feed: Feed<Item>, operation: Operation<Item, Rendered>, subscriber: Subscriber<Rendered>): () => void;
+  /** @param fail called where the feed has ended for this subscriber. @returns a function that ends it. */
+  join<Item>(
+    feed: Feed<Item>,
+    operation: Operation<Item, Rendered>,
+    subscriber: Subscriber<Rendered>,
+    fail: (error: unknown) => void,
+  ): () => void;
   close(): void;
 }
 
 interface Member<Item, Rendered> {
   feed: Feed<Item>;
   subscriber: Subscriber<Rendered>;
+  fail: (error: unknown) => void;
   /** What it was given last. */
   cursor: number;
   isGone: boolean;
@@ -92,9 +96,9 @@ export function createBroadcasts<Rendered>({ log }: { log: Log }): Broadcasts<Re
   };
 
   return {
-    join: (feed, operation, subscriber) => {
+    join: (feed, operation, subscriber, fail) => {
       const group = groupOf(feed as Feed<unknown>, operation as Operation<unknown, Rendered>);
-      const member: AnyMember = { feed: feed as Feed<unknown>, subscriber, cursor: feed.start, isGone: false };
+      const member: AnyMember = { feed: feed as Feed<unknown>, subscriber, fail, cursor: feed.start, isGone: false };
       group.size += 1;
       if (feed.hasPast || !goLive(group, member)) void catchUp(group, member, log);
       return () => {
@@ -198,5 +202,5 @@ function failAll<Item, Rendered>(group: Group<Item, Rendered>, error: unknown, l
 
 function failOne<Item, Rendered>(member: Member<Item, Rendered>, error: unknown, log: Log): void {
   if (!(error instanceof AppError)) log.error({ error }, 'feed given up');
-  member.subscriber.fail(error);
+  member.fail(error);
 }

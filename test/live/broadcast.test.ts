@@ -140,14 +140,14 @@ function enter(
       await scheduler.schedule(Promise.resolve(), 'drained');
       outlet.held = 0;
     },
-    fail: (error) => (watcher.failure = error),
   };
   const render = async (item: Item): Promise<Message> => {
     await scheduler.schedule(Promise.resolve(), 'rendered');
     return { ...item, by: operation };
   };
   const feed = source.feed(start, hasPast, isPicky ? accepts : undefined);
-  watcher.leave = broadcasts.join(feed, { key: operation, render }, subscriber);
+  const fail = (error: unknown): void => void (watcher.failure = error);
+  watcher.leave = broadcasts.join(feed, { key: operation, render }, subscriber, fail);
   return watcher;
 }
 
