@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream';
 
-import { type Sealer, TAG_BYTES } from '../../src/live/seal.ts';
+import { TAG_BYTES } from '../../src/live/aes-gcm.ts';
+import type { Sealer } from '../../src/live/seal.ts';
 
 /**
  * The way out of one socket. What is said within one turn of the event loop waits and leaves together, in one write;
@@ -34,16 +35,23 @@ export interface OutletOptions {
   onFailure: (error: unknown) => void;
 }
 
-/** A protocol message as the pieces that it is made of. */
-type Message = readonly Buffer[];
+/** A protocol message that waits, and the one after it. */
+interface Message {
+  /** Of a `next` message, whose payload others get too; whatever else is said stands in the payload as it is. */
+  readonly head: Buffer | undefined;
+  readonly payload: Buffer;
+  /** Bytes in all. */
+  readonly size: number;
+  after: Message | undefined;
+}
 
 /** A client for whom so many times the usual buffer waits is not worth waiting for. */
 const OVERFLOW_FACTOR = 16;
-/** What every `next` message ends in, after its payload. */
-const TAIL = Buffer.from('}');
 const OPEN_BRACKET = 0x5b;
 const COMMA = 0x2c;
 const CLOSE_BRACKET = 0x5d;
+/** What every `next` message ends in, after its payload. */
+const CLOSE_BRACE = 0x7d;
 const TEXT = 0x81;
 const BINARY = 0x82;
 const MAX_HEADER = 10;
@@ -57,152 +65,186 @@ export const headOf = (id: string): Buffer => Buffer.from(`{"id":${JSON.stringif
 const NOTHING = Buffer.alloc(0);
 
 /** Outlets with something to say, emptied together. */
-let waiting: (() => void)[] = [];
+let waiting: Outlet[] = [];
 
-function flushSoon(flush: () => void): void {
+function flushSoon(outlet: Outlet): void {
   if (waiting.length === 0) {
     setImmediate(() => {
       const all = waiting;
       waiting = [];
-      for (const each of all) each();
+      for (const each of all) each.flush();
     });
   }
-  waiting.push(flush);
+  waiting.push(outlet);
 }
 
 /** Frames are put together here, for whichever socket. */
 let scratch = Buffer.allocUnsafeSlow(CHUNK);
-/** Where messages become one plaintext before they are sealed. */
-const plaintext = Buffer.allocUnsafeSlow(CHUNK);
 
-export function createOutlet({ socket, isOpen, maxBuffer, onOverflow, onFailure }: OutletOptions): Outlet {
-  let messages: Message[] = [];
-  let sealer: Sealer | undefined;
-  let waitingBytes = 0;
-  let taken = 0;
-  let isBehind = false;
+export const createOutlet = (options: OutletOptions): Outlet => new SocketOutlet(options);
 
-  const waitingFor = (): number => socket.writableLength + waitingBytes;
-  const add = (message: Message): void => {
-    if (messages.length === 0) flushSoon(flush);
-    messages.push(message);
-    waitingBytes += sizeOf(message);
-  };
-  const flush = (): void => {
-    if (messages.length === 0) return;
-    const all = messages;
-    messages = [];
-    waitingBytes = 0;
-    if (!isOpen()) return;
+/** A class, since a message to a thousand sockets is to touch as little memory as it can at each of them. */
+class SocketOutlet implements Outlet {
+  readonly #options: OutletOptions;
+  readonly #socket: OutletOptions['socket'];
+  #first: Message | undefined;
+  #last: Message | undefined;
+  #sealer: Sealer | undefined;
+  #waitingBytes = 0;
+  /** Something of the last write was still waiting after it. Only then the socket needs to be asked how much. */
+  #isClogged = false;
+  #taken = 0;
+  #isBehind = false;
+
+  constructor(options: OutletOptions) {
+    this.#options = options;
+    this.#socket = options.socket;
+  }
+
+  send(message: string): void {
+    if (this.#waitingFor() > OVERFLOW_FACTOR * this.#options.maxBuffer) return this.#options.onOverflow();
+    const payload = Buffer.from(message);
+    this.#add({ head: undefined, payload, size: payload.length, after: undefined });
+  }
+
+  next(head: Buffer, payloads: readonly Buffer[]): void {
+    for (const payload of payloads) {
+      this.#add({ head, payload, size: head.length + payload.length + 1, after: undefined });
+    }
+  }
+
+  seal(sealer: Sealer): void {
+    this.flush();
+    this.#sealer = sealer;
+  }
+
+  flush(): void {
+    const first = this.#first;
+    if (!first) return;
+    this.#first = undefined;
+    this.#last = undefined;
+    this.#waitingBytes = 0;
+    if (!this.#options.isOpen()) return;
     try {
-      write(all);
+      this.#write(first);
     } catch (error) {
       // Nobody stands above: many sockets are emptied in one turn, and one must not keep it from the others.
-      onFailure(error);
+      this.#options.onFailure(error);
     }
-  };
-  const write = (all: Message[]): void => {
-    for (let start = 0; start < all.length;) {
-      const { end, size } = chunkAt(all, start);
-      const room = roomFor(socket, size);
-      const filled = sealer ? putSealed(all, start, end, room, sealer) : putText(all, start, end, room);
-      socket.write(room.subarray(0, filled));
-      // What the kernel did not take at once is still to be read from there.
-      if (room === scratch && socket.writableLength > 0) scratch = Buffer.allocUnsafeSlow(CHUNK);
-      start = end;
-    }
-  };
+  }
 
-  return {
-    send: (message) => {
-      if (waitingFor() > OVERFLOW_FACTOR * maxBuffer) onOverflow();
-      else add([Buffer.from(message)]);
-    },
-    next: (head, payloads) => {
-      for (const payload of payloads) add([head, payload, TAIL]);
-    },
-    seal: (chosen) => {
-      flush();
-      sealer = chosen;
-    },
-    flush,
-    isFull: () => waitingFor() > maxBuffer,
-    drained: () =>
-      new Promise((resolve) => {
-        flush();
-        // In the turn after: whoever waits in a loop must not keep a dying socket from being closed.
-        const done = (): void => void setImmediate(resolve);
-        if (isOpen()) socket.write(NOTHING, done);
-        else if (socket.closed) done();
-        else socket.once('close', done);
-      }),
-    hasMoved: () => {
-      const [wasBehind, before] = [isBehind, taken];
-      isBehind = socket.writableLength > 0;
-      taken = (socket.bytesWritten ?? 0) - socket.writableLength;
-      // What fits into the buffers on the way leaves here whether anybody reads it or not.
-      return wasBehind && taken > before;
-    },
-  };
+  isFull(): boolean {
+    return this.#waitingFor() > this.#options.maxBuffer;
+  }
+
+  drained(): Promise<void> {
+    const socket = this.#socket;
+    return new Promise((resolve) => {
+      this.flush();
+      // In the turn after: whoever waits in a loop must not keep a dying socket from being closed.
+      const done = (): void => void setImmediate(resolve);
+      if (this.#options.isOpen()) socket.write(NOTHING, done);
+      else if (socket.closed) done();
+      else socket.once('close', done);
+    });
+  }
+
+  hasMoved(): boolean {
+    const [wasBehind, before] = [this.#isBehind, this.#taken];
+    const { writableLength, bytesWritten = 0 } = this.#socket;
+    this.#isBehind = writableLength > 0;
+    this.#taken = bytesWritten - writableLength;
+    // What fits into the buffers on the way leaves here whether anybody reads it or not.
+    return wasBehind && this.#taken > before;
+  }
+
+  #waitingFor(): number {
+    return this.#waitingBytes + this.#unsent();
+  }
+
+  #unsent(): number {
+    return this.#isClogged ? this.#socket.writableLength : 0;
+  }
+
+  #add(message: Message): void {
+    if (this.#last) this.#last.after = message;
+    else {
+      this.#first = message;
+      flushSoon(this);
+    }
+    this.#last = message;
+    this.#waitingBytes += message.size;
+  }
+
+  #write(first: Message): void {
+    const socket = this.#socket;
+    for (let start: Message | undefined = first; start;) {
+      const { rest, room } = chunkFrom(start);
+      // A socket that is behind already gets bytes of its own: the common ones are not to be kept from the others by it.
+      const target = room > CHUNK || this.#unsent() > 0 ? Buffer.allocUnsafe(room) : scratch;
+      const filled = this.#sealer ? putSealed(start, target, this.#sealer) : putText(start, target);
+      socket.write(target.subarray(0, filled));
+      this.#isClogged = socket.writableLength > 0;
+      // What the kernel did not take at once is still to be read from there.
+      if (target === scratch && this.#isClogged) scratch = Buffer.allocUnsafeSlow(CHUNK);
+      start = rest;
+    }
+  }
 }
 
 /**
- * Messages from `start` on that leave in one write, and the bytes that they may take with everything around them: a
+ * Cuts off the messages that leave in one write. `room` is the bytes that they may take with everything around them: a
  * header each, or brackets, commas and one header and tag for all.
  */
-function chunkAt(messages: Message[], start: number): { end: number; size: number } {
-  let size = MAX_HEADER + TAG_BYTES + 1;
-  let end = start;
-  for (; end < messages.length; end += 1) {
-    const more = sizeOf(messages[end] as Message) + MAX_HEADER;
-    if (end > start && size + more > CHUNK) break;
-    size += more;
+function chunkFrom(start: Message): { rest: Message | undefined; room: number } {
+  let room = MAX_HEADER + TAG_BYTES + 1;
+  for (let message = start; ; message = message.after) {
+    room += message.size + MAX_HEADER;
+    if (message.after && room + message.after.size + MAX_HEADER <= CHUNK) continue;
+    const rest = message.after;
+    message.after = undefined;
+    return { rest, room };
   }
-  return { end, size };
 }
 
-/** A socket that is behind already gets bytes of its own: the common ones are not to be kept from the others by it. */
-const roomFor = (socket: Duplex, size: number): Buffer =>
-  size > CHUNK || socket.writableLength > 0 ? Buffer.allocUnsafe(size) : scratch;
-
 /** Unmasked, unfragmented frames (RFC 6455, 5.2), one a message. @returns where they end. */
-function putText(messages: Message[], start: number, end: number, target: Buffer): number {
+function putText(start: Message, target: Buffer): number {
   let offset = 0;
-  for (let index = start; index < end; index += 1) {
-    const message = messages[index] as Message;
-    offset = putHeader(target, offset, TEXT, sizeOf(message));
+  for (let message: Message | undefined = start; message; message = message.after) {
+    offset = putHeader(target, offset, TEXT, message.size);
     offset = put(message, target, offset);
   }
   return offset;
 }
 
 /** One frame: of one message as it is, of several as an array of them. @returns where it ends. */
-function putSealed(messages: Message[], start: number, end: number, target: Buffer, sealer: Sealer): number {
-  const json = target.length > CHUNK ? Buffer.allocUnsafe(target.length) : plaintext;
-  const isArray = end - start > 1;
-  let size = 0;
-  for (let index = start; index < end; index += 1) {
-    if (isArray) json[size++] = index === start ? OPEN_BRACKET : COMMA;
-    size = put(messages[index] as Message, json, size);
+function putSealed(start: Message, target: Buffer, sealer: Sealer): number {
+  let size = TAG_BYTES;
+  // Between two there is a comma, around all there are two brackets.
+  for (let message: Message | undefined = start; message; message = message.after) size += message.size + 1;
+  size += start.after ? 1 : -1;
+  const begin = putHeader(target, 0, BINARY, size);
+  let offset = begin;
+  for (let message: Message | undefined = start; message; message = message.after) {
+    if (start.after) target[offset++] = message === start ? OPEN_BRACKET : COMMA;
+    offset = put(message, target, offset);
   }
-  if (isArray) json[size++] = CLOSE_BRACKET;
-  const offset = putHeader(target, 0, BINARY, size + TAG_BYTES);
-  return sealer.sealInto(target, offset, json.subarray(0, size));
-}
-
-function sizeOf(message: Message): number {
-  let size = 0;
-  for (const piece of message) size += piece.length;
-  return size;
+  if (start.after) target[offset++] = CLOSE_BRACKET;
+  const end = offset + TAG_BYTES;
+  sealer.sealInPlace(target.subarray(begin, end));
+  return end;
 }
 
 /** @returns where the message ends. */
-function put(message: Message, target: Buffer, start: number): number {
+function put({ head, payload }: Message, target: Buffer, start: number): number {
   let offset = start;
-  for (const piece of message) {
-    target.set(piece, offset);
-    offset += piece.length;
+  if (head) {
+    target.set(head, offset);
+    offset += head.length;
   }
+  target.set(payload, offset);
+  offset += payload.length;
+  if (head) target[offset++] = CLOSE_BRACE;
   return offset;
 }
 

@@ -1,13 +1,7 @@
-import {
-  createCipheriv,
-  createDecipheriv,
-  createECDH,
-  createSecretKey,
-  type ECDH,
-  hkdfSync,
-  type KeyObject,
-  randomBytes,
-} from 'node:crypto';
+import { createECDH, type ECDH, hkdfSync, randomBytes } from 'node:crypto';
+
+import { KEY_BYTES, NONCE_BYTES, nodeCrypto, TAG_BYTES } from './aes-gcm.ts';
+import { loadOpenSsl } from './openssl.ts';
 
 /*
  * The sealed connection and the sealed payload, as schema/stream-protocol.md describes them for other languages:
@@ -15,12 +9,6 @@ import {
  */
 
 const CURVE = 'prime256v1';
-const CIPHER = 'aes-256-gcm';
-const KEY_BYTES = 32;
-const NONCE_BYTES = 12;
-/** What sealing adds to a plaintext. */
-export const TAG_BYTES = 16;
-const WITH_TAG = { authTagLength: TAG_BYTES };
 const POINT_BYTES = 65;
 const SALT_BYTES = 32;
 /** RFC 5869: 255 blocks of the hash. */
@@ -34,6 +22,8 @@ export const FRAME_LIMIT = 2 ** 31;
 /** `connection_ack.payload.protocol`, and the beginning of the HKDF info of a connection. */
 export const STREAM_PROTOCOL = 'nsg1';
 const PAYLOAD_PROTOCOL = 'nsg1-payload';
+
+const aesGcm = loadOpenSsl() ?? nodeCrypto;
 
 export type SealErrorCode =
   /** A point, private key, salt or identity that nothing can be agreed from. */
@@ -100,53 +90,40 @@ export function deriveKey(ikm: Uint8Array, salt: Uint8Array, info: Uint8Array, l
 
 /** AES-256-GCM. @returns ciphertext ‖ tag (16 bytes) */
 export function sealBytes(
-  key: Uint8Array | KeyObject,
+  key: Uint8Array,
   nonce: Uint8Array,
   plaintext: Uint8Array | string,
   aad?: Uint8Array,
 ): Buffer {
   checkSizes(key, nonce);
-  const cipher = createCipheriv(CIPHER, key, nonce, { authTagLength: TAG_BYTES });
-  if (aad) cipher.setAAD(aad);
-  const ciphertext = typeof plaintext === 'string' ? cipher.update(plaintext, 'utf8') : cipher.update(plaintext);
-  cipher.final();
-  return Buffer.concat([ciphertext, cipher.getAuthTag()], ciphertext.length + TAG_BYTES);
+  const bytes = typeof plaintext === 'string' ? Buffer.from(plaintext) : plaintext;
+  const frame = Buffer.allocUnsafe(bytes.length + TAG_BYTES);
+  frame.set(bytes);
+  aesGcm.seal(key, nonce, frame, aad);
+  return frame;
 }
 
 /** The reverse of {@link sealBytes}. Gives no byte away before the tag is checked. */
-export function openBytes(
-  key: Uint8Array | KeyObject,
-  nonce: Uint8Array,
-  sealed: Uint8Array,
-  aad?: Uint8Array,
-): Buffer {
+export function openBytes(key: Uint8Array, nonce: Uint8Array, sealed: Uint8Array, aad?: Uint8Array): Buffer {
   checkSizes(key, nonce);
-  const end = sealed.length - TAG_BYTES;
-  if (end < 0) throw new SealError('frame_refused', 'a frame has at least the 16 bytes of its tag');
-  const decipher = createDecipheriv(CIPHER, key, nonce, { authTagLength: TAG_BYTES });
-  if (aad) decipher.setAAD(aad);
-  decipher.setAuthTag(sealed.subarray(end));
-  const plaintext = decipher.update(sealed.subarray(0, end));
-  try {
-    decipher.final();
-  } catch {
-    plaintext.fill(0);
-    throw new SealError('frame_refused', 'the tag does not fit');
+  if (sealed.length < TAG_BYTES) {
+    throw new SealError('frame_refused', 'a frame has at least the 16 bytes of its tag');
   }
-  return plaintext;
+  const frame = Buffer.from(sealed);
+  if (!aesGcm.open(key, nonce, frame, aad)) throw new SealError('frame_refused', 'the tag does not fit');
+  return frame.subarray(0, -TAG_BYTES);
 }
 
-function checkSizes(key: Uint8Array | KeyObject, nonce: Uint8Array): void {
-  const bytes = key instanceof Uint8Array ? key.length : key.symmetricKeySize;
-  if (bytes !== KEY_BYTES) throw new SealError('invalid_size', 'a key is 32 bytes');
+function checkSizes(key: Uint8Array, nonce: Uint8Array): void {
+  if (key.length !== KEY_BYTES) throw new SealError('invalid_size', 'a key is 32 bytes');
   if (nonce.length !== NONCE_BYTES) throw new SealError('invalid_size', 'a nonce is 12 bytes');
 }
 
 export interface Sealer {
   /** Frames must be sent in the order in which they were sealed. @throws {SealError} `key_spent` */
   seal(plaintext: Uint8Array | string): Buffer;
-  /** The same, written where there is room for it. @returns where the frame ends in `target`. */
-  sealInto(target: Buffer, offset: number, plaintext: Uint8Array): number;
+  /** The same, where it lies: the plaintext, and behind it 16 bytes of room for the tag. */
+  sealInPlace(frame: Uint8Array): void;
 }
 
 export interface Opener {
@@ -161,30 +138,23 @@ export interface FrameOptions {
 
 /** Seals what goes one way, under the next nonce each. */
 export function createSealer(key: Uint8Array, options?: FrameOptions): Sealer {
-  const { secret, next } = counted(key, options);
+  const frames = new FrameKey(key, options);
   return {
-    seal: (plaintext) => sealBytes(secret, next(), plaintext),
-    sealInto: (target, offset, plaintext) => {
-      const cipher = createCipheriv(CIPHER, secret, next(), WITH_TAG);
-      target.set(cipher.update(plaintext), offset);
-      cipher.final();
-      const end = offset + plaintext.length;
-      target.set(cipher.getAuthTag(), end);
-      return end + TAG_BYTES;
-    },
+    seal: (plaintext) => sealBytes(frames.key, frames.nextNonce(), plaintext),
+    sealInPlace: (frame) => aesGcm.seal(frames.key, frames.nextNonce(), frame),
   };
 }
 
 /** Opens what comes one way. After a frame that failed it opens no other: an attacker gets one guess. */
 export function createOpener(key: Uint8Array, options?: FrameOptions): Opener {
-  const { secret, next } = counted(key, options);
+  const frames = new FrameKey(key, options);
   let isBroken = false;
   return {
     open(frame) {
       if (isBroken) throw new SealError('frame_refused', 'a frame before this one was refused');
-      const nonce = next();
+      const nonce = frames.nextNonce();
       try {
-        return openBytes(secret, nonce, frame);
+        return openBytes(frames.key, nonce, frame);
       } catch (error) {
         isBroken = true;
         throw error;
@@ -193,24 +163,27 @@ export function createOpener(key: Uint8Array, options?: FrameOptions): Opener {
   };
 }
 
-/** A key in the form that costs least per frame, and its nonces: 96-bit big-endian, in one buffer, from 0. */
-function counted(
-  key: Uint8Array,
-  { limit = FRAME_LIMIT }: FrameOptions = {},
-): {
-  secret: KeyObject;
-  next: () => Buffer;
-} {
-  if (key.length !== KEY_BYTES) throw new SealError('invalid_size', 'a key is 32 bytes');
-  const last = Math.min(limit, FRAME_LIMIT);
-  const nonce = Buffer.alloc(NONCE_BYTES);
-  let frames = 0;
-  const next = (): Buffer => {
-    if (frames >= last) throw new SealError('key_spent', `a key seals at most ${last} frames`);
-    nonce.writeUInt32BE(frames++, NONCE_BYTES - 4);
-    return nonce;
-  };
-  return { secret: createSecretKey(key), next };
+/** Used up by the call for which it was made. */
+const nonceOfFrame = Buffer.alloc(NONCE_BYTES);
+
+/** A key of its own, and the nonces that it has left: 96-bit big-endian, from 0. */
+class FrameKey {
+  readonly key: Buffer;
+  readonly #limit: number;
+  #frames = 0;
+
+  constructor(key: Uint8Array, { limit = FRAME_LIMIT }: FrameOptions = {}) {
+    if (key.length !== KEY_BYTES) throw new SealError('invalid_size', 'a key is 32 bytes');
+    this.key = Buffer.from(key);
+    this.#limit = Math.min(limit, FRAME_LIMIT);
+  }
+
+  /** @returns bytes that hold it until the next is asked for. @throws {SealError} `key_spent` */
+  nextNonce(): Buffer {
+    if (this.#frames >= this.#limit) throw new SealError('key_spent', `a key seals at most ${this.#limit} frames`);
+    nonceOfFrame.writeUInt32BE(this.#frames++, NONCE_BYTES - 4);
+    return nonceOfFrame;
+  }
 }
 
 /** Who is at the other end; part of what keys are derived from, so that both ends must mean the same one. */
@@ -277,7 +250,7 @@ export function sealPayload({
   return {
     serverPublicKey: agreed.serverPublicKey,
     salt: agreed.salt,
-    ciphertext: sealBytes(createSecretKey(agreed.keys), ZERO_NONCE, plaintext).toString('base64url'),
+    ciphertext: sealBytes(agreed.keys, ZERO_NONCE, plaintext).toString('base64url'),
   };
 }
 
