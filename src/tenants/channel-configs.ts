@@ -10,8 +10,18 @@ import type { Actor } from '../identity/actor.ts';
 import { newId } from '../ids.ts';
 import { CHANNELS, type Channel } from '../intake/channel.ts';
 import type { Keyring } from '../keyring.ts';
+import {
+  type Config,
+  type ConfigSchema,
+  keepSecrets,
+  leftBehind,
+  maskSecrets,
+  misplaced,
+  openSecrets,
+  sealSecrets,
+} from './config-secrets.ts';
 import type { Limits } from './policies.ts';
-import { isSealedSecret, isSecretReference, type SealedSecret } from './secrets.ts';
+import { isSecretReference } from './secrets.ts';
 import { fieldProblem } from './schema-problems.ts';
 import { type SettingOrigin, type TenantSettingsSource, withNames } from './settings.ts';
 
@@ -65,14 +75,7 @@ export interface ChannelConfigs {
   readonly providers: readonly ProviderSchema[];
 }
 
-type Config = Record<string, unknown>;
-interface Schema {
-  writeOnly?: boolean;
-  properties?: Record<string, Schema>;
-}
-
 const NAME = /^([A-Za-z0-9][A-Za-z0-9._-]{0,99})?$/;
-const MASK = '***';
 /** As many as a file may have. */
 const MAX_PER_CHANNEL = 10;
 
@@ -97,7 +100,7 @@ export function createChannelConfigs({
   // What nobody knows the schema of may be secret, all of it.
   const shown = ({ channel, provider }: Pick<ChannelConfigKey, 'channel' | 'provider'>, config: Config): Config => {
     const known = tools.schemas.find((one) => one.channel === channel && one.name === provider);
-    return known ? masked(known.configSchema, config) : {};
+    return known ? maskSecrets(known.configSchema, config) : {};
   };
   return {
     list: async (tenantId) => {
@@ -177,31 +180,31 @@ export async function saveChannelConfig(
     const message = names.length > 0 ? `must be one of ${names.join(', ')}` : 'is not needed for this channel';
     throw validationFailed([{ path: 'input.provider', message }]);
   }
-  const schema: Schema = known.configSchema;
+  const schema: ConfigSchema = known.configSchema;
   refuse([...boundsOf(change), ...misplaced(schema, change.config)]);
   const before = await lock(tx, tenantId, key);
   assertVersion(before?.version ?? 0, expectedVersion);
   if (!before) await assertRoom(tx, change);
   if (before) refuse(leftBehind(schema, change.config, before.config));
   const given = keepSecrets(schema, change.config, before?.config ?? {});
-  const opened = open(given, tenantId, keyring);
+  const opened = openSecrets(given, tenantId, keyring);
   refuse(check(known.configSchema, opened));
 
   const after = { limits, position, isEnabled };
   const result = (config: Config, version: number): ShownChannelConfig => ({
     ...change,
-    config: masked(schema, config),
+    config: maskSecrets(schema, config),
     version,
     origin: 'database',
   });
   if (before && isDeepStrictEqual(stated(after, opened), statedIn(before, tenantId, keyring))) {
-    const same = stated(after, masked(schema, given));
+    const same = stated(after, maskSecrets(schema, given));
     return { saved: result(given, before.version), isChanged: false, before: same, after: same };
   }
-  const config = seal(schema, given, tenantId, keyring);
+  const config = sealSecrets(schema, given, tenantId, keyring);
   const version = await write(tx, actor, { ...change, config }, before?.version ?? 0);
-  const was = before ? stated(before, masked(schema, before.config)) : null;
-  const is = stated(after, masked(schema, config));
+  const was = before ? stated(before, maskSecrets(schema, before.config)) : null;
+  const is = stated(after, maskSecrets(schema, config));
   await writeAudit(tx, {
     actor,
     traceId,
@@ -271,7 +274,7 @@ function boundsOf({ name, position, limits }: ChannelConfigChange): FieldProblem
 /** What a row says, in the clear; undefined where its secrets cannot be read here. */
 function statedIn(row: StoredConfig, tenantId: string, keyring: Keyring): unknown {
   try {
-    return stated(row, open(row.config, tenantId, keyring));
+    return stated(row, openSecrets(row.config, tenantId, keyring));
   } catch {
     return undefined;
   }
@@ -333,120 +336,6 @@ async function write(
   );
   if (!row) throw new AppError('conflict', 'Somebody else has just set up this provider.');
   return row.version;
-}
-
-const isObject = (value: unknown): value is Config =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
-
-/** Goes through a configuration along its schema, and replaces what is secret. */
-function mapSecrets(
-  schema: Schema,
-  config: Config,
-  replace: (value: unknown, path: string) => unknown,
-  place = 'input.config',
-): Config {
-  const entries = Object.entries(config).map(([key, value]): [string, unknown] => {
-    const inner = innerOf(schema, key);
-    const path = `${place}.${key}`;
-    if (inner?.writeOnly) return [key, replace(value, path)];
-    return [key, inner && isObject(value) ? mapSecrets(inner, value, replace, path) : value];
-  });
-  return Object.fromEntries(entries);
-}
-
-const innerOf = (schema: Schema, key: string): Schema | undefined =>
-  Object.hasOwn(schema.properties ?? {}, key) ? schema.properties?.[key] : undefined;
-
-/** What may not be written where it stands: what people are shown must not be read from a secret. */
-function misplaced(schema: Schema, config: Config, place = 'input.config'): FieldProblem[] {
-  return Object.entries(config).flatMap(([key, value]) => {
-    const inner = innerOf(schema, key);
-    const path = `${place}.${key}`;
-    if (holdsSealed(value)) return [{ path, message: 'is not written like this: give the secret, or secret://name' }];
-    if (!inner || inner.writeOnly) return [];
-    if (isSecretReference(value)) return [{ path, message: 'is no secret, and cannot be named as one' }];
-    return isObject(value) ? misplaced(inner, value, path) : [];
-  });
-}
-
-const holdsSealed = (value: unknown): boolean =>
-  isSealedSecret(value) || (typeof value === 'object' && value !== null && Object.values(value).some(holdsSealed));
-
-/** Settings that say where messages go, and with them the secrets. */
-const ADDRESSES = ['host', 'url', 'baseUrl', 'tokenUrl'];
-
-/** A secret does not follow to another address by itself: whoever changes the address could read it there. */
-function leftBehind(schema: Schema, given: Config, before: Config): FieldProblem[] {
-  // One that is a secret itself stays where it is left out.
-  const isMoved = (key: string): boolean =>
-    given[key] !== before[key] && !(innerOf(schema, key)?.writeOnly && given[key] === undefined);
-  if (!ADDRESSES.some(isMoved)) return [];
-  const kept = (inner: Schema, now: Config, then: Config, place: string): FieldProblem[] =>
-    Object.entries(inner.properties ?? {}).flatMap(([key, { writeOnly, ...rest }]) => {
-      const [value, was] = [now[key], then[key]];
-      const path = `${place}.${key}`;
-      if (!writeOnly) return isObject(value) && isObject(was) ? kept(rest, value, was, path) : [];
-      if (value !== undefined || was === undefined) return [];
-      return [{ path, message: 'has to be given again, since the address is another' }];
-    });
-  return kept(schema, given, before, 'input.config');
-}
-
-/** What is given, and the secrets that there were where none is; without those that are to go. */
-function keepSecrets(schema: Schema, given: Config, before: Config): Config {
-  const kept: Config = { ...given };
-  for (const [key, inner] of Object.entries(schema.properties ?? {})) {
-    const value = given[key];
-    if (inner.writeOnly) {
-      if (value === null) delete kept[key];
-      else if (value === undefined && before[key] !== undefined) kept[key] = before[key];
-    } else if (isObject(value)) kept[key] = keepSecrets(inner, value, isObject(before[key]) ? before[key] : {});
-  }
-  return kept;
-}
-
-/** Names of secrets alone: one, or a list of them. */
-const isNamed = (value: unknown): boolean => {
-  if (typeof value !== 'object' || value === null) return isSecretReference(value);
-  const parts: unknown[] = Object.values(value);
-  return parts.length > 0 && parts.every(isNamed);
-};
-
-const seal = (schema: Schema, config: Config, tenantId: string, keyring: Keyring): Config =>
-  mapSecrets(schema, config, (value, path) => {
-    if (isSealedSecret(value) || isNamed(value)) return value;
-    if (keyring.currentKey === undefined) {
-      const message = 'is a secret, and there is no key to encrypt it with (DATA_KEYS): name one as secret://name';
-      throw validationFailed([{ path, message }]);
-    }
-    return { $sealed: keyring.seal(JSON.stringify(value), tenantId) };
-  });
-
-/** As it is when it is used, to be checked; what lies elsewhere stays a name. */
-function open(config: Config, tenantId: string, keyring: Keyring): Config {
-  const entries = Object.entries(config).map(([key, value]): [string, unknown] => {
-    if (isSealedSecret(value)) return [key, openOne(value, tenantId, keyring)];
-    return [key, isObject(value) ? open(value, tenantId, keyring) : value];
-  });
-  return Object.fromEntries(entries);
-}
-
-/** For people: that a secret is there, and which one where it has a name. What the schema does not know may be one. */
-function masked(schema: Schema, config: Config): Config {
-  const hide = (value: unknown): unknown => (isNamed(value) ? value : MASK);
-  const known = Object.entries(config).map(([key, value]): [string, unknown] => [
-    key,
-    innerOf(schema, key) ? value : hide(value),
-  ]);
-  return mapSecrets(schema, Object.fromEntries(known), hide);
-}
-
-function openOne({ $sealed }: SealedSecret, tenantId: string, keyring: Keyring): unknown {
-  try {
-    return JSON.parse(keyring.open($sealed, tenantId)) as unknown;
-  } catch (error) {
-    throw new AppError('unavailable', `A secret that is there cannot be kept here: ${(error as Error).message}.`);
-  }
 }
 
 function check(schema: Record<string, unknown>, config: Config): FieldProblem[] {

@@ -1,0 +1,131 @@
+import { AppError, type FieldProblem, validationFailed } from '../errors.ts';
+import type { Keyring } from '../keyring.ts';
+import { isSealedSecret, isSecretReference, type SealedSecret } from './secrets.ts';
+
+/*
+ * The secrets within the configuration of a provider: which they are says its JSON Schema (`writeOnly`). They are
+ * encrypted at rest, never shown, kept where a change leaves them out, and do not follow to another address.
+ */
+
+export type Config = Record<string, unknown>;
+
+export interface ConfigSchema {
+  writeOnly?: boolean;
+  properties?: Record<string, ConfigSchema>;
+}
+
+const MASK = '***';
+
+const isObject = (value: unknown): value is Config =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** Goes through a configuration along its schema, and replaces what is secret. */
+function mapSecrets(
+  schema: ConfigSchema,
+  config: Config,
+  replace: (value: unknown, path: string) => unknown,
+  place = 'input.config',
+): Config {
+  const entries = Object.entries(config).map(([key, value]): [string, unknown] => {
+    const inner = innerOf(schema, key);
+    const path = `${place}.${key}`;
+    if (inner?.writeOnly) return [key, replace(value, path)];
+    return [key, inner && isObject(value) ? mapSecrets(inner, value, replace, path) : value];
+  });
+  return Object.fromEntries(entries);
+}
+
+const innerOf = (schema: ConfigSchema, key: string): ConfigSchema | undefined =>
+  Object.hasOwn(schema.properties ?? {}, key) ? schema.properties?.[key] : undefined;
+
+/** What may not be written where it stands: what people are shown must not be read from a secret. */
+export function misplaced(schema: ConfigSchema, config: Config, place = 'input.config'): FieldProblem[] {
+  return Object.entries(config).flatMap(([key, value]) => {
+    const inner = innerOf(schema, key);
+    const path = `${place}.${key}`;
+    if (holdsSealed(value)) return [{ path, message: 'is not written like this: give the secret, or secret://name' }];
+    if (!inner || inner.writeOnly) return [];
+    if (isSecretReference(value)) return [{ path, message: 'is no secret, and cannot be named as one' }];
+    return isObject(value) ? misplaced(inner, value, path) : [];
+  });
+}
+
+const holdsSealed = (value: unknown): boolean =>
+  isSealedSecret(value) || (typeof value === 'object' && value !== null && Object.values(value).some(holdsSealed));
+
+/** Settings that say where messages go, and with them the secrets. */
+const ADDRESSES = ['host', 'url', 'baseUrl', 'tokenUrl'];
+
+/** A secret does not follow to another address by itself: whoever changes the address could read it there. */
+export function leftBehind(schema: ConfigSchema, given: Config, before: Config): FieldProblem[] {
+  // One that is a secret itself stays where it is left out.
+  const isMoved = (key: string): boolean =>
+    given[key] !== before[key] && !(innerOf(schema, key)?.writeOnly && given[key] === undefined);
+  if (!ADDRESSES.some(isMoved)) return [];
+  const kept = (inner: ConfigSchema, now: Config, then: Config, place: string): FieldProblem[] =>
+    Object.entries(inner.properties ?? {}).flatMap(([key, { writeOnly, ...rest }]) => {
+      const [value, was] = [now[key], then[key]];
+      const path = `${place}.${key}`;
+      if (!writeOnly) return isObject(value) && isObject(was) ? kept(rest, value, was, path) : [];
+      if (value !== undefined || was === undefined) return [];
+      return [{ path, message: 'has to be given again, since the address is another' }];
+    });
+  return kept(schema, given, before, 'input.config');
+}
+
+/** What is given, and the secrets that there were where none is; without those that are to go. */
+export function keepSecrets(schema: ConfigSchema, given: Config, before: Config): Config {
+  const kept: Config = { ...given };
+  for (const [key, inner] of Object.entries(schema.properties ?? {})) {
+    const value = given[key];
+    if (inner.writeOnly) {
+      if (value === null) delete kept[key];
+      else if (value === undefined && before[key] !== undefined) kept[key] = before[key];
+    } else if (isObject(value)) kept[key] = keepSecrets(inner, value, isObject(before[key]) ? before[key] : {});
+  }
+  return kept;
+}
+
+/** Names of secrets alone: one, or a list of them. */
+const isNamed = (value: unknown): boolean => {
+  if (typeof value !== 'object' || value === null) return isSecretReference(value);
+  const parts: unknown[] = Object.values(value);
+  return parts.length > 0 && parts.every(isNamed);
+};
+
+export const sealSecrets = (schema: ConfigSchema, config: Config, tenantId: string, keyring: Keyring): Config =>
+  mapSecrets(schema, config, (value, path) => {
+    if (isSealedSecret(value) || isNamed(value)) return value;
+    if (keyring.currentKey === undefined) {
+      const message = 'is a secret, and there is no key to encrypt it with (DATA_KEYS): name one as secret://name';
+      throw validationFailed([{ path, message }]);
+    }
+    return { $sealed: keyring.seal(JSON.stringify(value), tenantId) };
+  });
+
+/** As it is when it is used, to be checked; what lies elsewhere stays a name. */
+export function openSecrets(config: Config, tenantId: string, keyring: Keyring): Config {
+  const entries = Object.entries(config).map(([key, value]): [string, unknown] => {
+    if (isSealedSecret(value)) return [key, openOne(value, tenantId, keyring)];
+    return [key, isObject(value) ? openSecrets(value, tenantId, keyring) : value];
+  });
+  return Object.fromEntries(entries);
+}
+
+/** For people: that a secret is there, and which one where it has a name. What the schema does not know may be one. */
+export function maskSecrets(schema: ConfigSchema, config: Config): Config {
+  const hide = (value: unknown): unknown => (isNamed(value) ? value : MASK);
+  const known = Object.entries(config).map(([key, value]): [string, unknown] => [
+    key,
+    innerOf(schema, key) ? value : hide(value),
+  ]);
+  return mapSecrets(schema, Object.fromEntries(known), hide);
+}
+
+function openOne({ $sealed }: SealedSecret, tenantId: string, keyring: Keyring): unknown {
+  try {
+    return JSON.parse(keyring.open($sealed, tenantId)) as unknown;
+  } catch (error) {
+    throw new AppError('unavailable', `A secret that is there cannot be kept here: ${(error as Error).message}.`);
+  }
+}
