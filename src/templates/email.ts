@@ -1,7 +1,7 @@
 import { Parser } from 'htmlparser2';
 
 import { AppError } from '../errors.ts';
-import { expressionsOf, MAX_COMPILED, positionOf, type SyntaxProblem } from './syntax.ts';
+import { expressionsOf, MAX_COMPILED, positionOf, type SyntaxProblem } from './scan.ts';
 import { createThread } from './thread.ts';
 
 /** What a tenant's emails have in common, in the language that fits a template best. */

@@ -1,6 +1,6 @@
 import { Parser, QuoteType, Tokenizer } from 'htmlparser2';
 
-import type { SyntaxProblem } from './syntax.ts';
+import type { SyntaxProblem } from './scan.ts';
 
 const words = (list: string): ReadonlySet<string> => new Set(list.split(' '));
 

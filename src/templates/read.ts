@@ -1,7 +1,8 @@
 import { setImmediate as turn } from 'node:timers/promises';
 
 import { AppError } from '../errors.ts';
-import { type Analysis, analyse, scan } from './syntax.ts';
+import { scan } from './scan.ts';
+import { type Analysis, analyse } from './syntax.ts';
 import { createThread } from './thread.ts';
 
 /** Words within expressions that are read at once, in some milliseconds. */
