@@ -1,8 +1,8 @@
-import type { Browser, BrowserContext, Page } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 
 import { postActivities } from './resolvers/seed.ts';
-import { launchChromium } from './services/chromium.ts';
+import { launchChromium, openPage } from './services/chromium.ts';
 import { eventually } from './support/eventually.ts';
 import { startTestService, type TestService } from './support/service.ts';
 
@@ -12,7 +12,6 @@ const USER = 'anna';
 describe('GraphiQL in Chromium', () => {
   let service: TestService;
   let browser: Browser;
-  let context: BrowserContext;
   let page: Page;
   let token: string;
   let requested: string[];
@@ -29,15 +28,11 @@ describe('GraphiQL in Chromium', () => {
   });
 
   beforeEach(async () => {
-    await context?.close();
-    context = await browser.newContext({ viewport: { width: 1_400, height: 900 } });
-    page = await context.newPage();
+    await page?.close();
+    ({ page, problems } = await openPage(browser));
     requested = [];
-    problems = [];
     page.on('request', (request) => requested.push(request.url()));
     page.on('websocket', (socket) => requested.push(socket.url()));
-    page.on('pageerror', (error) => problems.push(error.message));
-    page.on('console', (message) => message.type() === 'error' && problems.push(message.text()));
     await page.goto(`${service.url}/graphiql`);
     await page.getByRole('textbox', { name: /token/i }).fill(token);
     await page.locator('.graphiql-query-editor').getByText('Paste a token').waitFor();
@@ -88,7 +83,7 @@ describe('GraphiQL in Chromium', () => {
     await shows('unreadNotificationCount');
     const kept = await page.evaluate(() => JSON.stringify([{ ...localStorage }, document.cookie, location.href]));
     expect(kept).not.toContain(token);
-    const other = await context.newPage();
+    const other = await page.context().newPage();
     await other.goto(`${service.url}/graphiql`);
     expect(await other.getByRole('textbox', { name: /token/i }).inputValue()).toBe('');
     await page.reload();

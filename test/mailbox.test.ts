@@ -1,7 +1,7 @@
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 
-import { launchChromium } from './services/chromium.ts';
+import { launchChromium, openPage } from './services/chromium.ts';
 import { eventually } from './support/eventually.ts';
 import { postEvent, startTestService, type TestService, welcomeEvent } from './support/service.ts';
 
@@ -40,10 +40,7 @@ describe('the mailbox in Chromium', () => {
 
   beforeEach(async () => {
     await page?.close();
-    page = await browser.newPage({ viewport: { width: 1_400, height: 900 } });
-    problems = [];
-    page.on('pageerror', (error) => problems.push(error.message));
-    page.on('console', (message) => message.type() === 'error' && problems.push(message.text()));
+    ({ page, problems } = await openPage(browser));
   });
 
   const send = (name: string) =>

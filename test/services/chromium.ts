@@ -1,4 +1,4 @@
-import { type Browser, chromium } from 'playwright-core';
+import { type Browser, chromium, type Page } from 'playwright-core';
 
 import { run } from './processes.ts';
 import { installDebianPackages } from './sources.ts';
@@ -9,6 +9,17 @@ export const launchChromium = async (): Promise<Browser> =>
     executablePath: await findChromium(),
     args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update'],
   });
+
+/** A page of a window that nothing else shares, and what goes wrong on it from now on. */
+export async function openPage(browser: Browser): Promise<{ page: Page; problems: string[] }> {
+  const context = await browser.newContext({ viewport: { width: 1_400, height: 900 } });
+  const page = await context.newPage();
+  page.once('close', () => void context.close().catch(() => {}));
+  const problems: string[] = [];
+  page.on('pageerror', (error) => problems.push(error.message));
+  page.on('console', (message) => message.type() === 'error' && problems.push(message.text()));
+  return { page, problems };
+}
 
 /** The path of a Chromium, installed first where that is possible. `TEST_CHROMIUM` names another one. */
 async function findChromium(): Promise<string> {
