@@ -45,6 +45,15 @@ describe('the way out of a socket', () => {
       },
       ...options,
     });
+  /** Says things that nobody reads, until the outlet is full. */
+  const fill = (outlet: Outlet, bytes: number): void => {
+    const payload = Buffer.alloc(bytes, 'x');
+    for (let said = 0; said < MUCH && !outlet.isFull(); said += bytes) {
+      outlet.next(headOf('1'), [payload]);
+      outlet.flush();
+    }
+    expect(outlet.isFull()).toBe(true);
+  };
   const read = (from: Socket): Buffer[] => {
     const chunks: Buffer[] = [];
     from.on('data', (chunk: Buffer) => chunks.push(chunk)).resume();
@@ -99,11 +108,7 @@ describe('the way out of a socket', () => {
 
   it('is full as long as its client does not read, and drained when it has', async () => {
     const outlet = outletOf();
-    const payload = Buffer.alloc(1024 * 1024, 'x');
-    while (!outlet.isFull()) {
-      outlet.next(headOf('1'), [payload]);
-      outlet.flush();
-    }
+    fill(outlet, 1024 * 1024);
     // Any number may wait for the same room.
     const waiting = Promise.all(Array.from({ length: 50 }, () => outlet.drained()));
     expect(outlet.isFull()).toBe(true);
@@ -114,7 +119,7 @@ describe('the way out of a socket', () => {
 
   it('keeps nobody waiting, and nobody busy, when its socket dies', async () => {
     const outlet = outletOf({ isOpen: () => true });
-    while (!outlet.isFull()) outlet.next(headOf('1'), [Buffer.alloc(MUCH / 8)]);
+    fill(outlet, MUCH / 8);
     const waiting = outlet.drained();
     const closed = once(socket, 'close');
     socket.destroy();
@@ -128,8 +133,7 @@ describe('the way out of a socket', () => {
   it('does not wait for more than the close of a socket that is being closed', async () => {
     let isOpen = true;
     const outlet = outletOf({ isOpen: () => isOpen });
-    while (!outlet.isFull()) outlet.next(headOf('1'), [Buffer.alloc(MUCH / 8)]);
-    outlet.flush();
+    fill(outlet, MUCH / 8);
     isOpen = false;
     let isDrained = false;
     const waiting = outlet.drained().then(() => (isDrained = true));
