@@ -1,7 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
 
-import { Ajv, type ErrorObject } from 'ajv';
-
 import { writeAudit } from '../audit/write.ts';
 import type { ProviderSchema } from '../channels/registry.ts';
 import type { Database, Transaction } from '../database/database.ts';
@@ -10,6 +8,7 @@ import type { Actor } from '../identity/actor.ts';
 import { newId } from '../ids.ts';
 import { CHANNELS, type Channel } from '../intake/channel.ts';
 import type { Keyring } from '../keyring.ts';
+import { mismatches, outOfBounds } from './config-problems.ts';
 import {
   type Config,
   type ConfigSchema,
@@ -21,8 +20,6 @@ import {
   sealSecrets,
 } from './config-secrets.ts';
 import type { Limits } from './policies.ts';
-import { isSecretReference } from './secrets.ts';
-import { fieldProblem } from './schema-problems.ts';
 import { type SettingOrigin, type TenantSettingsSource, withNames } from './settings.ts';
 
 /** Which of a tenant's configurations. */
@@ -75,7 +72,6 @@ export interface ChannelConfigs {
   readonly providers: readonly ProviderSchema[];
 }
 
-const NAME = /^([A-Za-z0-9][A-Za-z0-9._-]{0,99})?$/;
 /** As many as a file may have. */
 const MAX_PER_CHANNEL = 10;
 
@@ -155,9 +151,6 @@ export function createChannelConfigs({
   };
 }
 
-// As providers read it, except for what they do not need to be told: see `provider-config.ts`.
-const ajv = new Ajv({ allErrors: true, allowUnionTypes: true });
-
 /**
  * Checks and writes one configuration, and audits it, unless it is what there is already.
  *
@@ -181,14 +174,14 @@ export async function saveChannelConfig(
     throw validationFailed([{ path: 'input.provider', message }]);
   }
   const schema: ConfigSchema = known.configSchema;
-  refuse([...boundsOf(change), ...misplaced(schema, change.config)]);
+  refuse([...outOfBounds(change), ...misplaced(schema, change.config)]);
   const before = await lock(tx, tenantId, key);
   assertVersion(before?.version ?? 0, expectedVersion);
   if (!before) await assertRoom(tx, change);
   if (before) refuse(leftBehind(schema, change.config, before.config));
   const given = keepSecrets(schema, change.config, before?.config ?? {});
   const opened = openSecrets(given, tenantId, keyring);
-  refuse(check(known.configSchema, opened));
+  refuse(mismatches(known.configSchema, opened));
 
   const after = { limits, position, isEnabled };
   const result = (config: Config, version: number): ShownChannelConfig => ({
@@ -251,24 +244,6 @@ async function assertRoom(tx: Transaction, { channel }: ChannelConfigKey): Promi
   throw validationFailed([
     { path: 'input.channel', message: `has ${MAX_PER_CHANNEL} configurations, the most there may be` },
   ]);
-}
-
-function boundsOf({ name, position, limits }: ChannelConfigChange): FieldProblem[] {
-  const { concurrency = 1, ratePerSecond = 1, burst = 1 } = limits ?? {};
-  const problems: FieldProblem[] = [];
-  if (!NAME.test(name))
-    problems.push({ path: 'input.name', message: 'must be letters, digits, dots, dashes or underscores' });
-  if (position < 0 || position > 100) problems.push({ path: 'input.position', message: 'must be from 0 to 100' });
-  if (concurrency < 1 || concurrency > 10_000) {
-    problems.push({ path: 'input.concurrency', message: 'must be from 1 to 10 000' });
-  }
-  if (!(ratePerSecond > 0) || ratePerSecond > 1_000_000) {
-    problems.push({ path: 'input.ratePerSecond', message: 'must be more than 0, and 1 000 000 at most' });
-  }
-  if (burst < 1 || burst > 1_000_000) {
-    problems.push({ path: 'input.burst', message: 'must be from 1 to 1 000 000' });
-  }
-  return problems;
 }
 
 /** What a row says, in the clear; undefined where its secrets cannot be read here. */
@@ -336,21 +311,4 @@ async function write(
   );
   if (!row) throw new AppError('conflict', 'Somebody else has just set up this provider.');
   return row.version;
-}
-
-function check(schema: Record<string, unknown>, config: Config): FieldProblem[] {
-  const validate = ajv.compile(schema);
-  if (validate(config)) return [];
-  return (validate.errors ?? [])
-    .filter((error) => !isReference(config, error))
-    .map((error) => fieldProblem(error, 'input.config'));
-}
-
-/** What is behind a name is looked at when it is used. */
-function isReference(config: Config, { instancePath }: ErrorObject): boolean {
-  let value: unknown = config;
-  for (const part of instancePath.split('/').slice(1)) {
-    value = typeof value === 'object' && value !== null ? (value as Config)[part] : undefined;
-  }
-  return isSecretReference(value);
 }
