@@ -1,6 +1,6 @@
 import { Migration } from '@mikro-orm/migrations';
 
-import { raiseTenantWall } from './tenant-wall.ts';
+import { enableTenantIsolation } from './row-level-security.ts';
 
 const TABLES = [
   'audit_event',
@@ -143,7 +143,7 @@ export class Initial extends Migration {
     `);
 
     for (const table of TABLES) {
-      this.addSql(raiseTenantWall(table));
+      this.addSql(enableTenantIsolation(table));
     }
 
     for (const [role, tables] of Object.entries(GRANTS)) {

@@ -1,6 +1,6 @@
 import { Migration } from '@mikro-orm/migrations';
 
-import { raiseTenantWall } from './tenant-wall.ts';
+import { enableTenantIsolation } from './row-level-security.ts';
 
 const TABLES = ['delivery_rate', 'provider_circuit'];
 
@@ -42,7 +42,7 @@ export class Delivery extends Migration {
     this.addSql(`grant delete on "delivery_attempt" to "notif_worker";`);
     for (const table of TABLES) {
       this.addSql(`
-        ${raiseTenantWall(table)}
+        ${enableTenantIsolation(table)}
         grant select on "${table}" to "notif_api";
         grant select, insert, update on "${table}" to "notif_worker";
       `);

@@ -1,6 +1,6 @@
 import { Migration } from '@mikro-orm/migrations';
 
-import { raiseTenantWall } from './tenant-wall.ts';
+import { enableTenantIsolation } from './row-level-security.ts';
 
 const TABLES = ['notification_preference', 'recipient_profile', 'suppression'];
 
@@ -30,7 +30,7 @@ export class People extends Migration {
     `);
     for (const table of TABLES) {
       this.addSql(`
-        ${raiseTenantWall(table)}
+        ${enableTenantIsolation(table)}
         grant select, insert, update, delete on "${table}" to "notif_api";
         grant select, insert on "${table}" to "notif_worker";
       `);

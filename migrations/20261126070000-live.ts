@@ -1,6 +1,6 @@
 import { Migration } from '@mikro-orm/migrations';
 
-import { raiseTenantWall } from './tenant-wall.ts';
+import { enableTenantIsolation } from './row-level-security.ts';
 
 /** What people do with their inbox, who is connected, and tokens that were taken back. */
 export class Live extends Migration {
@@ -23,7 +23,7 @@ export class Live extends Migration {
       create index "token_revocation_forget" on "token_revocation" ("forget_at");
     `);
     for (const table of ['connected_client', 'token_revocation']) {
-      this.addSql(raiseTenantWall(table));
+      this.addSql(enableTenantIsolation(table));
     }
     this.addSql(`
       grant select on "connected_client", "live_instance" to "notif_api";

@@ -1,6 +1,6 @@
 import { Migration } from '@mikro-orm/migrations';
 
-import { raiseTenantWall } from './tenant-wall.ts';
+import { enableTenantIsolation } from './row-level-security.ts';
 
 /** What is kept of people, and forgetting them. */
 export class Privacy extends Migration {
@@ -18,7 +18,7 @@ export class Privacy extends Migration {
       create index "erasure_open" on "erasure" ("id") where completed_at is null;
       create index "erasure_newest" on "erasure" ("tenant_id", "id");
     `);
-    for (const table of ['privacy_job', 'erasure']) this.addSql(raiseTenantWall(table));
+    for (const table of ['privacy_job', 'erasure']) this.addSql(enableTenantIsolation(table));
     this.addSql(`
       grant select, insert, update on "privacy_job" to "notif_worker";
       grant select, insert on "erasure" to "notif_api";

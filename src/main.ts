@@ -10,14 +10,14 @@ import { reparse } from '../consumers/reparse.ts';
 import { listenToSignals } from '../consumers/signals.ts';
 import { unsubscribeRoutes } from '../consumers/unsubscribe.ts';
 import { graphiqlRoutes } from '../resolvers/graphiql/graphiql.ts';
-import { graphHttpRoutes } from '../resolvers/http.ts';
-import { createCostLimit } from '../resolvers/limits.ts';
+import { graphHttpRoutes } from '../resolvers/server/http.ts';
+import { createCostLimit } from '../resolvers/server/query-limits.ts';
 import { mailboxRoutes } from '../resolvers/mailbox/mailbox.ts';
-import { createPersistedOperations, loadTrustedOperations } from '../resolvers/persisted.ts';
-import { buildGraph } from '../resolvers/schema.ts';
-import { createDocuments } from '../resolvers/documents.ts';
-import { createLiveDoor } from '../resolvers/live/door.ts';
-import { liveSockets } from '../resolvers/live/sockets.ts';
+import { createPersistedOperations, loadTrustedOperations } from '../resolvers/server/persisted.ts';
+import { buildGraph } from '../resolvers/server/schema.ts';
+import { createDocuments } from '../resolvers/server/documents.ts';
+import { createLiveServices } from '../resolvers/subscriptions/client-admission.ts';
+import { liveSockets } from '../resolvers/subscriptions/sockets.ts';
 import { createAuditEvents } from './audit/events.ts';
 import { startAuditRelay } from './audit/relay.ts';
 import { createHttpClient, type HttpClient } from './channels/http-client.ts';
@@ -28,10 +28,10 @@ import type { Core } from './core.ts';
 import { type Database, openDatabase } from './database/database.ts';
 import { startEmbeddedDatabase } from './database/embedded.ts';
 import { migrate } from './database/migrate.ts';
-import { circuitReporter } from './delivery/circuits.ts';
+import { circuitReporter } from './delivery/circuit-breaker-report.ts';
 import { createDeliveryControl } from './delivery/control.ts';
 import { startDispatcher } from './delivery/dispatcher.ts';
-import { createLanes } from './delivery/lanes.ts';
+import { createBulkheads } from './delivery/bulkheads.ts';
 import { createDeliveryLogs, queueSizes } from './delivery/logs.ts';
 import type { ProcessMode } from './delivery/mode.ts';
 import type { PlanBatchOptions } from './delivery/plan-batch.ts';
@@ -58,7 +58,7 @@ import { createMetrics, metricsRoutes } from './observability/metrics.ts';
 import { createErasures } from './privacy/erase.ts';
 import { type PrivacyJobs, startPrivacyJobs } from './privacy/jobs.ts';
 import { createPreferences } from './preferences/preferences.ts';
-import { createReach } from './preferences/reach.ts';
+import { createRecipientEligibility } from './preferences/recipient-eligibility.ts';
 import { createSuppressions } from './preferences/suppressions.ts';
 import { unsubscribe, type UnsubscribeLinks, unsubscribeLinks } from './preferences/unsubscribe.ts';
 import { createTemplateEditing } from './templates/editing.ts';
@@ -150,7 +150,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
   const processMode: ProcessMode = { current: config.deliveryMode };
   let privacyJobs: PrivacyJobs | undefined;
   const report = circuitReporter(database, log);
-  const lanes = createLanes({
+  const bulkheads = createBulkheads({
     onChange: (key, circuit) => {
       report(key, circuit);
       metrics.circuit(key, circuit.state);
@@ -160,13 +160,13 @@ export async function startService(config: Config, options: ServiceOptions = {})
   const planning: PlanBatchOptions = {
     settings,
     templates: templateLookup,
-    reach: createReach(database),
-    lanes,
+    reach: createRecipientEligibility(database),
+    bulkheads,
     unsubscribeLinks: links,
     mode: () => processMode.current,
     log,
   };
-  const settingsOf = async (tenantId: string): Promise<TenantSettings> =>
+  const loadSettings = async (tenantId: string): Promise<TenantSettings> =>
     (await settings.load([tenantId])).get(tenantId) as TenantSettings;
   const intake = createIntake({ database, bus, log, onAccepted: metrics.received });
   const core: Core = {
@@ -184,7 +184,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
     policies: createPolicyDefinitions(database),
     preferences: createPreferences({
       database,
-      categoriesOf: async (tenantId) => (await settingsOf(tenantId)).categories,
+      categoriesOf: async (tenantId) => (await loadSettings(tenantId)).categories,
     }),
     rejectedEvents: createRejectedEvents({
       database,
@@ -225,7 +225,7 @@ export async function startService(config: Config, options: ServiceOptions = {})
       bus,
       providers,
       sandbox: sandboxProvider(database),
-      lanes,
+      bulkheads,
       keyring,
       leaseMs: deliveryLeaseMs,
       onEnded: metrics.settled,
@@ -320,11 +320,11 @@ async function serveGraph(
     assertCost: createCostLimit(schema),
     persisted: createPersistedOperations(config.trustedOperationsOnly ? await loadTrustedOperations() : undefined),
   };
-  const door = createLiveDoor({ core, limits: config.live, log, isSchemaOpen });
-  parts.defer(() => door.close());
+  const live = createLiveServices({ core, limits: config.live, log, isSchemaOpen });
+  parts.defer(() => live.close());
   await app.register(graphHttpRoutes, {
     ...operations,
-    door,
+    live,
     authenticate,
     http,
     callbackUrls: config.callbackUrls,
@@ -332,7 +332,7 @@ async function serveGraph(
   await app.register(graphiqlRoutes);
   if (config.environment === 'dev') await app.register(mailboxRoutes, { mailbox: createMailbox(database) });
   parts.defer(listenToSignals({ bus, topicFeeds: core.topicFeeds, log }));
-  parts.defer(liveSockets({ ...operations, server: app.server, door, authenticate, log }));
+  parts.defer(liveSockets({ ...operations, server: app.server, live, authenticate, log }));
 }
 
 async function databaseUrls(

@@ -1,7 +1,7 @@
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 
-import { postActivities } from './resolvers/seed.ts';
+import { postActivities } from './support/graph-seed.ts';
 import { launchChromium, openPage } from './services/chromium.ts';
 import { eventually } from './support/eventually.ts';
 import { startTestService, type TestService } from './support/service.ts';

@@ -9,7 +9,7 @@ import { eventually } from './support/eventually.ts';
 import { WatchDeliveriesDocument, WatchInboxDocument } from './generated/operations.ts';
 import { activityEvent, postEvent, startTestService, type TestService } from './support/service.ts';
 import { sql } from './support/sql.ts';
-import { tcpDoor } from './support/tcp-door.ts';
+import { tcpDoor } from './support/tcp-proxy.ts';
 
 interface Readiness {
   status: string;

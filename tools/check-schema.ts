@@ -6,7 +6,7 @@ import { parseArgs, promisify } from 'node:util';
 import { type Change, CriticalityLevel, diff } from '@graphql-inspector/core';
 import { buildSchema } from 'graphql';
 
-import { buildGraph, printGraph } from '../resolvers/schema.ts';
+import { buildGraph, printGraph } from '../resolvers/server/schema.ts';
 import { projectRoot } from '../src/project-root.ts';
 
 // npm run check:schema -- --base origin/main: names each change that breaks clients of the schema as it was committed.

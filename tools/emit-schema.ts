@@ -1,8 +1,8 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { loadTrustedOperations, printManifest } from '../resolvers/persisted.ts';
-import { buildGraph, printGraph } from '../resolvers/schema.ts';
+import { loadTrustedOperations, printManifest } from '../resolvers/server/persisted.ts';
+import { buildGraph, printGraph } from '../resolvers/server/schema.ts';
 import { projectRoot } from '../src/project-root.ts';
 import { printPermissionMatrix } from './permission-matrix.ts';
 

@@ -1,6 +1,6 @@
 import { type GraphQLSchema, isObjectType } from 'graphql';
 
-import { PERMISSION } from '../resolvers/requires.ts';
+import { PERMISSION } from '../resolvers/server/requires.ts';
 
 const OPERATIONS = ['Query', 'Mutation', 'Subscription'];
 
@@ -32,7 +32,7 @@ export function printPermissionMatrix(schema: GraphQLSchema): string {
   ];
   return `# Permissions
 
-Written by \`npm run schema\` from what the fields declare, and tried cell by cell by \`test/resolvers/permissions.test.ts\`.
+Written by \`npm run schema\` from what the fields declare, and tried cell by cell by \`test/resolvers/server/permissions.test.ts\`.
 Another tenant is one that \`X-Tenant-ID\` names and the token does not: only a superadmin may, and leaves an audit event
 \`tenant.accessed\` there each time. A row of another tenant does not exist: a query by its id answers \`null\`, a mutation
 \`not_found\`.

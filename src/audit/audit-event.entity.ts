@@ -1,6 +1,6 @@
 import { defineEntity, p } from '@mikro-orm/core';
 
-import { tenantWall } from '../database/tenant-wall.ts';
+import { tenantIsolation } from '../database/row-level-security.ts';
 
 /** Who did what, written in the transaction that did it. No role may change or delete a row. */
 export const AuditEventEntity = defineEntity({
@@ -22,5 +22,5 @@ export const AuditEventEntity = defineEntity({
     { name: 'audit_event_action', properties: ['tenantId', 'action', 'id'] },
     { name: 'audit_event_committed', properties: ['xid', 'id'] },
   ],
-  ...tenantWall('audit_event'),
+  ...tenantIsolation('audit_event'),
 });

@@ -1,6 +1,6 @@
 import { defineEntity, p } from '@mikro-orm/core';
 
-import { tenantWall } from '../database/tenant-wall.ts';
+import { tenantIsolation } from '../database/row-level-security.ts';
 
 /** What sandbox mode caught instead of sending. */
 export const SandboxMessageEntity = defineEntity({
@@ -21,5 +21,5 @@ export const SandboxMessageEntity = defineEntity({
   },
   // The same message caught twice, after a crash in mid-send, is shown once.
   uniques: [{ name: 'sandbox_message_once', properties: ['logId', 'channel'] }],
-  ...tenantWall('sandbox_message'),
+  ...tenantIsolation('sandbox_message'),
 });

@@ -6,7 +6,7 @@ import type SMTPPool from 'nodemailer/lib/smtp-pool/index.js';
 
 import type { SendResult } from './channel.ts';
 import { classifySmtpError } from './failures.ts';
-import { createGate, type Gate } from './gate.ts';
+import { createSemaphore, type Semaphore } from './semaphore.ts';
 import { createOutboundGuard, openGuard } from './outbound.ts';
 
 /** One relay of one tenant, ready to connect to. */
@@ -47,7 +47,7 @@ const SIGNED_HEADERS =
 
 interface Pool {
   transport: Transporter<SMTPPool.SentMessageInfo>;
-  gate: Gate;
+  gate: Semaphore;
 }
 
 type TrackedMail = Mail & { onHandedOver: () => void };
@@ -90,7 +90,7 @@ export function createSmtpClient(outboundAllow: readonly string[]): SmtpClient {
       compiled.message.createReadStream = (options) => createReadStream(options).once('resume', onHandedOver);
       done();
     });
-    const pool = { transport, gate: createGate(maxConnections) };
+    const pool = { transport, gate: createSemaphore(maxConnections) };
     pools.set(key, pool);
     return pool;
   };

@@ -7,7 +7,7 @@ import pg from 'pg';
 import { AppError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { asCallersError } from './errors.ts';
-import { API_ROLE, WORKER_ROLE } from './tenant-wall.ts';
+import { API_ROLE, WORKER_ROLE } from './row-level-security.ts';
 
 /** One open transaction. */
 export interface Transaction {
@@ -89,7 +89,7 @@ export function openDatabase({ url, log, poolSize = 10, keepsPlans = true, onTra
     };
 
   return {
-    readAsTenant: createReader(asTenantWith({ isSaidAtOnce: true, keepsPlans })),
+    readAsTenant: createReader(asTenantWith({ isPipelined: true, keepsPlans })),
     asTenant: asTenantWith(),
     asWorker: (work) => timed(worker, scopeOf({ role: WORKER_ROLE }), work),
     ping: async () => {
@@ -116,7 +116,7 @@ function asTenantScope(tenantId: string): string {
 
 interface TransactOptions {
   /** The work says all its statements before it waits for the first: the whole transaction is one round trip. */
-  isSaidAtOnce: boolean;
+  isPipelined: boolean;
   /** Its statements are prepared once for a connection. */
   keepsPlans: boolean;
 }
@@ -129,7 +129,7 @@ async function transact<T>(
   pool: pg.Pool,
   scope: string,
   work: (tx: Transaction) => Promise<T>,
-  { isSaidAtOnce, keepsPlans }: TransactOptions = { isSaidAtOnce: false, keepsPlans: false },
+  { isPipelined, keepsPlans }: TransactOptions = { isPipelined: false, keepsPlans: false },
 ): Promise<T> {
   const client = await pool.connect();
   let broken: Error | undefined;
@@ -149,7 +149,7 @@ async function transact<T>(
     let committing: Promise<unknown> | undefined;
     try {
       working = work({ query });
-      if (isSaidAtOnce) committing = heardLater(client.query('commit'));
+      if (isPipelined) committing = heardLater(client.query('commit'));
     } finally {
       sendTogether();
     }

@@ -8,7 +8,7 @@ import pg from 'pg';
 import { migrations } from '../../migrations/index.ts';
 import { projectRoot } from '../project-root.ts';
 import { entities } from './entities.ts';
-import { OWNER_ROLE } from './tenant-wall.ts';
+import { OWNER_ROLE } from './row-level-security.ts';
 
 /** Serialises instances that start at the same time; any constant of ours does. */
 const MIGRATION_LOCK = 7_253_001;

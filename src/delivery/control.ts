@@ -4,7 +4,7 @@ import type { Actor } from '../identity/actor.ts';
 import type { Bus } from '../live/bus.ts';
 import type { Log } from '../log.ts';
 import type { TenantSettingsSource } from '../tenants/settings.ts';
-import { findCircuits, type ProviderCircuit } from './circuits.ts';
+import { findCircuits, type ProviderCircuit } from './circuit-breaker-report.ts';
 import { explainDelivery, type Explanation, type HypotheticalEvent } from './explain.ts';
 import { type DeliveryMode, type ProcessMode, stricterMode } from './mode.ts';
 import type { PlanBatchOptions } from './plan-batch.ts';

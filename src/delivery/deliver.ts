@@ -1,7 +1,7 @@
 import type { Provider, SendFailure } from '../channels/channel.ts';
 import type { TenantSettings } from '../tenants/settings.ts';
 import type { ClaimedLog } from './claim.ts';
-import type { Lanes } from './lanes.ts';
+import type { Bulkheads } from './bulkheads.ts';
 import type { Plan } from './plan.ts';
 import { afterFailure } from './route.ts';
 import type { Settlement } from './settle.ts';
@@ -17,7 +17,7 @@ export interface Delivery {
 }
 
 export interface DeliverOptions {
-  lanes: Lanes;
+  bulkheads: Bulkheads;
   /** A provider that has not answered so long after it was handed a message has failed. Milliseconds. */
   timeoutMs: number;
 }
@@ -36,7 +36,7 @@ export async function deliver(
   const number = log.attempts + 1;
   const base = { log, channel, template };
   let startedAt = performance.now();
-  const result = await options.lanes.run(
+  const result = await options.bulkheads.run(
     { tenantId: log.tenantId, channel, provider: name },
     limits?.concurrency ?? DEFAULT_CONCURRENCY,
     () => {
@@ -47,7 +47,7 @@ export async function deliver(
     },
   );
   if (result === undefined) {
-    const until = options.lanes.blockedUntil({ tenantId: log.tenantId, channel, provider: name });
+    const until = options.bulkheads.blockedUntil({ tenantId: log.tenantId, channel, provider: name });
     return {
       ...waiting(log, until ? untilRecovered(until) : 0),
       withdrawn: { number },

@@ -1,6 +1,6 @@
 import { defineEntity, p } from '@mikro-orm/core';
 
-import { tenantWall } from '../database/tenant-wall.ts';
+import { tenantIsolation } from '../database/row-level-security.ts';
 
 /** A token bucket that all processes draw from: of a tenant as a whole, or of one of its providers. */
 export const DeliveryRateEntity = defineEntity({
@@ -17,5 +17,5 @@ export const DeliveryRateEntity = defineEntity({
     /** From when on the next message over the rate is told to come again. */
     nextSlotAt: p.datetime().columnType('timestamptz'),
   },
-  ...tenantWall('delivery_rate'),
+  ...tenantIsolation('delivery_rate'),
 });

@@ -11,9 +11,9 @@ import type { DeliveryOutcome } from '../observability/metrics.ts';
 import { openAttempts } from './attempts.ts';
 import { type Claim, claimDue, renewLeases } from './claim.ts';
 import { deliver, type Delivery, untilRecovered, waiting } from './deliver.ts';
-import { createHand } from './hand.ts';
-import type { Lanes } from './lanes.ts';
-import { limitRates } from './limit.ts';
+import { createInFlight } from './in-flight.ts';
+import type { Bulkheads } from './bulkheads.ts';
+import { limitRates } from './token-bucket.ts';
 import type { Plan } from './plan.ts';
 import { planBatch, type PlanBatchOptions, type PlannedLog } from './plan-batch.ts';
 import { createRecorder } from './recorder.ts';
@@ -25,7 +25,7 @@ export interface DispatcherOptions extends PlanBatchOptions {
   providers: Providers;
   /** Takes the place of every provider in sandbox mode. */
   sandbox: Pick<Provider, 'name' | 'send'>;
-  lanes: Lanes;
+  bulkheads: Bulkheads;
   /** For addresses that are kept encrypted. */
   keyring: Keyring;
   /** Called for each delivery that came to its end. Tests are left out. */
@@ -58,11 +58,11 @@ const GATHER_MS = 15;
  * until they are recorded.
  */
 export function startDispatcher(options: DispatcherOptions): Dispatcher {
-  const { database, bus, log, lanes, onEnded } = options;
+  const { database, bus, log, bulkheads, onEnded } = options;
   const { concurrency = 5_000, tenantConcurrency = 1_000, leaseMs = 60_000, pollMs = 1_000 } = options;
 
   /** What is in hand, and ours for as long as this process lives. */
-  const hand = createHand(concurrency, tenantConcurrency);
+  const hand = createInFlight(concurrency, tenantConcurrency);
   let isClosing = false;
   let wake = (): void => {};
   let arrive = (): void => {};
@@ -110,7 +110,7 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
     await Promise.all([
       ...settlements.map(finish),
       ...ready.map(async (delivery) => {
-        if (opened.has(delivery.log.id)) await finish(await deliver(delivery, { lanes, timeoutMs: leaseMs / 2 }));
+        if (opened.has(delivery.log.id)) await finish(await deliver(delivery, { bulkheads, timeoutMs: leaseMs / 2 }));
         else hand.release(delivery.log);
       }),
     ]);
@@ -179,7 +179,7 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
     close: async () => {
       isClosing = true;
       for (const end of unsubscribe) end();
-      lanes.close();
+      bulkheads.close();
       wake();
       await loop;
       await Promise.all(working);

@@ -1,6 +1,6 @@
 import { defineEntity, p } from '@mikro-orm/core';
 
-import { tenantWall } from '../database/tenant-wall.ts';
+import { tenantIsolation } from '../database/row-level-security.ts';
 import type { Audience, Content, Recipient } from '../intake/command.ts';
 import { CHANNELS } from '../intake/channel.ts';
 import { LOG_STATUSES } from './status.ts';
@@ -89,7 +89,7 @@ export const NotificationLogEntity = defineEntity({
       where: 'collapse_key is not null',
     },
   ],
-  ...tenantWall('notification_log'),
+  ...tenantIsolation('notification_log'),
 });
 
 /** One try to hand a notification to a provider: written before the provider is called, settled after. */
@@ -116,5 +116,5 @@ export const DeliveryAttemptEntity = defineEntity({
       expression: oneOf('outcome', ['ok', 'transient', 'permanent', 'unknown']),
     },
   ],
-  ...tenantWall('delivery_attempt'),
+  ...tenantIsolation('delivery_attempt'),
 });

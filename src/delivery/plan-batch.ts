@@ -1,11 +1,11 @@
 import type { Log } from '../log.ts';
 import { addressFor } from '../intake/recipient.ts';
-import type { Reach } from '../preferences/reach.ts';
+import type { RecipientEligibility } from '../preferences/recipient-eligibility.ts';
 import type { UnsubscribeLinks } from '../preferences/unsubscribe.ts';
 import type { TemplateLookup } from '../templates/lookup.ts';
 import type { TenantSettings, TenantSettingsSource } from '../tenants/settings.ts';
 import type { ClaimedLog } from './claim.ts';
-import type { Lanes } from './lanes.ts';
+import type { Bulkheads } from './bulkheads.ts';
 import { type DeliveryMode, stricterMode } from './mode.ts';
 import { type Plan, planDelivery } from './plan.ts';
 import { INTERNAL_FAILURE } from './recorder.ts';
@@ -21,8 +21,8 @@ export interface PlannedLog {
 export interface PlanBatchOptions {
   settings: TenantSettingsSource;
   templates: TemplateLookup;
-  reach: Reach;
-  lanes: Pick<Lanes, 'blockedUntil'>;
+  reach: RecipientEligibility;
+  bulkheads: Pick<Bulkheads, 'blockedUntil'>;
   /** Absent where the service has no public address. */
   unsubscribeLinks?: UnsubscribeLinks | undefined;
   /** Of this process. */
@@ -33,9 +33,9 @@ export interface PlanBatchOptions {
 /** Reads settings, templates and what keeps people from being reached for the whole batch, and decides each row. */
 export async function planBatch(claimed: ClaimedLog[], options: PlanBatchOptions): Promise<PlannedLog[]> {
   const { settings, templates, reach, log } = options;
-  const settingsOf = await settings.load(claimed.map((row) => row.tenantId));
+  const loadSettings = await settings.load(claimed.map((row) => row.tenantId));
   const rows = claimed.map((row) => {
-    const tenant = settingsOf.get(row.tenantId);
+    const tenant = loadSettings.get(row.tenantId);
     if (!tenant) throw new Error('settings of a tenant were not loaded');
     const policy = tenant.events[row.eventCode];
     // What brings its own text goes to an audience, which is worked out when it is written.
@@ -73,7 +73,7 @@ export async function planBatch(claimed: ClaimedLog[], options: PlanBatchOptions
         mode,
         templatesFor: (channel) => templatesOf({ tenantId, eventCode, channel }),
         reach: reached[index] ?? { blocked: {} },
-        blockedUntil: (channel, provider) => options.lanes.blockedUntil({ tenantId, channel, provider }),
+        blockedUntil: (channel, provider) => options.bulkheads.blockedUntil({ tenantId, channel, provider }),
         unsubscribeUrl: (channel, category) =>
           options.unsubscribeLinks?.linkFor({ tenantId, logId: row.id, channel, category }),
         now,

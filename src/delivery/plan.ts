@@ -7,7 +7,7 @@ import type { Channel } from '../intake/channel.ts';
 import { type Audience, type Content, PRIORITIES } from '../intake/command.ts';
 import { addressFor } from '../intake/recipient.ts';
 import { type QuietHours, quietUntil } from '../preferences/quiet-hours.ts';
-import type { ReachOf } from '../preferences/reach.ts';
+import type { ReachOf } from '../preferences/recipient-eligibility.ts';
 import { pickTemplate } from '../templates/lookup.ts';
 import { renderTemplate, TemplateInvalid, TemplateVariableMissing } from '../templates/render.ts';
 import type { PublishedTemplate } from '../templates/template.ts';
@@ -119,7 +119,7 @@ export function planDelivery(log: ClaimedLog, context: PlanContext): Plan {
   const considered: Consideration[] = [];
   for (const [step, channel] of route.entries()) {
     if (step < log.step) continue;
-    const looked = lookAt(channel, step === log.step ? log : null, { log, category, isMandatory, context });
+    const looked = evaluateChannel(channel, step === log.step ? log : null, { log, category, isMandatory, context });
     if ('code' in looked) {
       considered.push({ channel, verdict: looked.code, message: looked.message });
       // A text that is missing or broken is a mistake to be mended, and no reason to disturb people elsewhere.
@@ -144,7 +144,7 @@ interface Subject {
   context: PlanContext;
 }
 
-type Looked =
+type ChannelDecision =
   | { code: string; message: string; isFinal?: boolean }
   | { until: Date; reason: WaitReason }
   | { plan: ChosenPlan; template: UsedTemplate; provider?: string };
@@ -153,11 +153,11 @@ type Chosen<P> = P extends { kind: 'send' | 'inbox' } ? Omit<P, 'route' | 'step'
 type ChosenPlan = Chosen<Plan>;
 
 /** Looks at one channel. `position`: the row, where it already stands at this channel. */
-function lookAt(
+function evaluateChannel(
   channel: Channel,
   position: ClaimedLog | null,
   { log, category, isMandatory, context }: Subject,
-): Looked {
+): ChannelDecision {
   const { settings } = context;
   const address = addressFor(channel, log.recipient);
   if (address === undefined) return { code: 'no_address', message: `The recipient has no address for ${channel}.` };

@@ -1,6 +1,6 @@
 import { defineEntity, p } from '@mikro-orm/core';
 
-import { tenantWall } from '../database/tenant-wall.ts';
+import { tenantIsolation } from '../database/row-level-security.ts';
 
 /** What a dispatcher last found out about a provider of a tenant. Only for people to see: each process decides itself. */
 export const ProviderCircuitEntity = defineEntity({
@@ -15,5 +15,5 @@ export const ProviderCircuitEntity = defineEntity({
     changedAt: p.datetime().columnType('timestamptz').defaultRaw('now()'),
   },
   checks: [{ name: 'provider_circuit_state', expression: `state in ('closed', 'open', 'half_open')` }],
-  ...tenantWall('provider_circuit'),
+  ...tenantIsolation('provider_circuit'),
 });

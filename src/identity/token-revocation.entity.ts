@@ -1,6 +1,6 @@
 import { defineEntity, p } from '@mikro-orm/core';
 
-import { tenantWall } from '../database/tenant-wall.ts';
+import { tenantIsolation } from '../database/row-level-security.ts';
 
 /** Tokens that are not to be accepted any more although they have not expired. */
 export const TokenRevocationEntity = defineEntity({
@@ -18,5 +18,5 @@ export const TokenRevocationEntity = defineEntity({
     forgetAt: p.datetime().columnType('timestamptz'),
   },
   indexes: [{ name: 'token_revocation_forget', properties: ['forgetAt'] }],
-  ...tenantWall('token_revocation'),
+  ...tenantIsolation('token_revocation'),
 });

@@ -1,6 +1,6 @@
 import { defineEntity, p } from '@mikro-orm/core';
 
-import { tenantWall } from '../database/tenant-wall.ts';
+import { tenantIsolation } from '../database/row-level-security.ts';
 
 /**
  * The head of one person's inbox. Whoever changes the inbox locks this row first and takes the next `seq` from it, so
@@ -15,7 +15,7 @@ export const InboxEntity = defineEntity({
     lastSeq: p.bigint('number').default(0),
     unreadCount: p.integer().default(0),
   },
-  ...tenantWall('inbox'),
+  ...tenantIsolation('inbox'),
 });
 
 /** One notification in one person's inbox. */
@@ -56,5 +56,5 @@ export const NotificationEntity = defineEntity({
       where: 'read_at is null and archived_at is null',
     },
   ],
-  ...tenantWall('notification'),
+  ...tenantIsolation('notification'),
 });

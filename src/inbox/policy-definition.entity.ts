@@ -1,6 +1,6 @@
 import { defineEntity, p } from '@mikro-orm/core';
 
-import { tenantWall } from '../database/tenant-wall.ts';
+import { tenantIsolation } from '../database/row-level-security.ts';
 
 /** Which user holds which role over which merchant or organization: the source of audiences. */
 export const PolicyDefinitionEntity = defineEntity({
@@ -22,5 +22,5 @@ export const PolicyDefinitionEntity = defineEntity({
       properties: ['tenantId', 'scope', 'scopeId', 'userId', 'role'],
     },
   ],
-  ...tenantWall('policy_definition'),
+  ...tenantIsolation('policy_definition'),
 });

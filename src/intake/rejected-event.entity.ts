@@ -1,6 +1,6 @@
 import { defineEntity, p } from '@mikro-orm/core';
 
-import { tenantWall } from '../database/tenant-wall.ts';
+import { tenantIsolation } from '../database/row-level-security.ts';
 
 /** An input that could not become a notification, kept as it came and with the reason. */
 export const RejectedEventEntity = defineEntity({
@@ -29,5 +29,5 @@ export const RejectedEventEntity = defineEntity({
   // A batch that Kafka hands out twice is rejected once.
   uniques: [{ name: 'rejected_event_position', properties: ['topic', 'partition', 'offset'] }],
   indexes: [{ name: 'rejected_event_newest', properties: ['tenantId', 'id'] }],
-  ...tenantWall('rejected_event'),
+  ...tenantIsolation('rejected_event'),
 });

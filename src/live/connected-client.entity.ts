@@ -1,6 +1,6 @@
 import { defineEntity, p } from '@mikro-orm/core';
 
-import { tenantWall } from '../database/tenant-wall.ts';
+import { tenantIsolation } from '../database/row-level-security.ts';
 
 /** A process with open sockets. One that has not been seen for a while is gone, and its clients with it. */
 export const LiveInstanceEntity = defineEntity({
@@ -28,5 +28,5 @@ export const ConnectedClientEntity = defineEntity({
     { name: 'connected_client_newest', properties: ['tenantId', 'id'] },
     { name: 'connected_client_instance', properties: ['instanceId'] },
   ],
-  ...tenantWall('connected_client'),
+  ...tenantIsolation('connected_client'),
 });

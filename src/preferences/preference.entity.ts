@@ -1,6 +1,6 @@
 import { defineEntity, p } from '@mikro-orm/core';
 
-import { tenantWall } from '../database/tenant-wall.ts';
+import { tenantIsolation } from '../database/row-level-security.ts';
 
 /** What one person decided about one category on one channel. Where there is no row, the category's default holds. */
 export const NotificationPreferenceEntity = defineEntity({
@@ -14,7 +14,7 @@ export const NotificationPreferenceEntity = defineEntity({
     isEnabled: p.boolean(),
     updatedAt: p.datetime().columnType('timestamptz').defaultRaw('now()'),
   },
-  ...tenantWall('notification_preference'),
+  ...tenantIsolation('notification_preference'),
 });
 
 /** What is known of a person beyond what events say. */
@@ -28,5 +28,5 @@ export const RecipientProfileEntity = defineEntity({
     timeZone: p.text().nullable(),
     updatedAt: p.datetime().columnType('timestamptz').defaultRaw('now()'),
   },
-  ...tenantWall('recipient_profile'),
+  ...tenantIsolation('recipient_profile'),
 });

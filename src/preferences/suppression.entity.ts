@@ -1,6 +1,6 @@
 import { defineEntity, p } from '@mikro-orm/core';
 
-import { tenantWall } from '../database/tenant-wall.ts';
+import { tenantIsolation } from '../database/row-level-security.ts';
 
 /** An address that is not used any more. Of the address itself only a hash is kept, and what people may see of it. */
 export const SuppressionEntity = defineEntity({
@@ -28,5 +28,5 @@ export const SuppressionEntity = defineEntity({
   ],
   uniques: [{ name: 'suppression_address', properties: ['tenantId', 'channel', 'addressHash', 'category'] }],
   indexes: [{ name: 'suppression_newest', properties: ['tenantId', 'id'] }],
-  ...tenantWall('suppression'),
+  ...tenantIsolation('suppression'),
 });

@@ -1,6 +1,6 @@
 import { defineEntity, p } from '@mikro-orm/core';
 
-import { tenantWall } from '../database/tenant-wall.ts';
+import { tenantIsolation } from '../database/row-level-security.ts';
 import type { Recipient } from '../intake/command.ts';
 
 /** A person who is to be forgotten. Once they are, this says how much there was, and not any more who it was. */
@@ -26,7 +26,7 @@ export const ErasureEntity = defineEntity({
     { name: 'erasure_open', properties: ['id'], where: 'completed_at is null' },
     { name: 'erasure_newest', properties: ['tenantId', 'id'] },
   ],
-  ...tenantWall('erasure'),
+  ...tenantIsolation('erasure'),
 });
 
 /** How far a job that goes through a tenant's delivery records has come. */
@@ -39,5 +39,5 @@ export const PrivacyJobEntity = defineEntity({
     cursor: p.uuid(),
     updatedAt: p.datetime().columnType('timestamptz').defaultRaw('now()'),
   },
-  ...tenantWall('privacy_job'),
+  ...tenantIsolation('privacy_job'),
 });

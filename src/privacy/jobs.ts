@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 import type { Log } from '../log.ts';
 import { eraseNext } from './erase.ts';
-import { keepOnlySo, type RetentionOptions } from './retention.ts';
+import { applyRetention, type RetentionOptions } from './retention.ts';
 
 export interface PrivacyJobs {
   /** Somebody is to be forgotten. */
@@ -38,7 +38,7 @@ export function startPrivacyJobs({
     while (!isClosing && (await eraseNext(options.database)));
   });
   const keeping = every(RETENTION_MS, 'retention', async () => {
-    const { removed, anonymised } = await keepOnlySo({ ...options, isStopped });
+    const { removed, anonymised } = await applyRetention({ ...options, isStopped });
     if (removed + anonymised > 0) log.info({ removed, anonymised }, 'kept no longer');
   });
   return {

@@ -22,7 +22,7 @@ export interface RetentionOptions {
  *
  * @returns how many rows were removed and anonymised.
  */
-export async function keepOnlySo({
+export async function applyRetention({
   database,
   settings,
   now = Date.now,

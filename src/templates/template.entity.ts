@@ -1,6 +1,6 @@
 import { defineEntity, p } from '@mikro-orm/core';
 
-import { tenantWall } from '../database/tenant-wall.ts';
+import { tenantIsolation } from '../database/row-level-security.ts';
 
 /** One template of one tenant: which event, by which channel, in which language. Its text lies in its versions. */
 export const NotificationTemplateEntity = defineEntity({
@@ -26,7 +26,7 @@ export const NotificationTemplateEntity = defineEntity({
       properties: ['tenantId', 'eventCode', 'channel', 'locale'],
     },
   ],
-  ...tenantWall('notification_template'),
+  ...tenantIsolation('notification_template'),
 });
 
 /** One immutable text of a template. A log row names the version that it was rendered from. */
@@ -47,5 +47,5 @@ export const NotificationTemplateVersionEntity = defineEntity({
     createdAt: p.datetime().columnType('timestamptz').defaultRaw('now()'),
     createdBy: p.text().nullable(),
   },
-  ...tenantWall('notification_template_version'),
+  ...tenantIsolation('notification_template_version'),
 });

@@ -1,6 +1,6 @@
 import { defineEntity, p } from '@mikro-orm/core';
 
-import { tenantWall } from '../database/tenant-wall.ts';
+import { tenantIsolation } from '../database/row-level-security.ts';
 import type { Limits } from './policies.ts';
 
 /** How one tenant sends through one channel. Secrets stand here as `secret://name`, never in clear. */
@@ -25,5 +25,5 @@ export const ChannelConfigEntity = defineEntity({
     updatedBy: p.text().nullable(),
   },
   uniques: [{ name: 'channel_config_key', properties: ['tenantId', 'channel', 'provider', 'name'] }],
-  ...tenantWall('channel_config'),
+  ...tenantIsolation('channel_config'),
 });

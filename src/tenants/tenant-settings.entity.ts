@@ -1,6 +1,6 @@
 import { defineEntity, p } from '@mikro-orm/core';
 
-import { tenantWall } from '../database/tenant-wall.ts';
+import { tenantIsolation } from '../database/row-level-security.ts';
 import type { TenantPolicies } from './policies.ts';
 
 /** What a tenant's admins set for the tenant as a whole. Null: the tenant's file or the environment decides. */
@@ -18,5 +18,5 @@ export const TenantSettingsEntity = defineEntity({
     updatedBy: p.text().nullable(),
   },
   checks: [{ name: 'tenant_settings_delivery_mode', expression: `delivery_mode in ('live', 'sandbox', 'hold')` }],
-  ...tenantWall('tenant_settings'),
+  ...tenantIsolation('tenant_settings'),
 });

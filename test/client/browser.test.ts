@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { projectRoot } from '../../src/project-root.ts';
 import { InboxDocument } from '../generated/operations.ts';
-import { postActivities, settled } from '../resolvers/seed.ts';
+import { postActivities, settled } from '../support/graph-seed.ts';
 import { launchChromium } from '../services/chromium.ts';
 import { query } from '../support/client.ts';
 import { startTestService, type TestService } from '../support/service.ts';

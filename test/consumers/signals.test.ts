@@ -2,12 +2,12 @@ import { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest';
 
 import { createEmitter, type Destination } from '../../client/emitter.ts';
-import { NOTIFICATION_CREATED_TOPIC } from '../../resolvers/topic-message.ts';
+import { NOTIFICATION_CREATED_TOPIC } from '../../resolvers/subscriptions/topic-message.ts';
 import type { Actor } from '../../src/identity/actor.ts';
 import { newId } from '../../src/ids.ts';
 import { MAX_SIGNAL, topics } from '../../src/live/bus.ts';
 import type { Service } from '../../src/main.ts';
-import { postActivities, settled } from '../resolvers/seed.ts';
+import { postActivities, settled } from '../support/graph-seed.ts';
 import { eventually } from '../support/eventually.ts';
 import { startTestService, type TestService } from '../support/service.ts';
 import { connectSocket, type SocketClient } from '../support/socket-client.ts';

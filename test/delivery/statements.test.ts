@@ -4,7 +4,7 @@ import { eventually } from '../support/eventually.ts';
 import { startLeanSmtp } from '../support/lean-smtp.ts';
 import { startTestService, type TestService, WELCOME_TEMPLATE } from '../support/service.ts';
 import { sql } from '../support/sql.ts';
-import { type StatementDoor, statementDoor } from '../support/statement-door.ts';
+import { type StatementDoor, statementDoor } from '../support/statement-proxy.ts';
 
 describe('what a dispatcher asks the database', () => {
   let holding: TestService;

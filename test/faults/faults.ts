@@ -10,7 +10,7 @@ import { eventually } from '../support/eventually.ts';
 import { startLeanSmtp } from '../support/lean-smtp.ts';
 import { loadEvent, postUntilAccepted, setUpLoad, tally } from '../support/load.ts';
 import { sql } from '../support/sql.ts';
-import { tcpDoor } from '../support/tcp-door.ts';
+import { tcpDoor } from '../support/tcp-proxy.ts';
 
 // npm run test:faults -- --seconds 30 --rate 150 --joins 20 --malformed 10000
 //

@@ -7,7 +7,7 @@ import { WebSocket as NodeWebSocket } from 'ws';
 
 import type { Service } from '../../src/main.ts';
 import { DeliveryLogsDocument, UnreadCountDocument } from '../generated/operations.ts';
-import { resumingInbox } from '../resolvers/resuming-inbox.ts';
+import { resumingInbox } from '../resolvers/subscriptions/resuming-inbox.ts';
 import { connectionOutcome, query, run } from '../support/client.ts';
 import { eventually } from '../support/eventually.ts';
 import { activityEvent, postEvent, startTestService, type TestService, welcomeEvent } from '../support/service.ts';

@@ -15,7 +15,7 @@ import {
 import { type LiveClient, liveClient, query, run } from '../support/client.ts';
 import { startTestService, type TestService } from '../support/service.ts';
 import { sql } from '../support/sql.ts';
-import { postActivities, settled } from '../resolvers/seed.ts';
+import { postActivities, settled } from '../support/graph-seed.ts';
 
 const TENANT = 'tenant-changes';
 type Node = InboxQuery['notifications']['edges'][number]['node'];

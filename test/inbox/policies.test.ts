@@ -5,7 +5,7 @@ import {
   PolicyDefinitionsDocument,
   RemovePolicyDefinitionsDocument,
 } from '../generated/operations.ts';
-import { settled } from '../resolvers/seed.ts';
+import { settled } from '../support/graph-seed.ts';
 import { query, run } from '../support/client.ts';
 import { activityEvent, postEvent, startTestService, type TestService } from '../support/service.ts';
 import { sql } from '../support/sql.ts';

@@ -112,7 +112,7 @@ interface Watcher {
 }
 
 /** Takes some messages at once, and the others when the scheduler says so. */
-interface Outlet {
+interface SocketWriter {
   held: number;
   capacity: number;
 }
@@ -121,7 +121,7 @@ function enter(
   broadcasts: Broadcasts<Message>,
   source: Source,
   scheduler: fc.Scheduler,
-  outlet: Outlet,
+  writer: SocketWriter,
   { behind, hasPast, operation, isPicky }: Join,
 ): Watcher {
   const start = Math.max(0, source.last - behind);
@@ -130,15 +130,15 @@ function enter(
   const subscriber: Subscriber<Message> = {
     write: (messages) => {
       // Nothing is put on top of what is too much already.
-      expect(outlet.held).toBeLessThan(outlet.capacity);
-      outlet.held += messages.length;
+      expect(writer.held).toBeLessThan(writer.capacity);
+      writer.held += messages.length;
       expect(new Set(messages.map(({ by }) => by))).toEqual(new Set([operation]));
       watcher.seen.push(...messages.map(({ id, version }) => ({ id, version })));
     },
-    isFull: () => outlet.held >= outlet.capacity,
+    isFull: () => writer.held >= writer.capacity,
     drained: async () => {
       await scheduler.schedule(Promise.resolve(), 'drained');
-      outlet.held = 0;
+      writer.held = 0;
     },
   };
   const render = async (item: Item): Promise<Message> => {
@@ -158,7 +158,7 @@ describe('broadcasts', () => {
         const source = createSource(scheduler);
         const broadcasts = createBroadcasts<Message>({ log });
         const watchers: Watcher[] = [];
-        const outlets: Outlet[] = [1, 3, 6].map((capacity) => ({ held: 0, capacity }));
+        const outlets: SocketWriter[] = [1, 3, 6].map((capacity) => ({ held: 0, capacity }));
         for (const command of commands) {
           switch (command.kind) {
             case 'change':
@@ -169,7 +169,7 @@ describe('broadcasts', () => {
               await run(scheduler, command.count);
               break;
             case 'join':
-              watchers.push(enter(broadcasts, source, scheduler, outlets[command.socket] as Outlet, command));
+              watchers.push(enter(broadcasts, source, scheduler, outlets[command.socket] as SocketWriter, command));
               break;
             case 'leave': {
               const watcher = watchers[command.which];

@@ -7,7 +7,7 @@ import type { Bus } from '../../src/live/bus.ts';
 import { redisBus } from '../../src/live/bus-redis.ts';
 import { createLog } from '../../src/log.ts';
 import { eventually } from '../support/eventually.ts';
-import { type TcpDoor, tcpDoor } from '../support/tcp-door.ts';
+import { type TcpDoor, tcpDoor } from '../support/tcp-proxy.ts';
 
 const log = createLog('silent');
 

@@ -14,15 +14,15 @@ import {
   MarkNotificationReadDocument,
   MarkNotificationUnreadDocument,
 } from '../generated/operations.ts';
-import { type ResumingInbox, resumingInbox } from '../resolvers/resuming-inbox.ts';
-import { postActivities } from '../resolvers/seed.ts';
+import { type ResumingInbox, resumingInbox } from '../resolvers/subscriptions/resuming-inbox.ts';
+import { postActivities } from '../support/graph-seed.ts';
 import { type OwnRedis, ownRedis } from '../services/own-redis.ts';
 import { type ChildService, startChild } from '../support/child.ts';
 import { run } from '../support/client.ts';
 import { eventually } from '../support/eventually.ts';
 import { startTestService, type TestService } from '../support/service.ts';
 import { sql } from '../support/sql.ts';
-import { type TcpDoor, tcpDoor } from '../support/tcp-door.ts';
+import { type TcpDoor, tcpDoor } from '../support/tcp-proxy.ts';
 
 const TENANT = 'tenant-convergence';
 const USERS = ['anna', 'bình', 'chi', 'dũng'];

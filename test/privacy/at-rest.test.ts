@@ -6,7 +6,7 @@ import { createKeyring, parseDataKeys } from '../../src/keyring.ts';
 import { addressHash } from '../../src/preferences/suppressions.ts';
 import type { PrivacyPolicy } from '../../src/privacy/policy.ts';
 import { DeliveryLogDocument, RetryNotificationDocument } from '../generated/operations.ts';
-import { postWelcomes, settled } from '../resolvers/seed.ts';
+import { postWelcomes, settled } from '../support/graph-seed.ts';
 import { query, run } from '../support/client.ts';
 import { startTestService, type TestService, WELCOME_TEMPLATE } from '../support/service.ts';
 import { sql } from '../support/sql.ts';

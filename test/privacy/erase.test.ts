@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { ErasePersonDocument, ErasureDocument, InboxDocument } from '../generated/operations.ts';
-import { postActivities, postWelcomes, settled } from '../resolvers/seed.ts';
+import { postActivities, postWelcomes, settled } from '../support/graph-seed.ts';
 import { query, run } from '../support/client.ts';
 import { eventually } from '../support/eventually.ts';
 import { postEvent, startTestService, type TestService, WELCOME_TEMPLATE } from '../support/service.ts';

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { type Database, openDatabase } from '../../src/database/database.ts';
 import { createLog } from '../../src/log.ts';
-import { keepOnlySo } from '../../src/privacy/retention.ts';
+import { applyRetention } from '../../src/privacy/retention.ts';
 import { startTestService, type TestService } from '../support/service.ts';
 import { sql } from '../support/sql.ts';
 
@@ -46,7 +46,7 @@ describe('what a tenant does not want kept', () => {
   });
 
   const keep = (days: number, isStopped?: () => boolean) =>
-    keepOnlySo({
+    applyRetention({
       database,
       settings: service.core.settings,
       now: () => Date.now() + days * DAY_MS,

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { DeliveryLogDocument, UpdateChannelConfigDocument } from '../generated/operations.ts';
-import { postWelcomes, settled } from '../resolvers/seed.ts';
+import { postWelcomes, settled } from '../support/graph-seed.ts';
 import { outputOf, spawnScript } from '../support/child.ts';
 import { query } from '../support/client.ts';
 import { startTestService, type TestService, WELCOME_TEMPLATE } from '../support/service.ts';

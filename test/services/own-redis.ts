@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis';
 
-import { tcpDoor } from '../support/tcp-door.ts';
+import { tcpDoor } from '../support/tcp-proxy.ts';
 import { freePort, inNewDirectory, run, type ServerProcess, startServerProcess, untilItAnswers } from './processes.ts';
 
 /** A Redis that nobody else uses, so that it can be maltreated. It keeps nothing, as a cache does. */

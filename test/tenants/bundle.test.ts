@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { projectRoot } from '../../src/project-root.ts';
 import { ChannelsDocument, DeliveryLogDocument, TenantSettingsDocument } from '../generated/operations.ts';
-import { postBatch, settled } from '../resolvers/seed.ts';
+import { postBatch, settled } from '../support/graph-seed.ts';
 import { outputOf, spawnScript } from '../support/child.ts';
 import { query } from '../support/client.ts';
 import { startTestService, type TestService, welcomeEvent } from '../support/service.ts';

@@ -13,7 +13,7 @@ import {
   RemoveChannelConfigDocument,
   UpdateChannelConfigDocument,
 } from '../generated/operations.ts';
-import { postWelcomes, settled } from '../resolvers/seed.ts';
+import { postWelcomes, settled } from '../support/graph-seed.ts';
 import { query, run } from '../support/client.ts';
 import { eventually } from '../support/eventually.ts';
 import { type HttpPeer, startHttpPeer } from '../support/http-peer.ts';

@@ -1,0 +1,9 @@
+const TENANT = `tenant_id = nullif(current_setting('app.tenant_id', true), '')`;
+
+/** Puts the wall around a tenant table: one tenant for the API role, all of them for the worker, nothing for others. */
+export const enableTenantIsolation = (table: string): string => `
+  alter table "${table}" enable row level security;
+  alter table "${table}" force row level security;
+  create policy "${table}_tenant" on "${table}" to "notif_api" using (${TENANT}) with check (${TENANT});
+  create policy "${table}_worker" on "${table}" to "notif_worker" using (true) with check (true);
+`;

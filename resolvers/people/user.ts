@@ -1,0 +1,43 @@
+import { Args, Ctx, FieldResolver, Int, Resolver, Root } from 'type-graphql';
+
+import type { Core } from '../../src/core.ts';
+import { AppError } from '../../src/errors.ts';
+import type { Actor } from '../../src/identity/actor.ts';
+import { type GraphContext, signedIn } from '../server/context.ts';
+import { Paged } from '../server/connection.ts';
+import { NotificationConnection, notificationConnection, NotificationsArgs } from '../inbox/notification.ts';
+import { SignedIn } from '../server/requires.ts';
+import { UserReference } from './user-reference.ts';
+
+/** The inbox as a part of the platform's user. Everybody sees their own, and only that. */
+@Resolver(() => UserReference)
+export class UserResolver {
+  readonly #core: Core;
+
+  constructor(core: Core) {
+    this.#core = core;
+  }
+
+  @SignedIn()
+  @Paged()
+  @FieldResolver(() => NotificationConnection, { description: 'Their inbox, newest first. Only for themselves.' })
+  notifications(
+    @Root() user: UserReference,
+    @Args(() => NotificationsArgs) args: NotificationsArgs,
+    @Ctx() context: GraphContext,
+  ) {
+    return notificationConnection(this.#core, themselves(user, context), args);
+  }
+
+  @SignedIn()
+  @FieldResolver(() => Int, { description: 'How many of their notifications are unread. Only for themselves.' })
+  unreadNotificationCount(@Root() user: UserReference, @Ctx() context: GraphContext): Promise<number> {
+    return this.#core.inbox.unreadCount(themselves(user, context));
+  }
+}
+
+function themselves(user: UserReference, context: GraphContext): Actor {
+  const actor = signedIn(context);
+  if (actor.userId !== user.id) throw new AppError('permission_denied', "Nobody reads another person's inbox.");
+  return actor;
+}

@@ -1,0 +1,84 @@
+import type { FastifyRequest } from 'fastify';
+
+import { AppError, type FieldProblem, validationFailed } from '../../src/errors.ts';
+import type { OperationRequest } from './operations.ts';
+
+/** A browser asks before it sends one of these to another site, so a page of somebody else cannot. */
+const PREFLIGHT_HEADERS = ['apollo-require-preflight', 'x-apollo-operation-name', 'graphql-require-preflight'];
+/** These it sends without asking. */
+const SIMPLE_TYPES = /^(text\/plain|application\/x-www-form-urlencoded|multipart\/form-data)\s*(;|$)/i;
+
+/**
+ * Reads what a GraphQL over HTTP request asks for.
+ *
+ * @param isReadOnly what comes back is a stream, which other sites cannot read.
+ * @throws `validation_failed`, `unsupported_media_type`
+ */
+export function readRequest(request: FastifyRequest, { isReadOnly }: { isReadOnly: boolean }): OperationRequest {
+  if (request.method === 'GET' && !isReadOnly) assertAskedFor(request);
+  const given = request.method === 'GET' ? fromSearch(request) : fromBody(request);
+  const problems = [
+    problem(given, 'query', 'a string', (value) => typeof value === 'string'),
+    problem(given, 'operationName', 'a string', (value) => typeof value === 'string'),
+    problem(given, 'documentId', 'a string', (value) => typeof value === 'string'),
+    problem(given, 'variables', 'an object', isObject),
+    problem(given, 'extensions', 'an object', isObject),
+  ].filter((found) => found !== undefined);
+  if (problems.length > 0) throw validationFailed(problems);
+  return given as OperationRequest;
+}
+
+type Given = Record<string, unknown>;
+
+const isObject = (value: unknown): value is Given =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+function problem(
+  given: Given,
+  path: string,
+  what: string,
+  isRight: (value: unknown) => boolean,
+): FieldProblem | undefined {
+  const value = given[path] ?? undefined;
+  return value === undefined || isRight(value) ? undefined : { path, message: `must be ${what}` };
+}
+
+function assertAskedFor({ headers }: FastifyRequest): void {
+  const type = headers['content-type'];
+  const isAskedFor =
+    PREFLIGHT_HEADERS.some((name) => headers[name]) || (type !== undefined && !SIMPLE_TYPES.test(type));
+  if (!isAskedFor) {
+    throw new AppError(
+      'validation_failed',
+      `A GET needs a header that other sites cannot send unasked: Content-Type: application/json, or ${PREFLIGHT_HEADERS.join(' or ')}.`,
+    );
+  }
+}
+
+function fromSearch({ url }: FastifyRequest): Given {
+  const search = new URL(url, 'http://localhost').searchParams;
+  const given: Given = Object.fromEntries(search);
+  for (const name of ['variables', 'extensions']) {
+    const text = search.get(name);
+    if (text) given[name] = parseJson(text, name);
+  }
+  return given;
+}
+
+function fromBody({ headers, body }: FastifyRequest): Given {
+  if (!/^application\/(.+\+)?json\s*(;|$)/i.test(headers['content-type'] ?? '')) {
+    throw new AppError('unsupported_media_type', 'Send application/json.');
+  }
+  const given = parseJson(typeof body === 'string' ? body : '', 'The request body');
+  if (Array.isArray(given)) throw new AppError('validation_failed', 'Operations are not taken in batches.');
+  if (!isObject(given)) throw new AppError('validation_failed', 'The request body must be an object.');
+  return given;
+}
+
+function parseJson(text: string, what: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    throw new AppError('validation_failed', `${what} is not JSON.`);
+  }
+}

@@ -1,0 +1,130 @@
+import 'reflect-metadata';
+
+import { buildSubgraphSchema, printSubgraphSchema } from '@apollo/subgraph';
+import { printSchemaWithDirectives } from '@graphql-tools/utils';
+import { type GraphQLSchema, parse } from 'graphql';
+import { buildSchema, createResolversMap } from 'type-graphql';
+
+import type { Core } from '../../src/core.ts';
+import { validationFailed } from '../../src/errors.ts';
+import { requirePermission } from '../../src/identity/actor.ts';
+import { AuditEventResolver } from '../admin/audit-event.ts';
+import { type GraphContext, signedIn } from './context.ts';
+import { ChannelConfigResolver } from '../tenants/channel-config.ts';
+import { ConnectedClientResolver } from '../admin/connected-client.ts';
+import { DeliveryResolver } from '../delivery/delivery.ts';
+import { DeliveryStatisticResolver } from '../delivery/delivery-statistic.ts';
+import { ErasureResolver } from '../people/erasure.ts';
+import { authChecker } from './permissions.ts';
+import { InboxChangeResolver } from '../inbox/inbox-change.ts';
+import { NotificationLogResolver, toLog } from '../delivery/notification-log.ts';
+import { NotificationResolver, toNotification } from '../inbox/notification.ts';
+import { NotificationTemplateResolver, toTemplate } from '../templates/notification-template.ts';
+import { PolicyDefinitionResolver } from '../people/policy-definition.ts';
+import { PreferenceResolver } from '../people/preference.ts';
+import { RejectedEventResolver } from '../delivery/rejected-event.ts';
+import { DateTime } from './scalars.ts';
+import { TenantSettingsResolver } from '../tenants/tenant-settings.ts';
+import { TemplateEditingResolver } from '../templates/template-editing.ts';
+import { TopicMessageResolver } from '../subscriptions/topic-message.ts';
+import { UserResolver } from '../people/user.ts';
+
+const FEDERATION = `extend schema @link(url: "https://specs.apollo.dev/federation/v2.9",
+  import: ["@key", "@shareable", "@tag", "@cost", "@listSize", "@authenticated", "@requiresScopes"])`;
+
+/** THE list of resolver classes. */
+const RESOLVERS = [
+  NotificationResolver,
+  NotificationLogResolver,
+  NotificationTemplateResolver,
+  UserResolver,
+  PreferenceResolver,
+  DeliveryResolver,
+  RejectedEventResolver,
+  InboxChangeResolver,
+  TopicMessageResolver,
+  ConnectedClientResolver,
+  PolicyDefinitionResolver,
+  AuditEventResolver,
+  DeliveryStatisticResolver,
+  ErasureResolver,
+  TemplateEditingResolver,
+  ChannelConfigResolver,
+  TenantSettingsResolver,
+] as const;
+
+interface Reference {
+  id: string;
+}
+
+/** How a gateway's references become entities: through the same look-ups as everything else. */
+const references: Record<string, (reference: Reference, context: GraphContext) => unknown> = {
+  Notification: async ({ id }, { loaders }) => {
+    const row = await loaders.notification.load(id);
+    return row && toNotification(row);
+  },
+  NotificationLog: async ({ id }, context) => {
+    requirePermission(signedIn(context), 'notif.read.log');
+    const row = await context.loaders.notificationLog.load(id);
+    return row && toLog(row);
+  },
+  NotificationTemplate: async ({ id }, context) => {
+    requirePermission(signedIn(context), 'notif.read.template');
+    const row = await context.loaders.notificationTemplate.load(id);
+    return row && toTemplate(row);
+  },
+  User: ({ id }) => ({ id }),
+};
+
+/** Builds the executable Federation 2 subgraph. Without a core it can be printed but not run. */
+export async function buildGraph(core?: Core): Promise<GraphQLSchema> {
+  const instances = new Map<unknown, object>(
+    core === undefined ? [] : RESOLVERS.map((Resolver) => [Resolver, new Resolver(core)]),
+  );
+  const base = await buildSchema({
+    resolvers: [...RESOLVERS],
+    container: { get: (resolver) => instances.get(resolver) },
+    authChecker,
+    validate: false,
+    scalarsMap: [{ type: Date, scalar: DateTime }],
+    // Subscriptions bring their own iterators; type-graphql only insists that something is here.
+    pubSub: {
+      publish: () => {},
+      subscribe: () => {
+        throw new Error('every subscription brings its own iterator');
+      },
+    },
+  });
+  const resolvers = createResolversMap(base) as Record<string, Record<string, unknown>>;
+  for (const [type, resolve] of Object.entries(references)) {
+    resolvers[type] = {
+      ...resolvers[type],
+      __resolveReference: ({ id }: Partial<Reference>, context: GraphContext) => resolve({ id: keyOf(id) }, context),
+    };
+  }
+  const schema = buildSubgraphSchema([
+    { typeDefs: parse(`${FEDERATION}\n${printSchemaWithDirectives(base)}`), resolvers: resolvers as never },
+  ]);
+  keepExtensions(base, schema);
+  return schema;
+}
+
+/** Representations are not typed by the schema: a gateway may send anything. */
+function keyOf(id: unknown): string {
+  if (typeof id === 'string' || typeof id === 'number') return String(id);
+  throw validationFailed([{ path: 'representations.id', message: 'must be an ID' }]);
+}
+
+/** The SDL on its way through text loses what fields say of themselves to our own code. */
+function keepExtensions(from: GraphQLSchema, to: GraphQLSchema): void {
+  for (const operation of ['query', 'mutation', 'subscription'] as const) {
+    const fields = to.getRootType(operation as never)?.getFields() ?? {};
+    for (const [name, field] of Object.entries(from.getRootType(operation as never)?.getFields() ?? {})) {
+      const target = fields[name];
+      if (target) target.extensions = field.extensions;
+    }
+  }
+}
+
+/** The SDL as it is emitted to `schema/subgraph.graphql` and answered to `_service`. */
+export const printGraph = (schema: GraphQLSchema): string => `${printSubgraphSchema(schema).trim()}\n`;

@@ -1,0 +1,147 @@
+import { once } from 'node:events';
+import type { ServerResponse } from 'node:http';
+
+import { execute, type ExecutionResult } from 'graphql';
+
+import { AppError } from '../../src/errors.ts';
+import { newId } from '../../src/ids.ts';
+import { signedIn } from '../server/context.ts';
+import { type LiveServices, admitClient } from './client-admission.ts';
+import { type SharedExecution, subscribeShared } from './shared-execution.ts';
+
+const HEADERS = {
+  'content-type': 'text/event-stream; charset=utf-8',
+  'cache-control': 'no-cache, no-transform',
+  // A proxy that gathers before it passes on would hold back what is to be live.
+  'x-accel-buffering': 'no',
+};
+const PING = Buffer.from(':\n\n');
+const NEXT = Buffer.from('event: next\ndata: ');
+const END = Buffer.from('\n\n');
+const COMPLETE = Buffer.from('event: complete\ndata:\n\n');
+/** How long a client may take to read the rest of a stream that has ended: nobody holds up our shutdown. */
+const END_TIMEOUT_MS = 3_000;
+
+export interface SseOptions {
+  live: LiveServices;
+  /** What else the head of the answer says. */
+  headers: Record<string, string>;
+}
+
+/**
+ * Answers one operation as server-sent events, as the "distinct connections mode" of GraphQL over SSE has it: `next`
+ * for each result, then `complete`.
+ *
+ * @param response whose head was not written yet; nothing else writes to it.
+ * @returns why there is no subscription, with nothing written; undefined when it has begun.
+ * @throws `rate_limited`
+ * @see https://github.com/enisdenjo/graphql-sse/blob/master/PROTOCOL.md
+ */
+export async function subscribeOverSse(
+  response: ServerResponse,
+  args: SharedExecution,
+  { live, headers }: SseOptions,
+): Promise<ExecutionResult | undefined> {
+  const { contextValue: context } = args;
+  const { limits, admission } = live;
+  if (admission.isFull) throw new AppError('rate_limited', 'There is no room for another connection.');
+
+  const end = (last?: Buffer): void => {
+    // It is over, however long the client takes to hear of it.
+    leave();
+    const timer = setTimeout(() => response.destroy(), END_TIMEOUT_MS).unref();
+    response.once('close', () => clearTimeout(timer));
+    response.end(last);
+  };
+  const say = (error: unknown): void => {
+    const errors = [live.formatError(error, context.traceId)];
+    for (const part of eventOf(Buffer.from(JSON.stringify({ errors })))) response.write(part);
+  };
+  const finish = (error?: unknown): void => {
+    if (response.writableEnded || response.destroyed) return;
+    begin();
+    if (error !== undefined) say(error);
+    end(COMPLETE);
+  };
+  const begin = (): void => {
+    if (response.headersSent) return;
+    response.writeHead(200, { ...headers, ...HEADERS });
+    // Some browsers take no notice of a head alone.
+    response.write(PING);
+  };
+
+  const endings = [admission.enter()];
+  const leave = (): void => {
+    for (const end of endings.splice(0)) end();
+  };
+  response.once('close', leave);
+  try {
+    endings.push(
+      admitClient(live, { id: context.clientId ?? newId(), actor: signedIn(context), transport: 'sse', onEnd: finish }),
+    );
+    const subscription = await subscribeShared(
+      args,
+      {
+        write: (payloads) => {
+          if (response.writableEnded) return;
+          begin();
+          for (const part of payloads.flatMap(eventOf)) response.write(part);
+        },
+        // What a stream takes at once is not too much yet, and it says nothing when that has left.
+        isFull: () => response.writableNeedDrain && response.writableLength > limits.bufferBytes,
+        drained: () => drained(response),
+      },
+      live,
+    );
+    if (!(Symbol.asyncIterator in subscription)) {
+      leave();
+      return subscription;
+    }
+    begin();
+    endings.push(() => void subscription.return());
+    const stop = (reason: AppError): void => {
+      // A client that is not told that it is complete comes back; a gateway takes any end for that, so the reason is said.
+      if (!response.writableEnded) say(reason);
+      end();
+    };
+    endings.push(live.endOnClose(stop));
+    const ping = setInterval(() => {
+      if (!response.writableNeedDrain) response.write(PING);
+    }, limits.pingMs).unref();
+    endings.push(() => clearInterval(ping));
+    // The client may have left meanwhile, or its token run out, and nobody would hear of it again.
+    if (response.destroyed || response.writableEnded) leave();
+    subscription.next().then(() => finish(), finish);
+    return undefined;
+  } catch (error) {
+    leave();
+    throw error;
+  }
+}
+
+/** A query or a mutation in the same form. */
+export async function executeOverSse(
+  response: ServerResponse,
+  args: SharedExecution,
+  { live, headers }: SseOptions,
+): Promise<void> {
+  const { errors, ...result } = await execute(args);
+  const formatted = errors?.map((error) => live.formatError(error, args.contextValue.traceId));
+  response.writeHead(200, { ...headers, ...HEADERS });
+  for (const part of eventOf(Buffer.from(JSON.stringify({ ...result, ...(formatted && { errors: formatted }) })))) {
+    response.write(part);
+  }
+  response.end(COMPLETE);
+}
+
+/** JSON has no line breaks of its own, so it is one line of data. */
+const eventOf = (payload: Buffer): Buffer[] => [NEXT, payload, END];
+
+async function drained(response: ServerResponse): Promise<void> {
+  if (response.destroyed || !response.writableNeedDrain) return;
+  const stop = new AbortController();
+  const { signal } = stop;
+  await Promise.race([once(response, 'drain', { signal }), once(response, 'close', { signal })]).finally(() =>
+    stop.abort(),
+  );
+}

@@ -1,0 +1,55 @@
+import { Arg, Field, ObjectType, Resolver, Root, Subscription } from 'type-graphql';
+
+import { validationFailed } from '../../src/errors.ts';
+import { type Feed, mapFeed } from '../../src/live/feed.ts';
+import type { TopicMessage as MessageRow } from '../../src/live/topic-feeds.ts';
+import { type GraphContext, signedIn } from '../server/context.ts';
+import { LiveSource } from './source.ts';
+import { toNotification } from '../inbox/notification.ts';
+import { SignedIn } from '../server/requires.ts';
+import { DateTime, JSONValue } from '../server/scalars.ts';
+
+/** The topic on which each new notification of the reader's inbox goes out. It lasts: a notification is in the database. */
+export const NOTIFICATION_CREATED_TOPIC = 'observation/signal/notification/created';
+
+/** Longest name of a topic, in characters. */
+const MAX_TOPIC = 256;
+
+@ObjectType({ description: 'What another service pushed to those who watch a topic.' })
+export class TopicMessage {
+  @Field(() => String, { description: 'The topic.' })
+  topic!: string;
+
+  @Field(() => JSONValue, { nullable: true, description: 'Whatever was pushed.' })
+  data!: unknown;
+
+  @Field(() => DateTime, { description: 'When it was pushed.' })
+  sentAt!: Date;
+}
+
+@Resolver(() => TopicMessage)
+export class TopicMessageResolver {
+  @SignedIn()
+  @Subscription(() => TopicMessage, {
+    description: `What other services push to me on a topic, from now on and at best effort. \`${NOTIFICATION_CREATED_TOPIC}\` is built in: each notification that comes into my inbox.`,
+    subscribe: async ({ args, context }: { args: { topic: string }; context: GraphContext }) =>
+      new LiveSource(await feedOf(args.topic, context), context),
+  })
+  topicMessage(
+    @Root() message: MessageRow,
+    @Arg('topic', () => String, { description: 'The topic, as the other service names it.' }) _topic: string,
+  ): TopicMessage {
+    return message;
+  }
+}
+
+async function feedOf(topic: string, context: GraphContext): Promise<Feed<MessageRow>> {
+  const { tenantId, userId } = signedIn(context);
+  if (topic === '' || topic.length > MAX_TOPIC) {
+    throw validationFailed([{ path: 'topic', message: `must have 1 to ${MAX_TOPIC} characters` }]);
+  }
+  const { core, clientId } = context;
+  if (topic !== NOTIFICATION_CREATED_TOPIC) return core.topicFeeds.watch({ tenantId, userId, clientId }, topic);
+  const created = await core.inboxFeeds.created({ tenantId, userId });
+  return mapFeed(created, topic, (row): MessageRow => ({ topic, data: toNotification(row), sentAt: row.createdAt }));
+}

@@ -1,0 +1,45 @@
+import type { Database } from '../database/database.ts';
+import type { Channel } from '../intake/channel.ts';
+import type { Log } from '../log.ts';
+import type { Circuit } from './circuit-breaker.ts';
+import type { LaneKey } from './bulkheads.ts';
+
+/** What a dispatcher last found out about a provider of a tenant. */
+export interface ProviderCircuit {
+  channel: Channel;
+  provider: string;
+  state: Circuit['state'];
+  retryAt: Date | null;
+  changedAt: Date;
+}
+
+/** Shows changes of circuits to people: in the log, and in the database where GraphQL finds them. */
+export function circuitReporter(database: Database, log: Log): (key: LaneKey, circuit: Circuit) => void {
+  return ({ tenantId, channel, provider }, { state, failures, retryAt }) => {
+    log[state === 'open' ? 'warn' : 'info'](
+      { tenant_id: tenantId, channel, provider, state, failures },
+      'circuit changed',
+    );
+    database
+      .asWorker((tx) =>
+        tx.query(
+          `insert into provider_circuit (tenant_id, channel, provider, state, retry_at) values ($1, $2, $3, $4, $5)
+           on conflict (tenant_id, channel, provider) do update
+             set state = excluded.state, retry_at = excluded.retry_at, changed_at = now()`,
+          [tenantId, channel, provider, state, state === 'open' ? new Date(retryAt) : null],
+        ),
+      )
+      .catch((error: unknown) => log.warn({ error, tenant_id: tenantId }, 'circuit change not recorded'));
+  };
+}
+
+/** Circuits of one tenant's providers. A provider that never failed is not in it. */
+export function findCircuits(database: Database, tenantId: string): Promise<ProviderCircuit[]> {
+  return database.asTenant(tenantId, (tx) =>
+    tx.query<ProviderCircuit>(
+      `select channel, provider, state, retry_at as "retryAt", changed_at as "changedAt"
+       from provider_circuit where tenant_id = $1 order by channel, provider`,
+      [tenantId],
+    ),
+  );
+}

@@ -1,0 +1,38 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+
+import { buildSchema } from 'graphql';
+import { describe, expect, it } from 'vitest';
+
+import { createDocuments } from '../../../resolvers/server/documents.ts';
+
+setFlagsFromString('--expose-gc');
+const collectGarbage = runInNewContext('gc') as () => void;
+const heldBytes = (): number => {
+  collectGarbage();
+  return process.memoryUsage().heapUsed;
+};
+
+describe('the documents that are remembered', () => {
+  const schema = buildSchema('type Query { a: Int }');
+
+  it('are parsed and validated once', () => {
+    const check = createDocuments(schema);
+    const first = check('{ a }');
+    expect(first).toMatchObject({ document: { kind: 'Document' } });
+    expect(check('{ a }')).toBe(first);
+  });
+
+  it.each([
+    ['valid', 'a', 1_000],
+    ['invalid', 'b', 600],
+  ])('take a bounded part of memory, however short the texts of many tokens are: %s', (_what, field, count) => {
+    const check = createDocuments(schema);
+    const before = heldBytes();
+    const body = `${field} `.repeat(400);
+    for (let number = 0; number < count; number += 1) check(`query q${number} {${body}}`);
+    // Each takes 200 KB.
+    expect(heldBytes() - before).toBeLessThan(80 * 1024 * 1024);
+    expect(check('{ a }')).toHaveProperty('document');
+  });
+});

@@ -1,0 +1,134 @@
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import { print } from 'graphql';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+import { loadTrustedOperations, printManifest, type TrustedOperation } from '../../../resolvers/server/persisted.ts';
+import type { Service } from '../../../src/main.ts';
+import { projectRoot } from '../../../src/project-root.ts';
+import { InboxDocument, UnreadCountDocument, WatchInboxDocument } from '../../generated/operations.ts';
+import { liveClient } from '../../support/client.ts';
+import { startTestService, type TestService } from '../../support/service.ts';
+import { ask } from '../../support/graphql-socket.ts';
+
+const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
+const persisted = (sha256Hash: unknown, version: unknown = 1) => ({ persistedQuery: { version, sha256Hash } });
+
+describe('persisted operations', () => {
+  let service: TestService;
+  let trusting: Service;
+  let token: string;
+  let operations: TrustedOperation[];
+  beforeAll(async () => {
+    service = await startTestService();
+    trusting = await service.startAnother({ TRUSTED_OPERATIONS_ONLY: 'true' });
+    token = await service.token({ tenant_id: 'tenant-persisted', sub: 'anna', permissions: ['notif.read.schema'] });
+    operations = await loadTrustedOperations();
+  });
+  afterAll(() => service.close());
+
+  const post = async (body: Record<string, unknown>, to: Pick<Service, 'url'> = service) => {
+    const response = await fetch(`${to.url}/graphql`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', authorization: `Bearer ${token}` },
+      body: JSON.stringify(body),
+    });
+    return { status: response.status, ...((await response.json()) as { data?: unknown; errors?: unknown[] }) };
+  };
+  const refused = (code: string, more: object = {}) => ({ errors: [{ extensions: { error_code: code }, ...more }] });
+
+  describe('that a client names by their hash', () => {
+    const text = '{ unreadNotificationCount }';
+
+    it('are asked for once, and known from then on, by POST and by GET', async () => {
+      const unknown = await post({ extensions: persisted(sha256(text)) });
+      expect(unknown.status).toBe(400);
+      expect(unknown.errors).toMatchObject([
+        { message: 'PersistedQueryNotFound', extensions: { code: 'PERSISTED_QUERY_NOT_FOUND' } },
+      ]);
+      const answer = { status: 200, data: { unreadNotificationCount: 0 } };
+      expect(await post({ query: text, extensions: persisted(sha256(text)) })).toEqual(answer);
+      expect(await post({ extensions: persisted(sha256(text)) })).toEqual(answer);
+      expect(await post({ documentId: `sha256:${sha256(text)}` })).toEqual(answer);
+      const search = new URLSearchParams({ extensions: JSON.stringify(persisted(sha256(text))) });
+      const headers = { authorization: `Bearer ${token}`, 'apollo-require-preflight': '1' };
+      const response = await fetch(`${service.url}/graphql?${search}`, { headers });
+      expect(await response.json()).toEqual({ data: answer.data });
+    });
+
+    it('are never taken for another text', async () => {
+      const wrong = sha256('{ notificationPreferences { category } }');
+      expect(await post({ query: text, extensions: persisted(wrong) })).toMatchObject({
+        status: 400,
+        ...refused('validation_failed'),
+      });
+      expect(await post({ extensions: persisted(wrong) })).toMatchObject({ status: 400 });
+    });
+
+    it.each([
+      ['no object', 'x'],
+      ['another version', { version: 2, sha256Hash: 'a' }],
+      ['no hash', { version: 1 }],
+      ['a hash that is no text', { version: 1, sha256Hash: ['a'] }],
+    ])('are refused where they come as %s', async (_what, persistedQuery) => {
+      expect(await post({ extensions: { persistedQuery } })).toMatchObject({
+        status: 400,
+        ...refused('validation_failed'),
+      });
+    });
+  });
+
+  describe('of the project, where no others are trusted', () => {
+    it('are published with their hashes: otherwise run `npm run schema`', async () => {
+      const committed = await readFile(join(projectRoot, 'schema', 'persisted-operations.json'), 'utf8');
+      expect(committed === printManifest(operations)).toBe(true);
+      for (const { id, body } of operations) expect(sha256(body)).toBe(id);
+    });
+
+    it('run by their text however it is laid out, by their hash, and over a socket', async () => {
+      const answer = { status: 200, data: { unreadNotificationCount: 0 } };
+      const { id } = operations.find(({ name }) => name === 'UnreadCount') as TrustedOperation;
+      const text = print(UnreadCountDocument);
+      expect(await post({ query: text }, trusting)).toEqual(answer);
+      expect(await post({ query: text.replaceAll(/\s+/g, ' , ') }, trusting)).toEqual(answer);
+      expect(await post({ extensions: persisted(id) }, trusting)).toEqual(answer);
+      expect(await post({ documentId: `sha256:${id}` }, trusting)).toEqual(answer);
+      expect(await post({ query: print(InboxDocument), variables: { first: 5 } }, trusting)).toMatchObject({
+        status: 200,
+        data: { notifications: { edges: [] } },
+      });
+
+      const live = liveClient(trusting.url, { token });
+      expect((await ask(live.client, text)).result?.data).toEqual(answer.data);
+      const watched = live.subscribe(WatchInboxDocument);
+      await eventuallySubscribed(live);
+      expect(watched.pending).toEqual([]);
+      await live.close();
+    });
+
+    /** Both are answered in order: what was refused before would have been heard of by now. */
+    const eventuallySubscribed = (live: ReturnType<typeof liveClient>) => ask(live.client, print(UnreadCountDocument));
+
+    it.each([
+      ['another operation', '{ unreadNotificationCount }'],
+      ['a name that is taken', 'query UnreadCount { notificationPreferences { category } }'],
+      ['one field more', 'query UnreadCount { unreadNotificationCount __typename }'],
+      ['introspection', '{ __schema { queryType { name } } }'],
+      ['the SDL', '{ _service { sdl } }'],
+      ['a subscription', 'subscription { notificationCreated { id } }'],
+      [
+        'a trusted one beside another',
+        `${print(UnreadCountDocument)} query Other { unreadNotificationCount }`,
+        'Other',
+      ],
+    ])('are all that is run: not %s', async (_what, text, operationName?: string) => {
+      const expected = refused('operation_not_trusted');
+      expect(await post({ query: text, operationName }, trusting)).toMatchObject({ status: 403, ...expected });
+      const live = liveClient(trusting.url, { token });
+      expect((await ask(live.client, text, undefined, operationName)).refusal).toMatchObject(expected.errors);
+      await live.close();
+    });
+  });
+});

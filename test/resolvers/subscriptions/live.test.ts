@@ -1,0 +1,402 @@
+import { once } from 'node:events';
+
+import { Redis } from 'ioredis';
+import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest';
+
+import { topics } from '../../../src/live/bus.ts';
+import type { Service } from '../../../src/main.ts';
+import {
+  InboxDocument,
+  MarkNotificationReadDocument,
+  NotificationDocument,
+  UnreadCountDocument,
+  WatchDeliveriesDocument,
+  type WatchDeliveriesSubscription,
+  WatchInboxDocument,
+} from '../../generated/operations.ts';
+import { connectionOutcome, type LiveClient, liveClient, type LiveQueue, query } from '../../support/client.ts';
+import { eventually } from '../../support/eventually.ts';
+import { startTestService, type TestService, WELCOME_TEMPLATE } from '../../support/service.ts';
+import { sql } from '../../support/sql.ts';
+import { resumingInbox } from './resuming-inbox.ts';
+import { postActivities, postWelcomes, settled } from '../../support/graph-seed.ts';
+import { ask } from '../../support/graphql-socket.ts';
+
+const TENANT = 'tenant-live';
+
+describe('live updates', () => {
+  let service: TestService;
+  /** Another process's worth of the service; they share nothing but database and Redis. */
+  let neighbour: Service;
+  let producer: string;
+  let people = 0;
+  let redis: Redis;
+  const open: { close(): Promise<void> }[] = [];
+
+  beforeAll(async () => {
+    redis = new Redis(inject('redisUrl'));
+    service = await startTestService({ REDIS_URL: inject('redisUrl') });
+    neighbour = await service.startAnother();
+    producer = await service.token({ tenant_id: TENANT, permissions: ['notif.ingest'] });
+    await service.core.templates.publish(TENANT, [WELCOME_TEMPLATE], null);
+  });
+  afterEach(async () => {
+    for (const client of open.splice(0)) await client.close();
+  });
+  afterAll(async () => {
+    redis.disconnect();
+    await service.close();
+  });
+
+  /** Somebody whose inbox no other test uses. */
+  const somebody = (): string => `person-${(people += 1)}`;
+  const tokenOf = (sub: string, ...permissions: string[]): Promise<string> =>
+    service.token({ tenant_id: TENANT, sub, permissions });
+  const connect = async (to: Pick<Service, 'url'>, sub: string, ...permissions: string[]): Promise<LiveClient> => {
+    const live = liveClient(to.url, { token: await tokenOf(sub, ...permissions) });
+    open.push(live);
+    return live;
+  };
+  const post = (to: Pick<Service, 'url'>, user: string, ...titles: string[]): Promise<string[]> =>
+    postActivities(to, producer, TENANT, [user], titles);
+  /** Puts one notification into an inbox and gives back its cursor: subscriptions begin there, and miss nothing. */
+  const begin = async (user: string): Promise<string> => {
+    await settled(service.databaseUrl, await post(service, user, 'begin'));
+    const { notifications } = await query(service.url, await tokenOf(user), InboxDocument, { first: 1 });
+    return notifications.edges[0]?.cursor as string;
+  };
+  const titlesInDatabase = async (user: string): Promise<string[]> => {
+    const rows = await sql<{ title: string }>(
+      service.databaseUrl,
+      'select title from notification where user_id = $1 order by created_seq',
+      [user],
+    );
+    return rows.map(({ title }) => title);
+  };
+  type Inbox = LiveQueue<{ data?: { notificationCreated: { title: string | null } } | null }>;
+  const take = async (inbox: Inbox, count: number): Promise<(string | null | undefined)[]> => {
+    const titles: (string | null | undefined)[] = [];
+    while (titles.length < count) titles.push((await inbox.next()).data?.notificationCreated.title);
+    return titles;
+  };
+  const titlesIn = (inbox: Inbox): (string | null | undefined)[] =>
+    inbox.pending.map(({ data }) => data?.notificationCreated.title);
+
+  it('bring each new notification, in order, from now on', async () => {
+    const user = somebody();
+    await begin(user);
+    const inbox: Inbox = (await connect(service, user)).subscribe(WatchInboxDocument, {});
+    await eventually(async () => {
+      await settled(service.databaseUrl, await post(service, user, 'probe'));
+      return inbox.pending.length > 0;
+    }, 'the first live notification');
+    await post(service, user, 'one', 'two');
+    await post(service, user, 'three');
+    await eventually(() => titlesIn(inbox).includes('three'), 'the last notification');
+    const written = await titlesInDatabase(user);
+    expect(titlesIn(inbox)).toEqual(written.slice(-inbox.pending.length));
+    expect(titlesIn(inbox)).not.toContain('begin');
+  });
+
+  it('replay what came after a cursor, and then go on live', async () => {
+    const user = somebody();
+    const after = await begin(user);
+    const before = Array.from({ length: 120 }, (_unused, index) => `before-${index}`);
+    await settled(service.databaseUrl, await post(service, user, ...before));
+    const inbox = (await connect(service, user)).subscribe(WatchInboxDocument, { after });
+    expect(await take(inbox, 120)).toEqual((await titlesInDatabase(user)).slice(1));
+    await post(service, user, 'live');
+    expect(await take(inbox, 1)).toEqual(['live']);
+  });
+
+  it('refuse a foreign cursor', async () => {
+    const inbox = (await connect(service, somebody())).subscribe(WatchInboxDocument, { after: 'nonsense' });
+    await expect(inbox.next()).rejects.toMatchObject({
+      errors: [{ extensions: { error_code: 'validation_failed', fields: [{ path: 'after' }] } }],
+    });
+  });
+
+  it('bring nothing of anybody else', async () => {
+    const [user, other] = [somebody(), somebody()];
+    const after = await begin(user);
+    const inbox = (await connect(service, user)).subscribe(WatchInboxDocument, { after });
+    const foreign = await service.token({ tenant_id: 'tenant-foreign', permissions: ['notif.ingest'] });
+    await settled(service.databaseUrl, [
+      ...(await post(service, other, 'for somebody else')),
+      ...(await postActivities(service, foreign, 'tenant-foreign', [user], ['for a namesake'])),
+    ]);
+    await post(service, user, 'mine');
+    expect(await take(inbox, 1)).toEqual(['mine']);
+  });
+
+  it('lose nothing, repeat nothing and keep the order while 200 come in and the client is cut off again and again', async () => {
+    const user = somebody();
+    const after = await begin(user);
+    const token = await tokenOf(user);
+    // Each connection is to the other instance than the one before.
+    let turn = 0;
+    const inbox = resumingInbox({
+      url: () => ((turn += 1) % 2 === 0 ? service : neighbour).url,
+      token: async () => token,
+      after,
+    });
+    open.push(inbox);
+    const titles = Array.from({ length: 200 }, (_unused, index) => `n-${index}`);
+    for (const wave of [0, 50, 100, 150]) {
+      const posting = Promise.all(
+        [0, 10, 20, 30, 40].map((start) =>
+          post(start % 20 === 0 ? service : neighbour, user, ...titles.slice(wave + start, wave + start + 10)),
+        ),
+      );
+      await eventually(() => inbox.seen.length > wave, 'something of this wave');
+      const { connections } = inbox;
+      inbox.drop();
+      await eventually(() => inbox.connections > connections, 'the next connection');
+      await posting;
+    }
+    await eventually(() => inbox.seen.length >= 200, 'all notifications');
+    expect(inbox.seen).toEqual((await titlesInDatabase(user)).slice(1));
+    expect(new Set(inbox.seen)).toEqual(new Set(titles));
+  });
+
+  it('reach a subscriber of another process', async () => {
+    const user = somebody();
+    const after = await begin(user);
+    const inbox: Inbox = (await connect(neighbour, user)).subscribe(WatchInboxDocument, { after });
+    // One after the other: without the bus each would wait for a feed's own look now and then.
+    for (const title of ['one', 'two', 'three', 'four', 'five']) {
+      await post(service, user, title);
+      expect(await take(inbox, 1)).toEqual([title]);
+    }
+  });
+
+  describe('of delivery records', () => {
+    type Deliveries = LiveQueue<{ data?: WatchDeliveriesSubscription | null }>;
+    /** Sends events until the subscription brings one of them: before that it may not have been taken up. */
+    const until = async (
+      deliveries: Deliveries,
+      change: Record<string, unknown>,
+      isWanted: (log: WatchDeliveriesSubscription['notificationLogChanged']) => boolean,
+    ) => {
+      const seen: WatchDeliveriesSubscription['notificationLogChanged'][] = [];
+      await eventually(async () => {
+        await settled(service.databaseUrl, await postWelcomes(service, producer, TENANT, [change]));
+        while (deliveries.pending.length > 0) {
+          const { data } = await deliveries.next();
+          if (data) seen.push(data.notificationLogChanged);
+        }
+        return seen.some(isWanted);
+      }, 'the delivery record');
+      return seen;
+    };
+
+    it('come from every process, in their newest state', async () => {
+      const live = await connect(neighbour, 'admin', 'notif.read.log');
+      const deliveries = live.subscribe(WatchDeliveriesDocument, {});
+      const seen = await until(deliveries, { event_code: 'user.welcome' }, ({ status }) => status === 'sent');
+      expect(seen.find(({ status }) => status === 'sent')).toMatchObject({
+        eventCode: 'user.welcome',
+        recipient: 's***@example.edu.vn',
+        attempts: [{ number: 1, outcome: 'ok' }],
+      });
+    });
+
+    it('with a filter that cannot be are refused', async () => {
+      const live = await connect(neighbour, 'admin', 'notif.read.log');
+      const refused = live.subscribe(WatchDeliveriesDocument, { filter: { eventId: 'nonsense' } });
+      await expect(refused.next()).rejects.toMatchObject({
+        errors: [{ extensions: { error_code: 'validation_failed', fields: [{ path: 'filter.eventId' }] } }],
+      });
+    });
+
+    it('come filtered', async () => {
+      const live = await connect(neighbour, 'admin', 'notif.read.log');
+      const everything = live.subscribe(WatchDeliveriesDocument, {});
+      const failures = live.subscribe(WatchDeliveriesDocument, { filter: { statuses: ['failed'] } });
+      const unknown = live.subscribe(WatchDeliveriesDocument, { filter: { eventCode: 'no.such' } });
+      await until(everything, { event_code: 'user.welcome' }, ({ status }) => status === 'sent');
+      const failed = await until(failures, { event_code: 'no.such' }, () => true);
+      expect(new Set(failed.map(({ status }) => status))).toEqual(new Set(['failed']));
+      const [first] = await until(unknown, { event_code: 'no.such' }, () => true);
+      expect(first).toMatchObject({ eventCode: 'no.such' });
+    });
+
+    it('of another tenant never come', async () => {
+      const token = await service.token({ tenant_id: 'tenant-foreign', permissions: ['notif.read.log'] });
+      const live = liveClient(neighbour.url, { token });
+      open.push(live);
+      const foreign = live.subscribe(WatchDeliveriesDocument, {});
+      const own = (await connect(neighbour, 'admin', 'notif.read.log')).subscribe(WatchDeliveriesDocument, {});
+      const foreignProducer = await service.token({ tenant_id: 'tenant-foreign', permissions: ['notif.ingest'] });
+      await until(own, {}, ({ status }) => status === 'sent');
+      await eventually(async () => {
+        const change = { event_code: 'foreign' };
+        await settled(service.databaseUrl, await postWelcomes(service, foreignProducer, 'tenant-foreign', [change]));
+        return foreign.pending.length > 0;
+      }, 'the record of the own tenant');
+      expect(foreign.pending.map(({ data }) => data?.notificationLogChanged.eventCode)).not.toContain('user.welcome');
+    });
+
+    it('show the template as it is now, not as it was when the subscription began', async () => {
+      const live = await connect(service, 'admin', 'notif.read.log', 'notif.read.template');
+      const versions: unknown[] = [];
+      const stop = live.client.subscribe<{
+        notificationLogChanged: { template: { version: number } | null };
+      }>(
+        {
+          query: `subscription ($filter: NotificationLogFilter) {
+            notificationLogChanged(filter: $filter) { template { version } }
+          }`,
+          variables: { filter: { eventCode: 'changing', statuses: ['sent'] } },
+        },
+        {
+          next: ({ data }) => versions.push(data?.notificationLogChanged.template?.version),
+          error: (error) => versions.push(error),
+          complete: () => {},
+        },
+      );
+      for (const version of [1, 2]) {
+        const text = { ...WELCOME_TEMPLATE, eventCode: 'changing', subject: `version ${version}` };
+        await service.core.templates.publish(TENANT, [text], null);
+        await eventually(async () => {
+          await settled(
+            service.databaseUrl,
+            await postWelcomes(service, producer, TENANT, [{ event_code: 'changing' }]),
+          );
+          return versions.includes(version);
+        }, `version ${version}`);
+      }
+      expect(versions).toEqual(versions.toSorted());
+      stop();
+    });
+  });
+
+  describe('on one socket', () => {
+    it('run several subscriptions, queries and mutations side by side', async () => {
+      const user = somebody();
+      const after = await begin(user);
+      const live = await connect(service, user, 'notif.read.log');
+      const [first, second] = [1, 2].map(() => live.subscribe(WatchInboxDocument, { after })) as [Inbox, Inbox];
+      const deliveries = live.subscribe(WatchDeliveriesDocument, {});
+      await post(service, user, 'both see it');
+      expect([await take(first, 1), await take(second, 1)]).toEqual([['both see it'], ['both see it']]);
+
+      const inbox = await live.subscribe(InboxDocument, {}).next();
+      expect(inbox.data).toMatchObject({ unreadNotificationCount: 2 });
+      const id = inbox.data?.notifications.edges[0]?.node.id as string;
+      const marked = await live.subscribe(MarkNotificationReadDocument, { id }).next();
+      expect(marked.data?.markNotificationRead).toMatchObject({ id, readAt: expect.any(String) });
+      expect((await live.subscribe(UnreadCountDocument, {}).next()).data).toEqual({ unreadNotificationCount: 1 });
+
+      first.stop();
+      await post(service, user, 'only one is left');
+      expect(await take(second, 1)).toEqual(['only one is left']);
+      expect(first.pending).toEqual([]);
+      await eventually(async () => {
+        if (deliveries.pending.length === 0) await post(service, somebody(), 'more');
+        return deliveries.pending.length > 0;
+      }, 'a delivery record');
+    });
+
+    it('answer an error of a mutation with its code, as HTTP does', async () => {
+      const live = await connect(service, somebody());
+      const { data, errors } = await live.subscribe(MarkNotificationReadDocument, { id: 'x' }).next();
+      expect(data).toBeNull();
+      expect(errors).toMatchObject([{ extensions: { code: 'NOT_FOUND', error_code: 'not_found' } }]);
+    });
+
+    it('are given up one by one: a subscription that ends leaves nothing behind', async () => {
+      const user = somebody();
+      const after = await begin(user);
+      const live = await connect(service, user);
+      await settled(service.databaseUrl, await post(service, user, 'again'));
+      const channels = async (): Promise<number> =>
+        Number((await redis.pubsub('NUMSUB', topics.inbox(TENANT, user)))[1]);
+      for (let round = 0; round < 500; round += 1) {
+        const inbox = live.subscribe(WatchInboxDocument, { after });
+        if (round % 50 === 0) await take(inbox, 1);
+        inbox.stop();
+      }
+      await eventually(async () => (await channels()) === 0, 'the end of every subscription');
+      const inbox = live.subscribe(WatchInboxDocument, { after });
+      expect(await take(inbox, 1)).toEqual(['again']);
+      await eventually(async () => (await channels()) === 1, 'the one subscription');
+    });
+
+    it.each([
+      ['a syntax error', '{ unreadNotificationCount', 'GRAPHQL_PARSE_FAILED'],
+      ['a field that is none', '{ nothing }', 'GRAPHQL_VALIDATION_FAILED'],
+      ['a variable of the wrong type', 'query ($id: ID!) { notification(id: $id) { id } }', 'BAD_USER_INPUT'],
+      ['no operation', 'fragment a on Query { __typename }', 'GRAPHQL_VALIDATION_FAILED'],
+    ])('are refused with %s by an error message, and the socket goes on', async (_what, text, code) => {
+      const live = await connect(service, somebody());
+      const { refusal } = await ask(live.client, text, { id: [] });
+      expect(refusal).toMatchObject([
+        { extensions: { code, error_code: 'validation_failed', trace_id: expect.any(String) } },
+      ]);
+      expect((await live.subscribe(UnreadCountDocument, {}).next()).data).toEqual({ unreadNotificationCount: 0 });
+    });
+
+    it('are refused when the operation that is named is not there', async () => {
+      const live = await connect(service, somebody());
+      const { refusal } = await ask(live.client, 'query A { unreadNotificationCount }', {}, 'B');
+      expect(refusal).toMatchObject([
+        { extensions: { code: 'OPERATION_RESOLUTION_FAILURE', error_code: 'validation_failed' } },
+      ]);
+    });
+  });
+
+  describe('close a socket', () => {
+    const closing = async (socket: WebSocket): Promise<number> =>
+      ((await once(socket, 'close')) as [{ code: number }])[0].code;
+
+    it('that says connection_init again', async () => {
+      const { socket } = await connectionOutcome(service.url, { token: await tokenOf('anna') });
+      socket.send(JSON.stringify({ type: 'connection_init' }));
+      expect(await closing(socket)).toBe(4429);
+    });
+
+    it.each([
+      ['is no JSON', 'hello', 4400],
+      ['is no message', '{"type":"steal"}', 4400],
+      ['has no query', '{"type":"subscribe","id":"1","payload":{}}', 4400],
+    ])('whose message %s', async (_what, message, code) => {
+      const { socket } = await connectionOutcome(service.url, { token: await tokenOf('anna') });
+      socket.send(message);
+      expect(await closing(socket)).toBe(code);
+    });
+
+    it('that subscribes before connection_init', async () => {
+      const socket = new WebSocket(`${service.url.replace('http', 'ws')}/graphql`, 'graphql-transport-ws');
+      await once(socket, 'open');
+      socket.send(JSON.stringify({ type: 'subscribe', id: '1', payload: { query: '{ unreadNotificationCount }' } }));
+      expect(await closing(socket)).toBe(4401);
+    });
+
+    it('that does not say which protocol it speaks', async () => {
+      expect(await closing(new WebSocket(`${service.url.replace('http', 'ws')}/graphql`))).toBe(4406);
+    });
+
+    it('with 1001 when the process stops, and a client goes on at another one without loss', async () => {
+      const user = somebody();
+      const after = await begin(user);
+      const mortal = await service.startAnother();
+      let target = mortal.url;
+      const token = await tokenOf(user);
+      const inbox = resumingInbox({ url: () => target, token: async () => token, after });
+      open.push(inbox);
+      await post(service, user, 'before');
+      await eventually(() => inbox.seen.length === 1, 'the first notification');
+      target = service.url;
+      const posting = post(service, user, 'meanwhile-1', 'meanwhile-2');
+      await mortal.close();
+      await posting;
+      await post(service, user, 'after');
+      await eventually(() => inbox.seen.length === 4, 'the others');
+      expect(inbox.closeCodes).toEqual([1001]);
+      expect(inbox.seen).toEqual((await titlesInDatabase(user)).slice(1));
+      const { notification } = await query(service.url, token, NotificationDocument, { id: 'x' });
+      expect(notification).toBeNull();
+    });
+  });
+});

@@ -1,0 +1,64 @@
+import { type FormattedExecutionResult, print } from 'graphql';
+import { createClient } from 'graphql-ws';
+
+import { WatchInboxDocument, type WatchInboxSubscription } from '../../generated/operations.ts';
+
+/** What a front end does: whenever its socket is gone it comes back, and goes on from its last cursor. */
+export interface ResumingInbox {
+  /** Titles in the order in which they came. */
+  readonly seen: string[];
+  /** How each connection ended. */
+  readonly closeCodes: number[];
+  readonly connections: number;
+  /** Cuts the connection, as a lost network does. */
+  drop(): void;
+  close(): Promise<void>;
+}
+
+export interface ResumingOptions {
+  /** Asked for at each connection. */
+  url: () => string;
+  /** Asked for at each connection. */
+  token: () => Promise<string>;
+  after?: string | null;
+}
+
+export function resumingInbox({ url, token, after = null }: ResumingOptions): ResumingInbox {
+  const seen: string[] = [];
+  const closeCodes: number[] = [];
+  let connections = 0;
+  const client = createClient({
+    url: () => `${url().replace(/^http/, 'ws')}/graphql`,
+    connectionParams: async () => ({ token: await token() }),
+    retryAttempts: Number.POSITIVE_INFINITY,
+    retryWait: () => new Promise((resolve) => setTimeout(resolve, 20)),
+    shouldRetry: () => true,
+    on: {
+      connected: () => (connections += 1),
+      closed: (event) => closeCodes.push((event as { code: number }).code),
+    },
+  });
+  // The client says these variables again at each connection.
+  const variables = { after };
+  client.subscribe(
+    { query: print(WatchInboxDocument), variables },
+    {
+      next: ({ data, errors }: FormattedExecutionResult<WatchInboxSubscription>) => {
+        if (!data) throw new Error(JSON.stringify(errors));
+        variables.after = data.notificationCreated.cursor;
+        seen.push(String(data.notificationCreated.title));
+      },
+      error: () => {},
+      complete: () => {},
+    },
+  );
+  return {
+    seen,
+    closeCodes,
+    get connections() {
+      return connections;
+    },
+    drop: () => client.terminate(),
+    close: async () => client.dispose(),
+  };
+}
