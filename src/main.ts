@@ -10,6 +10,7 @@ import { reparse } from '../consumers/reparse.ts';
 import { listenToSignals } from '../consumers/signals.ts';
 import { unsubscribeRoutes } from '../consumers/unsubscribe.ts';
 import { graphiqlRoutes } from '../resolvers/graphiql/graphiql.ts';
+import { startApolloServer } from '../resolvers/server/apollo.ts';
 import { graphHttpRoutes } from '../resolvers/server/http.ts';
 import { createCostLimit } from '../resolvers/server/query-limits.ts';
 import { mailboxRoutes } from '../resolvers/mailbox/mailbox.ts';
@@ -321,9 +322,18 @@ async function serveGraph(
     persisted: createPersistedOperations(config.trustedOperationsOnly ? await loadTrustedOperations() : undefined),
   };
   const live = createLiveServices({ core, limits: config.live, log, isSchemaOpen });
+  const apollo = await startApolloServer({
+    ...operations,
+    formatError: live.formatError,
+    log,
+    drain: () => app.close(),
+  });
+  parts.defer(() => apollo.stop());
+  // Streams end first: the HTTP server waits for every request that runs.
   parts.defer(() => live.close());
   await app.register(graphHttpRoutes, {
     ...operations,
+    apollo,
     live,
     authenticate,
     http,

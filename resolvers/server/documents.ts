@@ -5,7 +5,9 @@ import { AppError } from '../../src/errors.ts';
 import { assertShape, MAX_TOKENS } from './query-limits.ts';
 
 /** A document that may be executed, or what is wrong with it. */
-export type CheckedDocument = { document: DocumentNode; problems?: never } | { problems: readonly GraphQLError[] };
+export type CheckedDocument =
+  | { document: DocumentNode; problems?: never }
+  | { document?: never; problems: readonly GraphQLError[] };
 
 /** Parses and validates a text; the same text once. */
 export type CheckDocument = (query: string) => CheckedDocument;

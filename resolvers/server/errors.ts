@@ -100,3 +100,7 @@ export function statusOf(error: GraphQLFormattedError): number {
   const code = error.extensions?.['error_code'];
   return typeof code === 'string' && code in ERROR_STATUS ? ERROR_STATUS[code as ErrorCode] : 500;
 }
+
+/** Wraps an error of a rule so that graphql-js and Apollo Server can carry it. */
+export const asGraphQLError = (error: unknown): GraphQLError =>
+  error instanceof GraphQLError ? error : new GraphQLError((error as Error).message, { originalError: error as Error });

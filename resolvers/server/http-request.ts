@@ -3,19 +3,12 @@ import type { FastifyRequest } from 'fastify';
 import { AppError, type FieldProblem, validationFailed } from '../../src/errors.ts';
 import type { OperationRequest } from './operations.ts';
 
-/** A browser asks before it sends one of these to another site, so a page of somebody else cannot. */
-const PREFLIGHT_HEADERS = ['apollo-require-preflight', 'x-apollo-operation-name', 'graphql-require-preflight'];
-/** These it sends without asking. */
-const SIMPLE_TYPES = /^(text\/plain|application\/x-www-form-urlencoded|multipart\/form-data)\s*(;|$)/i;
-
 /**
- * Reads what a GraphQL over HTTP request asks for.
+ * Reads the operation from a GraphQL over HTTP request.
  *
- * @param isReadOnly what comes back is a stream, which other sites cannot read.
  * @throws `validation_failed`, `unsupported_media_type`
  */
-export function readRequest(request: FastifyRequest, { isReadOnly }: { isReadOnly: boolean }): OperationRequest {
-  if (request.method === 'GET' && !isReadOnly) assertAskedFor(request);
+export function readRequest(request: FastifyRequest): OperationRequest {
   const given = request.method === 'GET' ? fromSearch(request) : fromBody(request);
   const problems = [
     problem(given, 'query', 'a string', (value) => typeof value === 'string'),
@@ -43,18 +36,6 @@ function problem(
   return value === undefined || isRight(value) ? undefined : { path, message: `must be ${what}` };
 }
 
-function assertAskedFor({ headers }: FastifyRequest): void {
-  const type = headers['content-type'];
-  const isAskedFor =
-    PREFLIGHT_HEADERS.some((name) => headers[name]) || (type !== undefined && !SIMPLE_TYPES.test(type));
-  if (!isAskedFor) {
-    throw new AppError(
-      'validation_failed',
-      `A GET needs a header that other sites cannot send unasked: Content-Type: application/json, or ${PREFLIGHT_HEADERS.join(' or ')}.`,
-    );
-  }
-}
-
 function fromSearch({ url }: FastifyRequest): Given {
   const search = new URL(url, 'http://localhost').searchParams;
   const given: Given = Object.fromEntries(search);
@@ -70,7 +51,7 @@ function fromBody({ headers, body }: FastifyRequest): Given {
     throw new AppError('unsupported_media_type', 'Send application/json.');
   }
   const given = parseJson(typeof body === 'string' ? body : '', 'The request body');
-  if (Array.isArray(given)) throw new AppError('validation_failed', 'Operations are not taken in batches.');
+  if (Array.isArray(given)) throw new AppError('validation_failed', 'Batched operations are not supported.');
   if (!isObject(given)) throw new AppError('validation_failed', 'The request body must be an object.');
   return given;
 }

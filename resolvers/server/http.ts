@@ -1,47 +1,50 @@
-import { execute, type ExecutionResult, type GraphQLFormattedError, OperationTypeNode, getOperationAST } from 'graphql';
+import { type ApolloServer, HeaderMap, type HTTPGraphQLRequest } from '@apollo/server';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { type ExecutionResult, getOperationAST, type GraphQLFormattedError, OperationTypeNode } from 'graphql';
 import Negotiator from 'negotiator';
 
 import type { HttpClient } from '../../src/channels/http-client.ts';
 import { AppError } from '../../src/errors.ts';
-import type { Actor } from '../../src/identity/actor.ts';
-import { type Authenticate, bearerToken } from '../../src/identity/verify.ts';
+import type { Authenticate } from '../../src/identity/verify.ts';
 import { newId } from '../../src/ids.ts';
-import { createContext } from './context.ts';
+import { type Callback, CALLBACK_PROTOCOL, callbackIn, subscribeWithCallback } from '../subscriptions/callback.ts';
+import type { LiveServices } from '../subscriptions/client-admission.ts';
+import { sendOverSse, subscribeOverSse } from '../subscriptions/sse.ts';
+import { createContext, type GraphContext } from './context.ts';
 import { type FormatError, statusOf } from './errors.ts';
 import { readRequest } from './http-request.ts';
-import { CALLBACK_PROTOCOL, callbackIn, subscribeWithCallback } from '../subscriptions/callback.ts';
-import type { LiveServices } from '../subscriptions/client-admission.ts';
-import { prepareExecution, type OperationOptions } from './operations.ts';
-import { executeOverSse, subscribeOverSse } from '../subscriptions/sse.ts';
+import { identify } from './identity.ts';
+import { type OperationOptions, type OperationRequest, prepareExecution } from './operations.ts';
+import { TRACE_HEADER } from './plugins/error-format.ts';
 import { traceIdOf } from './trace-id.ts';
 
 export interface GraphHttpOptions extends OperationOptions {
+  apollo: ApolloServer<GraphContext>;
   live: LiveServices;
   authenticate: Authenticate;
-  /** Calls the gateways that want to be told of subscriptions. */
+  /** Calls the gateways that subscribe with a callback. */
   http: HttpClient;
-  /** Beginnings of their URLs. */
+  /** Prefixes of the callback URLs that the operator allows. */
   callbackUrls: readonly string[];
 }
 
-/** Largest request body, in bytes. */
+/** Maximum request body size, in bytes. */
 const BODY_LIMIT = 1024 * 1024;
 
 const EVENT_STREAM = 'text/event-stream';
-/** What an answer may be written in; the first where the client does not mind. */
+/** Media types of a response; the first one when the client has no preference. */
 const JSON_TYPES = ['application/json', 'application/graphql-response+json'];
-/** How a gateway says that it understands callbacks; the answer is JSON. */
+/** A gateway that supports callbacks sends this; the response is JSON. */
 const CALLBACK_TYPE = 'application/json;callbackSpec=1.0';
 const MEDIA_TYPES = [...JSON_TYPES, EVENT_STREAM, CALLBACK_TYPE];
 
 /**
- * GraphQL over HTTP at `/graphql`: queries and mutations; subscriptions as server-sent events, or told to a gateway that
- * is called back.
+ * GraphQL over HTTP at `/graphql`. Apollo Server executes queries and mutations; subscriptions run as server-sent events,
+ * or with a callback to a gateway.
  */
 export async function graphHttpRoutes(app: FastifyInstance, options: GraphHttpOptions): Promise<void> {
-  const { live, authenticate, isSchemaOpen, http, callbackUrls } = options;
-  const { core, formatError: format } = live;
+  const { apollo, live, callbackUrls } = options;
+  const { core, formatError } = live;
 
   await app.register(async (scope) => {
     scope.removeAllContentTypeParsers();
@@ -49,79 +52,142 @@ export async function graphHttpRoutes(app: FastifyInstance, options: GraphHttpOp
       done(null, body),
     );
     scope.addHook('onRequest', async (request, reply) => {
-      void reply.header('x-trace-id', traceIdOf(request.headers));
+      void reply.header(TRACE_HEADER, traceIdOf(request.headers));
     });
     scope.setErrorHandler((error: FastifyError, request, reply) => {
       const known = asKnown(error);
-      const formatted = format(known, traceOf(reply));
+      const formatted = formatError(known, traceOf(reply));
       const status = known instanceof AppError ? known.status : statusOf(formatted);
-      return send(reply, request, status, { errors: [formatted] });
+      return send(reply, request, status, JSON.stringify({ errors: [formatted] }));
     });
     scope.route({
       method: ['GET', 'POST'],
       url: '/graphql',
       handler: async (request, reply) => {
-        const actor = await actorOf(request, authenticate, isSchemaOpen);
+        const actor = await identify(request, options);
         const mediaType = mediaTypeFor(request);
         if (mediaType === undefined) {
           throw new AppError('validation_failed', `Accept ${MEDIA_TYPES.join(' or ')}.`, { status: 406 });
         }
         const isStream = mediaType === EVENT_STREAM;
-        const asked = readRequest(request, { isReadOnly: isStream });
-        const callback = callbackIn(asked.extensions, callbackUrls);
+        const operation = readRequest(request);
+        const callback = callbackIn(operation.extensions, callbackUrls);
         const clientId = isStream || callback ? newId() : undefined;
-        const args = await prepareExecution(asked, createContext(core, actor, traceOf(reply), clientId), options);
-        if (Array.isArray(args)) return sendResult(reply, request, { errors: args }, format);
-        const operation = getOperationAST(args.document, args.operationName)?.operation;
-        if (operation === OperationTypeNode.MUTATION && request.method === 'GET') {
-          throw new AppError('validation_failed', 'A mutation has to be a POST.', { status: 405 });
-        }
         if (clientId !== undefined) void reply.header('x-client-id', clientId);
-        const headers = reply.getHeaders() as Record<string, string>;
-        if (operation !== OperationTypeNode.SUBSCRIPTION) {
-          if (!isStream) return sendResult(reply, request, await execute(args), format);
-          await executeOverSse(reply.raw, args, { live, headers });
-          return reply.hijack();
+        const context = createContext(core, actor, traceOf(reply), clientId);
+        if ((isStream || callback) && isSubscription(operation, options)) {
+          return subscribe(request, reply, { operation, context, callback: isStream ? undefined : callback }, options);
         }
-        if (isStream) {
-          const refused = await subscribeOverSse(reply.raw, args, { live, headers });
-          return refused ? sendResult(reply, request, refused, format) : reply.hijack();
-        }
-        if (!callback) {
-          throw new AppError(
-            'validation_failed',
-            'Subscriptions run over a WebSocket (graphql-transport-ws), as text/event-stream, or with a callback.',
-          );
-        }
-        const refused = await subscribeWithCallback(args, callback, { live, http });
-        if (refused) return sendResult(reply, request, refused, format);
-        void reply.header('subscription-protocol', CALLBACK_PROTOCOL);
-        return send(reply, request, 200, { data: null });
+        const { status, body } = await executeOperation(apollo, request, { operation, context, isStream });
+        // A request that is refused before its execution has no data and gets a plain response.
+        if (!isStream || !('data' in (JSON.parse(body) as object))) return send(reply, request, status, body);
+        sendOverSse(reply.raw, body, replyHeaders(reply));
+        return reply.hijack();
       },
     });
   });
 }
 
-/** Nobody is let in without a token, except to read the schema where that is open. */
-async function actorOf(
-  request: FastifyRequest,
-  authenticate: Authenticate,
-  isSchemaOpen: boolean,
-): Promise<Actor | undefined> {
-  const { authorization } = request.headers;
-  if (authorization === undefined && isSchemaOpen) return undefined;
-  const tenant = request.headers['x-tenant-id'];
-  const token = bearerToken(authorization);
-  if (authorization !== undefined && token === undefined && authorization.trim() !== '') {
-    throw new AppError('invalid_token', 'Authorization must be: Bearer <JWT>.', { status: 400 });
-  }
-  return authenticate(token, Array.isArray(tenant) ? tenant[0] : tenant);
+/** Decides the transport alone: the operation's rules are checked by the transport. */
+function isSubscription(
+  operation: OperationRequest,
+  { persisted, checkDocument }: Pick<OperationOptions, 'persisted' | 'checkDocument'>,
+): boolean {
+  const text = persisted.find(operation);
+  const document = text === undefined ? undefined : checkDocument(text).document;
+  return (
+    document !== undefined &&
+    getOperationAST(document, operation.operationName)?.operation === OperationTypeNode.SUBSCRIPTION
+  );
 }
 
-/** The trace that the request belongs to, as the answer says it. */
-const traceOf = (reply: FastifyReply): string => reply.getHeader('x-trace-id') as string;
+interface Requested {
+  operation: OperationRequest;
+  context: GraphContext;
+}
 
-/** Answers are in UTF-8 always; to the negotiator whoever names it would ask for something else. */
+async function subscribe(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { operation, context, callback }: Requested & { callback: Callback | undefined },
+  options: GraphHttpOptions,
+): Promise<FastifyReply> {
+  const { live, http } = options;
+  const args = await prepareExecution(operation, context, options);
+  if (Array.isArray(args)) return sendRefusal(reply, request, { errors: args }, live.formatError);
+  if (!callback) {
+    const refused = await subscribeOverSse(reply.raw, args, { live, headers: replyHeaders(reply) });
+    return refused ? sendRefusal(reply, request, refused, live.formatError) : reply.hijack();
+  }
+  const refused = await subscribeWithCallback(args, callback, { live, http });
+  if (refused) return sendRefusal(reply, request, refused, live.formatError);
+  void reply.header('subscription-protocol', CALLBACK_PROTOCOL);
+  return send(reply, request, 200, JSON.stringify({ data: null }));
+}
+
+/**
+ * Executes a query or mutation through Apollo Server.
+ *
+ * @throws `validation_failed` for a request that could be cross-site forgery, `unavailable` while the server stops.
+ */
+async function executeOperation(
+  apollo: ApolloServer<GraphContext>,
+  request: FastifyRequest,
+  { operation, context, isStream }: Requested & { isStream: boolean },
+): Promise<{ status: number; body: string }> {
+  const response = await apollo.executeHTTPGraphQLRequest({
+    httpGraphQLRequest: toApolloRequest(request, operation, isStream),
+    context: async () => context,
+  });
+  if (response.body.kind !== 'complete') throw new Error('the schema has no @defer and no @stream');
+  const { status = 200 } = response;
+  const body = response.body.string;
+  if (response.headers.has(TRACE_HEADER)) return { status, body };
+  // Apollo Server refused the request before our plugins saw it.
+  if (status >= 500) throw new AppError('unavailable', 'The server is shutting down. Send the request again.');
+  const { errors } = JSON.parse(body) as { errors: GraphQLFormattedError[] };
+  throw new AppError('validation_failed', errors[0]?.message ?? 'The request is not valid.', { status });
+}
+
+function toApolloRequest(
+  { method, headers }: FastifyRequest,
+  { query, operationName, variables, extensions, documentId }: OperationRequest,
+  isStream: boolean,
+): HTTPGraphQLRequest {
+  const forwarded = new HeaderMap();
+  for (const [name, value] of Object.entries(headers)) {
+    if (value !== undefined) forwarded.set(name, Array.isArray(value) ? value.join(', ') : value);
+  }
+  // The media type of the response is negotiated by the route, with more types than Apollo Server knows.
+  forwarded.set('accept', 'application/json');
+  // Another site cannot read an event stream, so it needs no header of its own.
+  if (isStream) forwarded.set('apollo-require-preflight', 'event-stream');
+  const persistedQuery =
+    documentId && !extensions?.['persistedQuery']
+      ? { persistedQuery: { version: 1, sha256Hash: documentId.replace(/^sha256:/, '') } }
+      : undefined;
+  const body: Record<string, unknown> = {
+    query: query ?? null,
+    operationName: operationName ?? null,
+    variables: variables ?? null,
+    extensions: persistedQuery ? { ...extensions, ...persistedQuery } : (extensions ?? null),
+  };
+  return { method, headers: forwarded, search: method === 'GET' ? toSearch(body) : '', body };
+}
+
+function toSearch(body: Record<string, unknown>): string {
+  const search = new URLSearchParams();
+  for (const [name, value] of Object.entries(body)) {
+    if (value !== null) search.set(name, typeof value === 'string' ? value : JSON.stringify(value));
+  }
+  return `?${search}`;
+}
+
+const traceOf = (reply: FastifyReply): string => reply.getHeader(TRACE_HEADER) as string;
+
+const replyHeaders = (reply: FastifyReply): Record<string, string> => reply.getHeaders() as Record<string, string>;
+
+/** Responses are always UTF-8; the negotiator would take a charset for a media type that it does not know. */
 const CHARSET = /;\s*charset\s*=\s*"?utf-8"?/gi;
 
 function mediaTypeFor({ headers }: FastifyRequest, types = MEDIA_TYPES): string | undefined {
@@ -129,40 +195,31 @@ function mediaTypeFor({ headers }: FastifyRequest, types = MEDIA_TYPES): string 
   return new Negotiator({ headers: { accept } }).mediaType(types);
 }
 
-/** A request that failed as a whole has the HTTP status of its error. */
-function sendResult(
+/** Answers a subscription that did not start, with the HTTP status of its first error. */
+function sendRefusal(
   reply: FastifyReply,
   request: FastifyRequest,
-  { data, errors }: ExecutionResult,
-  format: FormatError,
+  { errors = [] }: ExecutionResult,
+  formatError: FormatError,
 ): FastifyReply {
-  if (!errors) return send(reply, request, 200, { data });
-  const traceId = traceOf(reply);
-  const formatted = errors.map((error) => format(error, traceId));
-  const isWhole = !data || Object.values(data).every((value) => value === null);
-  const status = isWhole ? statusOf(formatted[0] as GraphQLFormattedError) : 200;
-  return send(reply, request, status, data === undefined ? { errors: formatted } : { errors: formatted, data });
+  const formatted = errors.map((error) => formatError(error, traceOf(reply)));
+  return send(reply, request, statusOf(formatted[0] as GraphQLFormattedError), JSON.stringify({ errors: formatted }));
 }
 
-function send(
-  reply: FastifyReply,
-  request: FastifyRequest,
-  status: number,
-  body: { data?: unknown; errors?: GraphQLFormattedError[] },
-): FastifyReply {
+function send(reply: FastifyReply, request: FastifyRequest, status: number, body: string): FastifyReply {
   if (status === 405) void reply.header('allow', 'POST');
   return reply
     .code(status)
     .type(`${mediaTypeFor(request, JSON_TYPES) ?? JSON_TYPES[0]}; charset=utf-8`)
-    .send(JSON.stringify(body));
+    .send(body);
 }
 
-/** What Fastify refuses before our code runs is the request's fault, not ours. */
+/** An error that Fastify raises for a bad request is the client's fault and keeps its status. */
 function asKnown(error: FastifyError): Error {
   const { statusCode = 500, message } = error;
   if (error instanceof AppError || statusCode < 400 || statusCode >= 500) return error;
   if (statusCode === 413) {
-    return new AppError('payload_too_large', `A request may hold ${BODY_LIMIT} bytes at most.`);
+    return new AppError('payload_too_large', `The request body has more than ${BODY_LIMIT} bytes.`);
   }
   return new AppError('validation_failed', message, { status: statusCode });
 }

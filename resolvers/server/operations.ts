@@ -1,9 +1,9 @@
-import { type DocumentNode, getOperationAST, GraphQLError } from 'graphql';
-
-import { isForeign } from '../../src/identity/actor.ts';
+import { type DocumentNode, getOperationAST, GraphQLError, type OperationDefinitionNode } from 'graphql';
 
 import type { GraphContext } from './context.ts';
-import { assertMayRun, type GuardOptions, rootFields } from './permissions.ts';
+import { asGraphQLError } from './errors.ts';
+import { recordForeignAccess } from './foreign-access.ts';
+import { assertMayRun, type GuardOptions } from './permissions.ts';
 import { type AssertCost, assertVariables } from './query-limits.ts';
 import type { DocumentRequest, PersistedOperations } from './persisted.ts';
 import { type CheckDocument, withCode } from './documents.ts';
@@ -37,14 +37,12 @@ export async function prepareExecution(
     const query = options.persisted.textOf(request);
     const checked = options.checkDocument(query);
     if (checked.problems) return [...checked.problems];
-    if (!getOperationAST(checked.document, operationName)) {
-      return [withCode(new GraphQLError('Unknown operation.'), 'OPERATION_RESOLUTION_FAILURE')];
-    }
+    assertOperation(checked.document, operationName);
     const document = options.persisted.trusted(checked.document, operationName);
     assertMayRun(options, document, operationName, context);
     assertVariables(variables);
     options.assertCost(document, operationName ?? undefined, variables);
-    await recordAccess(document, operationName, context);
+    await recordForeignAccess(document, operationName, context);
     return {
       schema: options.schema,
       document,
@@ -58,18 +56,16 @@ export async function prepareExecution(
   }
 }
 
-/** Whoever looks into a tenant that is not theirs leaves a trace there first, whatever becomes of the operation. */
-async function recordAccess(
+/**
+ * Finds the operation that is to be executed.
+ *
+ * @throws `GraphQLError` with the code `OPERATION_RESOLUTION_FAILURE` when the document has no such operation.
+ */
+export function assertOperation(
   document: DocumentNode,
   operationName: string | null | undefined,
-  { actor, core, traceId }: GraphContext,
-): Promise<void> {
-  if (!actor || !isForeign(actor)) return;
+): OperationDefinitionNode {
   const operation = getOperationAST(document, operationName);
-  if (!operation) return;
-  const fields = [...new Set(rootFields(document, operation.selectionSet))];
-  await core.audit.tenantAccessed(actor, { traceId, operation: operation.operation, fields });
+  if (operation) return operation;
+  throw withCode(new GraphQLError('Unknown operation.'), 'OPERATION_RESOLUTION_FAILURE');
 }
-
-export const asGraphQLError = (error: unknown): GraphQLError =>
-  error instanceof GraphQLError ? error : new GraphQLError((error as Error).message, { originalError: error as Error });

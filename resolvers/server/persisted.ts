@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
+import type { ApolloServer } from '@apollo/server';
 import { type DefinitionNode, type DocumentNode, Kind, parse, print, separateOperations } from 'graphql';
 import { LRUCache } from 'lru-cache';
 
@@ -10,6 +11,9 @@ import { projectRoot } from '../../src/project-root.ts';
 
 /** Characters of the texts that are remembered together. */
 const CACHE_SIZE = 4 * 1024 * 1024;
+
+/** Apollo Server puts this before each hash. */
+const APQ_PREFIX = 'apq:';
 
 /** The part of a request that names a document. */
 export interface DocumentRequest {
@@ -22,11 +26,18 @@ export interface DocumentRequest {
 /** Operations that are known by the SHA-256 of their text. */
 export interface PersistedOperations {
   /**
+   * Texts by `apq:<hash>`, for Apollo Server's automatic persisted queries. Bounded by memory: the least recently used
+   * text is dropped first. Published operations are found as well.
+   */
+  readonly store: ApolloServer['cache'];
+  /**
    * The text of the document that a request asks for: it brings it along, or its hash was seen before.
    *
    * @throws `validation_failed`
    */
   textOf(request: DocumentRequest): string;
+  /** The text of a request's document where it is known; undefined when `textOf` would throw. */
+  find(request: DocumentRequest): string | undefined;
   /**
    * What is to be executed in place of an operation that a client brought.
    *
@@ -52,13 +63,26 @@ export function createPersistedOperations(trustedOnly?: readonly TrustedOperatio
   // The same document is asked for again and again.
   const known = new WeakMap<DocumentNode, Map<string, DocumentNode | undefined>>();
 
+  const textWith = (hash: string): string | undefined => published.get(hash) ?? texts.get(hash);
+
   return {
+    store: {
+      get: async (key) => textWith(key.slice(APQ_PREFIX.length)),
+      set: async (key, text) => void texts.set(key.slice(APQ_PREFIX.length), text),
+      delete: async (key) => texts.delete(key.slice(APQ_PREFIX.length)),
+    },
+    find: ({ query, documentId, extensions }) => {
+      if (query) return query;
+      const { sha256Hash } = (extensions?.['persistedQuery'] ?? {}) as { sha256Hash?: unknown };
+      const hash = typeof sha256Hash === 'string' ? sha256Hash : documentId?.replace(/^sha256:/, '');
+      return hash === undefined ? undefined : textWith(hash);
+    },
     textOf: (request) => {
       const hash = hashIn(request);
       const { query } = request;
       if (!query) {
         if (hash === undefined) throw validationFailed([{ path: 'query', message: 'is missing' }]);
-        const text = published.get(hash) ?? texts.get(hash);
+        const text = textWith(hash);
         if (text !== undefined) return text;
         // In these words clients know that they are to send the text.
         throw new AppError('validation_failed', 'PersistedQueryNotFound', {

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 
-import { execute, type ExecutionResult } from 'graphql';
+import type { ExecutionResult } from 'graphql';
 
 import { AppError } from '../../src/errors.ts';
 import { newId } from '../../src/ids.ts';
@@ -119,18 +119,10 @@ export async function subscribeOverSse(
   }
 }
 
-/** A query or a mutation in the same form. */
-export async function executeOverSse(
-  response: ServerResponse,
-  args: SharedExecution,
-  { live, headers }: SseOptions,
-): Promise<void> {
-  const { errors, ...result } = await execute(args);
-  const formatted = errors?.map((error) => live.formatError(error, args.contextValue.traceId));
+/** Sends the JSON result of a query or mutation as one `next` event, then `complete`. */
+export function sendOverSse(response: ServerResponse, result: string, headers: Record<string, string>): void {
   response.writeHead(200, { ...headers, ...HEADERS });
-  for (const part of eventOf(Buffer.from(JSON.stringify({ ...result, ...(formatted && { errors: formatted }) })))) {
-    response.write(part);
-  }
+  for (const part of eventOf(Buffer.from(result))) response.write(part);
   response.end(COMPLETE);
 }
 
