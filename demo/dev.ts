@@ -1,6 +1,7 @@
 import { ConfigError, readConfig } from '../src/config.ts';
 import { createLog } from '../src/log.ts';
-import { runUntilStopped, startService } from '../src/main.ts';
+import { startService } from '../src/main.ts';
+import { runUntilStopped } from '../src/run-until-stopped.ts';
 import { demoTokens, seedDemoTenant } from './seed.ts';
 
 // npm run dev: the service with its embedded parts, the demo tenant, and tokens to try it with.

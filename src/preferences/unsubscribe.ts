@@ -1,10 +1,12 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 
 import { writeAudit } from '../audit/write.ts';
+import type { Config } from '../config.ts';
 import type { Database } from '../database/database.ts';
 import { type Channel, CHANNELS } from '../intake/channel.ts';
 import type { Recipient } from '../intake/command.ts';
 import { addressFor } from '../intake/recipient.ts';
+import { isSecretReference, secretReader } from '../tenants/secrets.ts';
 import { savePreference } from './preferences.ts';
 import { insertSuppressions } from './suppressions.ts';
 
@@ -87,4 +89,15 @@ export function unsubscribe(database: Database, subject: UnsubscribeSubject): Pr
     });
     return true;
   });
+}
+
+/** Reads the key of the links; undefined where the service is not told its public address. */
+export async function loadUnsubscribeLinks({
+  publicUrl,
+  linkSecret,
+  secretsPath,
+}: Pick<Config, 'publicUrl' | 'linkSecret' | 'secretsPath'>): Promise<UnsubscribeLinks | undefined> {
+  if (publicUrl === undefined || linkSecret === undefined) return undefined;
+  const key = isSecretReference(linkSecret) ? await secretReader(secretsPath)(linkSecret) : linkSecret;
+  return unsubscribeLinks({ publicUrl, key });
 }
