@@ -47,6 +47,23 @@ describe('the architecture', () => {
     expect(wrong).toEqual([]);
   });
 
+  it('has no import cycle, types included', () => {
+    const files = ['src', 'consumers', 'resolvers'].flatMap(sources);
+    const isFinished = new Map<string, boolean>();
+    const cycleFrom = (file: string, path: readonly string[]): readonly string[] | undefined => {
+      if (isFinished.get(file)) return undefined;
+      if (isFinished.has(file)) return [...path.slice(path.indexOf(file)), file];
+      isFinished.set(file, false);
+      for (const imported of importsOf(file).filter((name) => name.endsWith('.ts'))) {
+        const cycle = cycleFrom(imported, [...path, file]);
+        if (cycle) return cycle;
+      }
+      isFinished.set(file, true);
+      return undefined;
+    };
+    expect(files.map((file) => cycleFrom(file, [])).find((cycle) => cycle !== undefined)).toBeUndefined();
+  });
+
   it('lets the client package stand alone, in a browser too', () => {
     const files = sources('client').filter((file) => !isIn(join('client', 'dist'))(file));
     const wrong = files.flatMap((file) => [

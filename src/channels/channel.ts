@@ -3,6 +3,7 @@ import type { Priority } from '../intake/command.ts';
 import type { RenderedMessage } from '../templates/template.ts';
 import type { ReadSecret } from '../tenants/secrets.ts';
 import type { HttpClient } from './http-client.ts';
+import type { SendResult } from './send-result.ts';
 
 /** One message, ready to be handed to a provider. */
 export interface OutboundMessage {
@@ -25,31 +26,6 @@ export interface OutboundMessage {
   collapseKey?: string;
   /** Where one POST takes the recipient off the list (RFC 8058); absent where a category cannot be opted out of. */
   unsubscribeUrl?: string;
-}
-
-/**
- * What the provider said.
- *
- * - `transient`: it may work later.
- * - `permanent`: it never will.
- * - `unknown`: it was handed over and no answer came, so it may have been delivered.
- */
-export type SendResult = { outcome: 'ok'; providerMessageId?: string } | SendFailure;
-
-/** Messages are shown to admins: they say what went wrong, without the recipient and without secrets. */
-export interface SendFailure {
-  outcome: 'transient' | 'permanent' | 'unknown';
-  /**
-   * What has to change for it to work: another provider may take what this one's account or outage stopped, none will
-   * take a recipient that does not exist or a message that is malformed.
-   */
-  blames: 'recipient' | 'message' | 'provider';
-  errorCode: string;
-  errorMessage: string;
-  /** The provider asked not to be called again for so long. Milliseconds. */
-  retryAfterMs?: number;
-  /** The address itself is no good, or its owner wants no more: it is not used again. */
-  suppress?: 'hard_bounce' | 'complaint';
 }
 
 export interface SendOptions {

@@ -1,4 +1,4 @@
-import type { SendFailure } from './channel.ts';
+import type { SendFailure } from './send-result.ts';
 
 /** What a failure means, apart from its words. */
 export type FailureClass = Pick<SendFailure, 'outcome' | 'blames' | 'suppress'>;

@@ -1,6 +1,6 @@
 import { Agent, type Dispatcher, request } from 'undici';
 
-import type { SendFailure } from './channel.ts';
+import type { SendFailure } from './send-result.ts';
 import { classifyHttpError, classifyHttpStatus } from './failures.ts';
 import { createOutboundGuard, openGuard, type OutboundGuard } from './outbound.ts';
 

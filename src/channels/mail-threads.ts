@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads';
 
-import type { SendResult } from './channel.ts';
+import type { SendResult } from './send-result.ts';
 import type { Mail, SmtpClient, SmtpRelay } from './smtp-client.ts';
 
 /** What a thread is asked, and what it answers. */

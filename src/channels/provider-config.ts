@@ -2,7 +2,7 @@ import { Ajv, type ValidateFunction } from 'ajv';
 import { LRUCache } from 'lru-cache';
 
 import { type ReadSecret, resolveSecrets, SecretUnavailable } from '../tenants/secrets.ts';
-import type { SendFailure } from './channel.ts';
+import type { SendFailure } from './send-result.ts';
 
 /** How long a resolved configuration is used: a secret that was rotated is in force after that. Milliseconds. */
 const FRESH_MS = 30_000;

@@ -1,7 +1,8 @@
 import { importPKCS8, SignJWT } from 'jose';
 import { LRUCache } from 'lru-cache';
 
-import type { CreateProvider, OutboundMessage, SendFailure, SendResult } from './channel.ts';
+import type { CreateProvider, OutboundMessage } from './channel.ts';
+import type { SendFailure, SendResult } from './send-result.ts';
 import {
   failureOf,
   type HttpClient,

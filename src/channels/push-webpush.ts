@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto';
 
 import webPush from 'web-push';
 
-import type { CreateProvider, OutboundMessage, SendFailure } from './channel.ts';
+import type { CreateProvider, OutboundMessage } from './channel.ts';
+import type { SendFailure } from './send-result.ts';
 import { failureOf, isFailure, isSuccess } from './http-client.ts';
 import { configReader, misconfigured } from './provider-config.ts';
 

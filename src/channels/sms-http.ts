@@ -1,4 +1,5 @@
-import type { CreateProvider, OutboundMessage, SendResult } from './channel.ts';
+import type { CreateProvider, OutboundMessage } from './channel.ts';
+import type { SendResult } from './send-result.ts';
 import { failureOf, type HttpReply, isFailure, isSuccess, jsonOf, malformedReply } from './http-client.ts';
 import { configReader } from './provider-config.ts';
 

@@ -1,4 +1,5 @@
-import type { CreateProvider, SendFailure, SendResult } from './channel.ts';
+import type { CreateProvider } from './channel.ts';
+import type { SendFailure, SendResult } from './send-result.ts';
 import { failureOf, type HttpReply, isFailure, isSuccess, jsonOf, malformedReply } from './http-client.ts';
 import { configReader } from './provider-config.ts';
 

@@ -4,7 +4,7 @@ import { LRUCache } from 'lru-cache';
 import { createTransport, type SendMailOptions, type Transporter } from 'nodemailer';
 import type SMTPPool from 'nodemailer/lib/smtp-pool/index.js';
 
-import type { SendResult } from './channel.ts';
+import type { SendResult } from './send-result.ts';
 import { classifySmtpError } from './failures.ts';
 import { createSemaphore, type Semaphore } from './semaphore.ts';
 import { createOutboundGuard, openGuard } from './outbound.ts';

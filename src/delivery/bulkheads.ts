@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 
-import type { SendResult } from '../channels/channel.ts';
+import type { SendResult } from '../channels/send-result.ts';
 import { createSemaphore, type Semaphore } from '../channels/semaphore.ts';
 import type { Channel } from '../intake/channel.ts';
 import { admit, afterResult, type Circuit, type CircuitPolicy, CLOSED, DEFAULT_CIRCUIT } from './circuit-breaker.ts';

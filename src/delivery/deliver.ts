@@ -1,4 +1,5 @@
-import type { Provider, SendFailure } from '../channels/channel.ts';
+import type { Provider } from '../channels/channel.ts';
+import type { SendFailure } from '../channels/send-result.ts';
 import type { TenantSettings } from '../tenants/settings.ts';
 import type { ClaimedLog } from './claim.ts';
 import type { Bulkheads } from './bulkheads.ts';

@@ -1,4 +1,4 @@
-import type { SendFailure } from '../channels/channel.ts';
+import type { SendFailure } from '../channels/send-result.ts';
 import type { Channel } from '../intake/channel.ts';
 import type { EventPolicy } from '../tenants/policies.ts';
 import { backoff, type RetryPolicy } from './retry.ts';

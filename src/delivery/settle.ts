@@ -1,4 +1,4 @@
-import type { SendResult } from '../channels/channel.ts';
+import type { SendResult } from '../channels/send-result.ts';
 import type { Database } from '../database/database.ts';
 import { newId } from '../ids.ts';
 import { type InboxEntry, writeToInboxes, type WrittenNotification } from '../inbox/write.ts';

@@ -1,5 +1,5 @@
 import type { Transaction } from '../database/database.ts';
-import type { Owner } from './notifications.ts';
+import type { Owner } from './owner.ts';
 
 /** What somebody can do to notifications of their inbox. */
 export type InboxAction = 'read' | 'unread' | 'archive';

@@ -1,9 +1,9 @@
 import type { Database } from '../database/database.ts';
 import { AppError } from '../errors.ts';
-import type { Actor } from '../identity/actor.ts';
 import { isUuid } from '../ids.ts';
 import { type Bus, topics } from '../live/bus.ts';
 import { checkFilter, inboxCursor, keysetQuery, type Page, type PageArgs, toPage } from '../paging/page.ts';
+import type { Owner } from './owner.ts';
 import { changeInbox, type InboxAction } from './change.ts';
 
 /** One notification in somebody's inbox. */
@@ -33,9 +33,6 @@ export interface NotificationFilter {
   types?: string[] | null | undefined;
   categories?: string[] | null | undefined;
 }
-
-/** Whose inbox: everything here is about one person of one tenant. */
-export type Owner = Pick<Actor, 'tenantId' | 'userId'>;
 
 export interface InboxPage extends Page<InboxNotification> {
   /** Where the inbox stood: what is not in the page yet comes after it. */

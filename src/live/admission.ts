@@ -1,5 +1,5 @@
 import { AppError } from '../errors.ts';
-import type { Owner } from '../inbox/notifications.ts';
+import type { Owner } from '../inbox/owner.ts';
 
 /** How many sockets this process holds at once. */
 export interface SocketLimits {

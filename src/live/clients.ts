@@ -2,7 +2,7 @@ import type { Database } from '../database/database.ts';
 import { newId } from '../ids.ts';
 import type { Log } from '../log.ts';
 import { idCursor, keysetQuery, pageOf, type Page, type PageArgs, toPage } from '../paging/page.ts';
-import type { Owner } from '../inbox/notifications.ts';
+import type { Owner } from '../inbox/owner.ts';
 
 export const TRANSPORTS = ['websocket', 'stream', 'sse', 'callback'] as const;
 export type Transport = (typeof TRANSPORTS)[number];

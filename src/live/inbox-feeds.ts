@@ -1,5 +1,6 @@
 import type { Database } from '../database/database.ts';
-import { type InboxNotification, NOTIFICATION_COLUMNS, type Owner } from '../inbox/notifications.ts';
+import { type InboxNotification, NOTIFICATION_COLUMNS } from '../inbox/notifications.ts';
+import type { Owner } from '../inbox/owner.ts';
 import { type Bus, topics } from './bus.ts';
 import type { Batch, Feed } from './feed.ts';
 

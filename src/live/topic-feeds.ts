@@ -1,5 +1,5 @@
 import type { Database } from '../database/database.ts';
-import type { Owner } from '../inbox/notifications.ts';
+import type { Owner } from '../inbox/owner.ts';
 import type { Log } from '../log.ts';
 import type { Feed } from './feed.ts';
 import { createRecent, type Recent } from './recent.ts';

@@ -1,6 +1,6 @@
 import type { Database, Transaction } from '../database/database.ts';
 import { validationFailed } from '../errors.ts';
-import type { Owner } from '../inbox/notifications.ts';
+import type { Owner } from '../inbox/owner.ts';
 import { type Channel, CHANNELS } from '../intake/channel.ts';
 import type { CategoryPolicy } from './category.ts';
 

@@ -2,7 +2,8 @@ import { createServer, type Server, type Socket } from 'node:net';
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import type { Provider, SendResult } from '../../src/channels/channel.ts';
+import type { Provider } from '../../src/channels/channel.ts';
+import type { SendResult } from '../../src/channels/send-result.ts';
 import { answer, type HttpPeer, type PeerReply, startHttpPeer } from '../support/http-peer.ts';
 import { httpProviders } from './http-providers.ts';
 import { outboundMessage, providerContext } from './messages.ts';

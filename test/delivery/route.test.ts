@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
-import type { SendFailure } from '../../src/channels/channel.ts';
+import type { SendFailure } from '../../src/channels/send-result.ts';
 import {
   afterFailure,
   candidateChannels,
