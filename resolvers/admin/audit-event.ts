@@ -7,48 +7,55 @@ import { type GraphContext, signedIn } from '../server/context.ts';
 import { Requires } from '../server/requires.ts';
 import { DateTime, JSONObject } from '../server/scalars.ts';
 
-@ObjectType({ description: 'Something that somebody did, written down in the transaction that did it.' })
+@ObjectType({
+  description: 'Audit record of an action in the tenant. It is written in the same transaction as the action.',
+})
 export class AuditEvent {
-  @Field(() => ID, { description: 'Its id.' })
+  @Field(() => ID, { description: 'ID of the audit event.' })
   id!: string;
 
-  @Field(() => String, { description: 'What was done, e.g. `notification.template.updated`.' })
+  @Field(() => String, { description: 'Code of the action, for example `notification.template.updated`.' })
   action!: string;
 
-  @Field(() => ID, { nullable: true, description: 'Who did it; null where the service did it by itself.' })
+  @Field(() => ID, {
+    nullable: true,
+    description: 'ID of the user who did the action; null when the service did it on its own.',
+  })
   actorId!: string | null;
 
-  @Field(() => String, { description: 'The trace that it belongs to.' })
+  @Field(() => String, { description: 'ID of the trace that the action belongs to.' })
   traceId!: string;
 
-  @Field(() => DateTime, { description: 'When.' })
+  @Field(() => DateTime, { description: 'When the action took place.' })
   timestamp!: Date;
 
-  @Field(() => JSONObject, { description: 'What exactly. Secrets and addresses are masked.' })
+  @Field(() => JSONObject, {
+    description: 'Details of the action; the keys depend on `action`. Secrets and addresses are masked.',
+  })
   details!: Record<string, unknown>;
 }
 
-@InputType({ description: 'Which audit events to show. Conditions are joined by "and".' })
+@InputType({ description: 'Filter for audit events. An event must match every condition that is given.' })
 export class AuditEventFilter {
-  @Field(() => [String], { nullable: true, description: 'Of one of these actions.' })
+  @Field(() => [String], { nullable: true, description: 'Only events with one of these action codes.' })
   actions?: string[] | null;
 
-  @Field(() => ID, { nullable: true, description: 'Of this user.' })
+  @Field(() => ID, { nullable: true, description: 'Only actions of the user with this ID.' })
   actorId?: string | null;
 
-  @Field(() => String, { nullable: true, description: 'Of this trace.' })
+  @Field(() => String, { nullable: true, description: 'Only events of the trace with this ID.' })
   traceId?: string | null;
 
-  @Field(() => DateTime, { nullable: true, description: 'At or after this time.' })
+  @Field(() => DateTime, { nullable: true, description: 'Only events at or after this time.' })
   after?: Date | null;
 
-  @Field(() => DateTime, { nullable: true, description: 'Before this time.' })
+  @Field(() => DateTime, { nullable: true, description: 'Only events before this time.' })
   before?: Date | null;
 }
 
 @ArgsType()
 class AuditEventsArgs extends PageArgs {
-  @Field(() => AuditEventFilter, { nullable: true, description: 'Which ones.' })
+  @Field(() => AuditEventFilter, { nullable: true, description: 'Only audit events that match this filter.' })
   filter?: AuditEventFilter | null;
 }
 
@@ -64,7 +71,7 @@ export class AuditEventResolver {
 
   @Requires('notif.read.audit')
   @Paged()
-  @Query(() => AuditEventConnection, { description: 'What was done in the tenant, and by whom, newest first.' })
+  @Query(() => AuditEventConnection, { description: 'Lists the audit events of the tenant, newest first.' })
   async auditEvents(@Args(() => AuditEventsArgs) args: AuditEventsArgs, @Ctx() context: GraphContext) {
     const page = await this.#core.audit.list(signedIn(context).tenantId, args, args.filter);
     return toConnection(

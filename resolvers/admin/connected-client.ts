@@ -9,21 +9,24 @@ import { ClientTransport } from '../server/enums.ts';
 import { Requires } from '../server/requires.ts';
 import { DateTime } from '../server/scalars.ts';
 
-@ObjectType({ description: 'An open connection of somebody of the tenant.' })
+@ObjectType({ description: 'An open subscription connection of a user of the tenant.' })
 export class ConnectedClient {
-  @Field(() => ID, { description: 'Its id: what the acknowledgement of the connection says as `clientId`.' })
+  @Field(() => ID, {
+    description:
+      'ID of the connection. The client receives the same value as `clientId` when the server acknowledges the connection.',
+  })
   id!: string;
 
-  @Field(() => ID, { description: 'Who is connected.' })
+  @Field(() => ID, { description: 'ID of the connected user.' })
   userId!: string;
 
-  @Field(() => ID, { description: 'The instance of the service that holds the connection.' })
+  @Field(() => ID, { description: 'ID of the service instance that holds the connection.' })
   instanceId!: string;
 
-  @Field(() => ClientTransport, { description: 'How.' })
+  @Field(() => ClientTransport, { description: 'Transport of the connection.' })
   transport!: Transport;
 
-  @Field(() => DateTime, { description: 'Since when.' })
+  @Field(() => DateTime, { description: 'When the connection was opened.' })
   connectedAt!: Date;
 }
 
@@ -41,7 +44,7 @@ export class ConnectedClientResolver {
   @Paged()
   @Query(() => ConnectedClientConnection, {
     description:
-      'Who of the tenant is connected, on every instance, newest first. Connections of an instance that died are gone from it within half a minute.',
+      'Lists the open connections of the tenant on all service instances, newest first. Connections of a crashed instance disappear within 30 seconds.',
   })
   async connectedClients(@Args(() => PageArgs) args: PageArgs, @Ctx() context: GraphContext) {
     const page = await this.#core.clients.list(signedIn(context).tenantId, args);

@@ -13,45 +13,47 @@ import { SignedIn } from '../server/requires.ts';
 
 @ObjectType({
   description:
-    'A notification of an inbox that came in or was changed, in its newest state. Whoever puts it in the place of what was known of it, and takes over the unread count, shows the inbox as it is.',
+    "A new or changed notification of the signed-in user's inbox, in its current state. To keep a list up to date, replace the notification that has the same id, or add it, and display `unreadCount`.",
 })
 export class InboxChange {
   @Field(() => String, {
-    description: 'Its place among the changes: where `inboxChanged(after)` goes on from. Opaque.',
+    description: 'Opaque cursor of this change. Pass it to `inboxChanged(after)` to resume after this change.',
   })
   cursor!: string;
 
-  @Field(() => InboxChangeKind, { description: 'What happened to it last.' })
+  @Field(() => InboxChangeKind, { description: 'The most recent change of the notification.' })
   kind!: string;
 
-  @Field(() => Notification, { description: 'The notification.' })
+  @Field(() => Notification, { description: 'The notification in its current state.' })
   notification!: Notification;
 
-  @Field(() => Int, { description: 'How many notifications of the inbox are unread.' })
+  @Field(() => Int, { description: 'Number of unread notifications in the inbox.' })
   unreadCount!: number;
 }
 
 @ObjectType({
   description:
-    'A change of an inbox that only its owner can read: see `schema/stream-protocol.md`. Opened, it is the JSON of an `InboxChange` with every field of its notification.',
+    'An encrypted inbox change that only the subscriber can decrypt, as `schema/stream-protocol.md` describes. The plaintext is the JSON of an `InboxChange` with every field of its notification.',
 })
 export class SealedPayload {
-  @Field(() => String, { description: 'Its place among the changes: where `sealedInboxChanged(after)` goes on from.' })
+  @Field(() => String, {
+    description: 'Opaque cursor of this change. Pass it to `sealedInboxChanged(after)` to resume after this change.',
+  })
   cursor!: string;
 
-  @Field(() => String, { description: 'The public key that this payload was sealed with (base64url).' })
+  @Field(() => String, { description: "The server's ephemeral public key for this payload, as base64url." })
   serverPublicKey!: string;
 
-  @Field(() => String, { description: 'Salt of the key derivation (base64url).' })
+  @Field(() => String, { description: 'Salt of the key derivation, as base64url.' })
   salt!: string;
 
-  @Field(() => String, { description: 'Ciphertext and tag (base64url).' })
+  @Field(() => String, { description: 'Ciphertext followed by the authentication tag, as base64url.' })
   ciphertext!: string;
 }
 
 @ArgsType()
 export class SealedArgs extends AfterArgs {
-  @Field(() => String, { description: "The reader's public key: P-256, uncompressed point, base64url." })
+  @Field(() => String, { description: "The subscriber's P-256 public key: an uncompressed point, as base64url." })
   clientPublicKey!: string;
 }
 
@@ -73,7 +75,7 @@ export class InboxChangeResolver {
   @SignedIn()
   @Subscription(() => InboxChange, {
     description:
-      'Each notification that comes into my inbox or is changed, and the unread count, as one ordered stream. What changed several times in between is given once.',
+      "Delivers each new or changed notification of the signed-in user's inbox, with the unread count, in order. A notification that changed several times since the cursor is delivered once, in its current state.",
     subscribe: async ({ args, context }: { args: AfterArgs; context: GraphContext }) =>
       new LiveSource(await context.core.inboxFeeds.changed(signedIn(context), positionAfter(args)), context),
   })
@@ -83,11 +85,12 @@ export class InboxChangeResolver {
 
   @SignedIn()
   @Subscription(() => SealedPayload, {
-    description: '`inboxChanged`, sealed for the reader: for connections that end at a gateway.',
+    description:
+      'Delivers the same changes as `inboxChanged`, encrypted for the subscriber. Use it when the connection ends at a gateway that must not read notifications.',
     subscribe: async ({ args, context }: { args: SealedArgs; context: GraphContext }) => {
       seal(args, context, '');
       const feed = await context.core.inboxFeeds.changed(signedIn(context), positionAfter(args));
-      // What is sealed for one key is of no use to another.
+      // Subscribers share executions of the same feed, but only the owner of this key can decrypt its payloads.
       return new LiveSource(
         mapFeed(feed, args.clientPublicKey, (change) => change),
         context,

@@ -28,47 +28,68 @@ import { DateTime, JSONObject } from '../server/scalars.ts';
 import { UserReference } from '../people/user-reference.ts';
 
 @Directive('@key(fields: "id")')
-@ObjectType({ description: "A notification in somebody's inbox." })
+@ObjectType({ description: "A notification in a user's inbox." })
 export class Notification {
-  @Field(() => ID, { description: 'Its id.' })
+  @Field(() => ID, { description: 'ID of the notification.' })
   id!: string;
 
   @Field(() => String, {
-    description: 'Its place in the inbox: where `notificationCreated(after)` goes on from. Opaque.',
+    description:
+      'Opaque cursor of this notification. Pass it to `notificationCreated(after)` to resume after this notification.',
   })
   cursor!: string;
 
-  @Field(() => String, { description: 'What happened, e.g. `payment.succeeded`.' })
+  @Field(() => String, {
+    description: 'Type of the event that caused the notification, for example `payment.succeeded`.',
+  })
   type!: string;
 
-  @Field(() => String, { nullable: true, description: 'What people may opt out of.' })
+  @Field(() => String, {
+    nullable: true,
+    description: 'Category that users can opt out of, for example `marketing`; null when the event has no category.',
+  })
   category!: string | null;
 
-  @Field(() => String, { nullable: true, description: 'Headline.' })
+  @Field(() => String, { nullable: true, description: 'Title; null when the template has none.' })
   title!: string | null;
 
-  @Field(() => String, { description: 'Text.' })
+  @Field(() => String, { description: 'Body text.' })
   body!: string;
 
-  @Field(() => JSONObject, { nullable: true, description: 'Whatever the producer added for the front end.' })
+  @Field(() => JSONObject, {
+    nullable: true,
+    description: "Additional data from the event's producer for the front end; null when the event has none.",
+  })
   data!: Record<string, unknown> | null;
 
-  @Field(() => String, { nullable: true, description: 'Where a click leads.' })
+  @Field(() => String, {
+    nullable: true,
+    description: 'URL to open when the user clicks the notification; null when there is none.',
+  })
   actionUrl!: string | null;
 
-  @Field(() => RecipientScope, { description: 'Whom it was for.' })
+  @Field(() => RecipientScope, { description: 'Kind of audience that the event was addressed to.' })
   recipientScope!: string;
 
-  @Field(() => UserReference, { nullable: true, description: 'Who caused it.' })
+  @Field(() => UserReference, {
+    nullable: true,
+    description: 'User who caused the event; null when the event names no user.',
+  })
   actor!: UserReference | null;
 
-  @Field(() => DateTime, { description: 'When it came into the inbox.' })
+  @Field(() => DateTime, { description: 'When the notification was added to the inbox.' })
   createdAt!: Date;
 
-  @Field(() => DateTime, { nullable: true, description: 'When it was read; null while it is unread.' })
+  @Field(() => DateTime, {
+    nullable: true,
+    description: 'When the user read the notification; null while it is unread.',
+  })
   readAt!: Date | null;
 
-  @Field(() => DateTime, { nullable: true, description: 'When it was archived; null while it is not.' })
+  @Field(() => DateTime, {
+    nullable: true,
+    description: 'When the user archived the notification; null while it is not archived.',
+  })
   archivedAt!: Date | null;
 }
 
@@ -88,25 +109,37 @@ export const toNotification = (row: InboxNotification): Notification => ({
   archivedAt: row.archivedAt,
 });
 
-@InputType({ description: 'Which notifications of the inbox to show. Conditions are joined by "and".' })
+@InputType({
+  description: 'Filter for notifications of the inbox. A notification must match every condition that is given.',
+})
 export class NotificationFilter {
-  @Field(() => Boolean, { nullable: true, description: 'Only read (true) or only unread (false) ones.' })
+  @Field(() => Boolean, {
+    nullable: true,
+    description: 'When true, only read notifications; when false, only unread notifications; when absent, both.',
+  })
   isRead?: boolean | null;
 
-  @Field(() => Boolean, { nullable: true, description: 'Archived ones instead of the others.' })
+  @Field(() => Boolean, {
+    nullable: true,
+    description: 'When true, only archived notifications; otherwise only notifications that are not archived.',
+  })
   isArchived?: boolean | null;
 
-  @Field(() => [String], { nullable: true, description: 'Of one of these types.' })
+  @Field(() => [String], {
+    nullable: true,
+    description: 'Only notifications of one of these types, for example `payment.succeeded`.',
+  })
   types?: string[] | null;
 
-  @Field(() => [String], { nullable: true, description: 'Of one of these categories.' })
+  @Field(() => [String], { nullable: true, description: 'Only notifications of one of these categories.' })
   categories?: string[] | null;
 }
 
-@ObjectType({ description: 'A page of an inbox (Relay).' })
+@ObjectType({ description: 'A page of notifications of an inbox, as a Relay connection.' })
 export class NotificationConnection extends connectionOf('Notification', Notification) {
   @Field(() => String, {
-    description: 'Where the inbox stood when this page was read: `inboxChanged(after)` goes on from there.',
+    description:
+      "Opaque cursor of the inbox's last change when this page was read. Pass it to `inboxChanged(after)` to receive every later change.",
   })
   liveCursor!: string;
 }
@@ -115,22 +148,23 @@ export class NotificationConnection extends connectionOf('Notification', Notific
 export class AfterArgs {
   @Field(() => String, {
     nullable: true,
-    description: 'Cursor of the last one that was seen: what came after it is given first. Absent: from now on.',
+    description:
+      'Cursor of the last item that the client received. The server delivers every later item first. When absent, the stream starts with the next new item.',
   })
   after?: string | null;
 }
 
-/** The place in an inbox from which a subscription goes on; undefined: from now on. */
+/** Returns the inbox position to resume a subscription after; undefined when it starts with the next change. */
 export const positionAfter = ({ after }: AfterArgs): number | undefined =>
   after ? Number(inboxCursor.decode(after, 'after')) : undefined;
 
 @ArgsType()
 export class NotificationsArgs extends PageArgs {
-  @Field(() => NotificationFilter, { nullable: true, description: 'Which ones.' })
+  @Field(() => NotificationFilter, { nullable: true, description: 'Only notifications that match this filter.' })
   filter?: NotificationFilter | null;
 }
 
-/** A page of an inbox as a connection, for `Query.notifications` and `User.notifications`. */
+/** Returns a page of an inbox as a connection, for `Query.notifications` and `User.notifications`. */
 export async function notificationConnection(
   core: Core,
   owner: { tenantId: string; userId: string },
@@ -153,15 +187,21 @@ export class NotificationResolver {
 
   @SignedIn()
   @Paged()
-  @Query(() => NotificationConnection, { description: 'My inbox, newest first.' })
+  @Query(() => NotificationConnection, {
+    description: "Lists the notifications of the signed-in user's inbox, newest first.",
+  })
   notifications(@Args(() => NotificationsArgs) args: NotificationsArgs, @Ctx() context: GraphContext) {
     return notificationConnection(this.#core, signedIn(context), args);
   }
 
   @SignedIn()
-  @Query(() => Notification, { nullable: true, description: 'One notification of my inbox.' })
+  @Query(() => Notification, {
+    nullable: true,
+    description:
+      "Returns one notification of the signed-in user's inbox; null when the inbox has no notification with this id.",
+  })
   async notification(
-    @Arg('id', () => ID, { description: 'Its id.' }) id: string,
+    @Arg('id', () => ID, { description: 'ID of the notification.' }) id: string,
     @Ctx() context: GraphContext,
   ): Promise<Notification | null> {
     const row = await context.loaders.notification.load(id);
@@ -169,16 +209,16 @@ export class NotificationResolver {
   }
 
   @SignedIn()
-  @Query(() => Int, { description: 'How many notifications of my inbox are unread.' })
+  @Query(() => Int, { description: "Number of unread notifications in the signed-in user's inbox." })
   unreadNotificationCount(@Ctx() context: GraphContext): Promise<number> {
     return this.#core.inbox.unreadCount(signedIn(context));
   }
 
   @SignedIn()
   @Costs(10)
-  @Mutation(() => Notification, { description: 'Marks a notification of my inbox as read.' })
+  @Mutation(() => Notification, { description: "Marks a notification of the signed-in user's inbox as read." })
   async markNotificationRead(
-    @Arg('id', () => ID, { description: 'Its id.' }) id: string,
+    @Arg('id', () => ID, { description: 'ID of the notification.' }) id: string,
     @Ctx() context: GraphContext,
   ): Promise<Notification> {
     return toNotification(await this.#core.inbox.change(signedIn(context), id, 'read'));
@@ -186,9 +226,9 @@ export class NotificationResolver {
 
   @SignedIn()
   @Costs(10)
-  @Mutation(() => Notification, { description: 'Marks a notification of my inbox as unread again.' })
+  @Mutation(() => Notification, { description: "Marks a notification of the signed-in user's inbox as unread." })
   async markNotificationUnread(
-    @Arg('id', () => ID, { description: 'Its id.' }) id: string,
+    @Arg('id', () => ID, { description: 'ID of the notification.' }) id: string,
     @Ctx() context: GraphContext,
   ): Promise<Notification> {
     return toNotification(await this.#core.inbox.change(signedIn(context), id, 'unread'));
@@ -196,9 +236,15 @@ export class NotificationResolver {
 
   @SignedIn()
   @Costs(10)
-  @Mutation(() => Int, { description: 'Marks all notifications of my inbox as read. Says how many were unread.' })
+  @Mutation(() => Int, {
+    description:
+      "Marks all notifications of the signed-in user's inbox as read. Returns the number of notifications that were unread.",
+  })
   markAllNotificationsRead(
-    @Arg('before', () => DateTime, { nullable: true, description: 'Only those that came in before this time.' })
+    @Arg('before', () => DateTime, {
+      nullable: true,
+      description: 'Only notifications that were created before this time; when absent, all notifications.',
+    })
     before: Date | null | undefined,
     @Ctx() context: GraphContext,
   ): Promise<number> {
@@ -208,10 +254,11 @@ export class NotificationResolver {
   @SignedIn()
   @Costs(10)
   @Mutation(() => Notification, {
-    description: 'Puts a notification of my inbox away: it is listed only when asked for, and not counted as unread.',
+    description:
+      "Archives a notification of the signed-in user's inbox. Archived notifications are listed only with the filter `isArchived: true`, and do not count as unread.",
   })
   async archiveNotification(
-    @Arg('id', () => ID, { description: 'Its id.' }) id: string,
+    @Arg('id', () => ID, { description: 'ID of the notification.' }) id: string,
     @Ctx() context: GraphContext,
   ): Promise<Notification> {
     return toNotification(await this.#core.inbox.change(signedIn(context), id, 'archive'));
@@ -219,7 +266,7 @@ export class NotificationResolver {
 
   @SignedIn()
   @Subscription(() => Notification, {
-    description: 'Each notification that comes into my inbox, once and in order.',
+    description: "Delivers each new notification of the signed-in user's inbox, once and in order.",
     subscribe: async ({ args, context }: { args: AfterArgs; context: GraphContext }) =>
       new LiveSource(await context.core.inboxFeeds.created(signedIn(context), positionAfter(args)), context),
   })

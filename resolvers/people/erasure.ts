@@ -6,42 +6,42 @@ import { type GraphContext, signedIn } from '../server/context.ts';
 import { Costs, Requires } from '../server/requires.ts';
 import { DateTime } from '../server/scalars.ts';
 
-@ObjectType({ description: 'A person who is being forgotten, or was. It does not say who.' })
+@ObjectType({ description: "Progress of erasing one person's data. It does not identify the person." })
 export class Erasure implements ErasureRow {
-  @Field(() => ID, { description: 'Its id.' })
+  @Field(() => ID, { description: 'ID of the erasure.' })
   id!: string;
 
-  @Field(() => DateTime, { description: 'When it was asked for.' })
+  @Field(() => DateTime, { description: 'When the erasure was requested.' })
   requestedAt!: Date;
 
-  @Field(() => DateTime, { nullable: true, description: 'When it was done; null while it goes on.' })
+  @Field(() => DateTime, { nullable: true, description: 'When the erasure finished; null while it is in progress.' })
   completedAt!: Date | null;
 
-  @Field(() => Int, { description: 'How many notifications were removed from their inbox.' })
+  @Field(() => Int, { description: "Number of notifications that were deleted from the person's inbox." })
   notifications!: number;
 
-  @Field(() => Int, { description: 'How many delivery records hold nothing of them any more.' })
+  @Field(() => Int, { description: "Number of delivery records from which the person's data was removed." })
   deliveryRecords!: number;
 
-  @Field(() => Int, { description: 'How many preferences, captured messages and rejected events were removed.' })
+  @Field(() => Int, { description: 'Number of preferences, captured messages and rejected events that were deleted.' })
   others!: number;
 }
 
-@InputType({ description: 'Whom to forget: by whatever they are known by, one of these at least.' })
+@InputType({ description: 'Identifiers of the person to erase. At least one is required.' })
 export class ErasePersonInput {
-  @Field(() => ID, { nullable: true, description: 'User id.' })
+  @Field(() => ID, { nullable: true, description: 'ID of the user.' })
   userId?: string | null;
 
-  @Field(() => String, { nullable: true, description: 'Email address.' })
+  @Field(() => String, { nullable: true, description: 'Email address of the person.' })
   email?: string | null;
 
-  @Field(() => String, { nullable: true, description: 'Phone number (E.164).' })
+  @Field(() => String, { nullable: true, description: 'Phone number in E.164 format, for example `+84901234567`.' })
   phone?: string | null;
 
-  @Field(() => String, { nullable: true, description: 'Device token.' })
+  @Field(() => String, { nullable: true, description: "Push token of the person's device." })
   deviceToken?: string | null;
 
-  @Field(() => String, { nullable: true, description: 'Address of their webhook.' })
+  @Field(() => String, { nullable: true, description: "URL of the person's webhook." })
   webhookUrl?: string | null;
 }
 
@@ -54,9 +54,12 @@ export class ErasureResolver {
   }
 
   @Requires('notif.erase')
-  @Query(() => Erasure, { nullable: true, description: 'How far the forgetting of a person has come.' })
+  @Query(() => Erasure, {
+    nullable: true,
+    description: 'Returns the progress of an erasure; null when the tenant has no erasure with this id.',
+  })
   erasure(
-    @Arg('id', () => ID, { description: 'Its id.' }) id: string,
+    @Arg('id', () => ID, { description: 'ID of the erasure.' }) id: string,
     @Ctx() context: GraphContext,
   ): Promise<Erasure | null> {
     return this.#core.erasures.find(signedIn(context).tenantId, id);
@@ -66,10 +69,10 @@ export class ErasureResolver {
   @Costs(100)
   @Mutation(() => Erasure, {
     description:
-      'Has everything about a person forgotten, in the background: inbox, preferences, and whatever delivery records and rejected events hold of them. What waits for its delivery to them is not sent any more.',
+      "Erases one person's data in the background: inbox, preferences, and their data in delivery records and rejected events. Pending notifications to the person are not sent.",
   })
   erasePerson(
-    @Arg('input', () => ErasePersonInput, { description: 'Whom.' }) input: ErasePersonInput,
+    @Arg('input', () => ErasePersonInput, { description: 'Person to erase.' }) input: ErasePersonInput,
     @Ctx() context: GraphContext,
   ): Promise<Erasure> {
     const subject = {

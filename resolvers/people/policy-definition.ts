@@ -21,61 +21,64 @@ import { type GraphContext, signedIn } from '../server/context.ts';
 import { PolicyScope } from '../server/enums.ts';
 import { Costs, Requires } from '../server/requires.ts';
 
-@ObjectType({ description: 'A user holds a role over a merchant or an organization. Audiences are made of these.' })
+@ObjectType({
+  description:
+    'Assigns a user a role in a merchant or an organization. The service uses it to find the recipients of an event that is addressed to a role.',
+})
 export class PolicyDefinition {
-  @Field(() => ID, { description: 'Its id.' })
+  @Field(() => ID, { description: 'ID of the policy definition.' })
   id!: string;
 
-  @Field(() => ID, { description: 'Who.' })
+  @Field(() => ID, { description: 'ID of the user who has the role.' })
   userId!: string;
 
-  @Field(() => String, { description: 'Which role.' })
+  @Field(() => String, { description: 'Name of the role.' })
   role!: string;
 
-  @Field(() => PolicyScope, { description: 'Over what.' })
+  @Field(() => PolicyScope, { description: 'Whether the role applies to a merchant or to an organization.' })
   scope!: Scope;
 
-  @Field(() => ID, { description: 'Over which merchant or organization.' })
+  @Field(() => ID, { description: 'ID of the merchant or organization.' })
   scopeId!: string;
 }
 
-@InputType({ description: 'A user holds a role over a merchant or an organization.' })
+@InputType({ description: 'Role of a user in a merchant or an organization.' })
 export class PolicyDefinitionInput {
-  @Field(() => ID, { description: 'Who.' })
+  @Field(() => ID, { description: 'ID of the user who has the role.' })
   userId!: string;
 
-  @Field(() => String, { description: 'Which role.' })
+  @Field(() => String, { description: 'Name of the role.' })
   role!: string;
 
-  @Field(() => PolicyScope, { description: 'Over what.' })
+  @Field(() => PolicyScope, { description: 'Whether the role applies to a merchant or to an organization.' })
   scope!: Scope;
 
-  @Field(() => ID, { description: 'Over which merchant or organization.' })
+  @Field(() => ID, { description: 'ID of the merchant or organization.' })
   scopeId!: string;
 }
 
-@InputType({ description: 'Policy definitions that come from elsewhere.' })
+@InputType({ description: 'Policy definitions to import from another system.' })
 export class ImportPolicyDefinitionsInput {
-  @Field(() => [PolicyDefinitionInput], { description: 'The definitions; 10 000 at most.' })
+  @Field(() => [PolicyDefinitionInput], { description: 'Policy definitions to import; at most 10 000.' })
   definitions!: PolicyDefinitionInput[];
 
   @Field(() => Boolean, {
     defaultValue: false,
     description:
-      'They are all there is about each merchant and organization that they name: what else was known of these is removed.',
+      'When true, the list is complete for each merchant and organization in it: the import removes every other definition of these. When false, the import only adds definitions.',
   })
   isWhole!: boolean;
 }
 
-@ObjectType({ description: 'What an import did.' })
+@ObjectType({ description: 'Result of an import of policy definitions.' })
 export class PolicyDefinitionImport {
-  @Field(() => Int, { description: 'Definitions that are new.' })
+  @Field(() => Int, { description: 'Number of definitions that were added.' })
   added!: number;
 
-  @Field(() => Int, { description: 'Definitions that were removed.' })
+  @Field(() => Int, { description: 'Number of definitions that were removed.' })
   removed!: number;
 
-  @Field(() => Int, { description: 'Definitions that were known.' })
+  @Field(() => Int, { description: 'Number of imported definitions that already existed.' })
   unchanged!: number;
 }
 
@@ -83,13 +86,16 @@ export const PolicyDefinitionConnection = connectionOf('PolicyDefinition', Polic
 
 @ArgsType()
 export class PolicyDefinitionsArgs extends PageArgs {
-  @Field(() => ID, { nullable: true, description: 'Only of this user.' })
+  @Field(() => ID, { nullable: true, description: 'Only definitions of the user with this ID.' })
   userId?: string | null;
 
-  @Field(() => PolicyScope, { nullable: true, description: 'Only over merchants, or organizations.' })
+  @Field(() => PolicyScope, {
+    nullable: true,
+    description: 'Only definitions for merchants, or only for organizations.',
+  })
   scope?: Scope | null;
 
-  @Field(() => ID, { nullable: true, description: 'Only over this one.' })
+  @Field(() => ID, { nullable: true, description: 'Only definitions for the merchant or organization with this ID.' })
   scopeId?: string | null;
 }
 
@@ -103,7 +109,7 @@ export class PolicyDefinitionResolver {
 
   @Requires('notif.write.config')
   @Paged()
-  @Query(() => PolicyDefinitionConnection, { description: "The tenant's policy definitions, newest first." })
+  @Query(() => PolicyDefinitionConnection, { description: 'Lists the policy definitions of the tenant, newest first.' })
   async policyDefinitions(
     @Args(() => PolicyDefinitionsArgs) { userId, scope, scopeId, ...args }: PolicyDefinitionsArgs,
     @Ctx() context: GraphContext,
@@ -119,9 +125,9 @@ export class PolicyDefinitionResolver {
 
   @Requires('notif.write.config')
   @Costs(10)
-  @Mutation(() => PolicyDefinitionImport, { description: 'Takes over who holds which role. All of it, or none.' })
+  @Mutation(() => PolicyDefinitionImport, { description: 'Imports policy definitions in one transaction.' })
   importPolicyDefinitions(
-    @Arg('input', () => ImportPolicyDefinitionsInput, { description: 'What to take over.' })
+    @Arg('input', () => ImportPolicyDefinitionsInput, { description: 'Definitions to import.' })
     { definitions, isWhole }: ImportPolicyDefinitionsInput,
     @Ctx() context: GraphContext,
   ): Promise<PolicyDefinitionImport> {
@@ -130,9 +136,11 @@ export class PolicyDefinitionResolver {
 
   @Requires('notif.write.config')
   @Costs(10)
-  @Mutation(() => Int, { description: 'Takes roles away. Says how many there were.' })
+  @Mutation(() => Int, {
+    description: 'Removes policy definitions. Returns the number of definitions that were removed.',
+  })
   removePolicyDefinitions(
-    @Arg('definitions', () => [PolicyDefinitionInput], { description: 'Which ones; 10 000 at most.' })
+    @Arg('definitions', () => [PolicyDefinitionInput], { description: 'Policy definitions to remove; at most 10 000.' })
     definitions: PolicyDefinitionInput[],
     @Ctx() context: GraphContext,
   ): Promise<number> {

@@ -3,38 +3,51 @@ import { ArgsType, type ClassType, Directive, Field, Int, ObjectType } from 'typ
 import type { CursorKind, Page } from '../../src/paging/page.ts';
 
 @Directive('@shareable')
-@ObjectType({ description: 'Where a page lies in its list (Relay).' })
+@ObjectType({ description: 'Position of a page within its list, as Relay defines it.' })
 export class PageInfo {
-  @Field(() => Boolean, { description: 'There is more after this page.' })
+  @Field(() => Boolean, { description: 'Whether the list has items after this page.' })
   hasNextPage!: boolean;
 
-  @Field(() => Boolean, { description: 'There is more before this page.' })
+  @Field(() => Boolean, { description: 'Whether the list has items before this page.' })
   hasPreviousPage!: boolean;
 
-  @Field(() => String, { nullable: true, description: 'Cursor of the first edge; null on an empty page.' })
+  @Field(() => String, {
+    nullable: true,
+    description: 'Cursor of the first edge of this page; null when the page is empty.',
+  })
   startCursor!: string | null;
 
-  @Field(() => String, { nullable: true, description: 'Cursor of the last edge; null on an empty page.' })
+  @Field(() => String, {
+    nullable: true,
+    description: 'Cursor of the last edge of this page; null when the page is empty.',
+  })
   endCursor!: string | null;
 }
 
-/** Which part of a list: forward from its newest item, or back from its oldest. */
+/** Relay page arguments: `first` and `after` page from the newest item, `last` and `before` from the oldest. */
 @ArgsType()
 export class PageArgs {
-  @Field(() => Int, { nullable: true, defaultValue: 20, description: 'How many, from the newest; 1 to 100.' })
+  @Field(() => Int, {
+    nullable: true,
+    defaultValue: 20,
+    description: 'Number of items to return, starting with the newest; 1 to 100.',
+  })
   first?: number | null;
 
-  @Field(() => String, { nullable: true, description: 'Only those after this cursor (older ones).' })
+  @Field(() => String, { nullable: true, description: 'Only items after this cursor, which are older.' })
   after?: string | null;
 
-  @Field(() => Int, { nullable: true, description: 'How many, from the oldest; 1 to 100.' })
+  @Field(() => Int, {
+    nullable: true,
+    description: 'Number of items to return from the end of the list, which are the oldest; 1 to 100.',
+  })
   last?: number | null;
 
-  @Field(() => String, { nullable: true, description: 'Only those before this cursor (newer ones).' })
+  @Field(() => String, { nullable: true, description: 'Only items before this cursor, which are newer.' })
   before?: string | null;
 }
 
-/** Says how long the part is that these arguments ask for: see `limits.ts`. */
+/** Declares the page size for cost estimation, here and in gateways: see `query-limits.ts`. */
 export const Paged = (): MethodDecorator =>
   Directive(
     '@listSize(slicingArguments: ["first", "last"], sizedFields: ["edges"], requireOneSlicingArgument: false)',
@@ -52,27 +65,27 @@ export interface Connection<Node> {
 
 /** The Relay connection type of a node type: `<Name>Connection` and `<Name>Edge`. */
 export function connectionOf<Node extends object>(name: string, node: ClassType<Node>): ClassType<Connection<Node>> {
-  @ObjectType(`${name}Edge`, { description: `A ${name} and its place in the list.` })
+  @ObjectType(`${name}Edge`, { description: `A ${name} with its cursor in the list.` })
   class EdgeType implements Edge<Node> {
-    @Field(() => node, { description: 'The item.' })
+    @Field(() => node, { description: 'The item itself.' })
     node!: Node;
 
-    @Field(() => String, { description: 'Its place, for `after` and `before`. Opaque.' })
+    @Field(() => String, { description: 'Opaque cursor of the item, to pass as `after` or `before`.' })
     cursor!: string;
   }
 
-  @ObjectType(`${name}Connection`, { description: `A page of ${name} items (Relay).` })
+  @ObjectType(`${name}Connection`, { description: `A page of ${name} items, as a Relay connection.` })
   class ConnectionType implements Connection<Node> {
-    @Field(() => [EdgeType], { description: 'The items of this page, in order.' })
+    @Field(() => [EdgeType], { description: 'Items of this page, in the order of the list.' })
     edges!: EdgeType[];
 
-    @Field(() => PageInfo, { description: 'Where this page lies in the list.' })
+    @Field(() => PageInfo, { description: 'Position of this page within the list.' })
     pageInfo!: PageInfo;
   }
   return ConnectionType;
 }
 
-/** Dresses a page of rows as a connection. */
+/** Converts a page of rows to a Relay connection. */
 export function toConnection<Row, Node>(
   page: Page<Row>,
   cursor: CursorKind,

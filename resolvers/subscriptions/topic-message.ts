@@ -15,15 +15,18 @@ export const NOTIFICATION_CREATED_TOPIC = 'observation/signal/notification/creat
 /** Longest name of a topic, in characters. */
 const MAX_TOPIC = 256;
 
-@ObjectType({ description: 'What another service pushed to those who watch a topic.' })
+@ObjectType({ description: 'A message that another service published to the subscribers of a topic.' })
 export class TopicMessage {
-  @Field(() => String, { description: 'The topic.' })
+  @Field(() => String, { description: 'Name of the topic, for example `orders/updated`.' })
   topic!: string;
 
-  @Field(() => JSONValue, { nullable: true, description: 'Whatever was pushed.' })
+  @Field(() => JSONValue, {
+    nullable: true,
+    description: 'Message content, as the publishing service sent it; null when it sent null or nothing.',
+  })
   data!: unknown;
 
-  @Field(() => DateTime, { description: 'When it was pushed.' })
+  @Field(() => DateTime, { description: 'When the message was published.' })
   sentAt!: Date;
 }
 
@@ -31,13 +34,16 @@ export class TopicMessage {
 export class TopicMessageResolver {
   @SignedIn()
   @Subscription(() => TopicMessage, {
-    description: `What other services push to me on a topic, from now on and at best effort. \`${NOTIFICATION_CREATED_TOPIC}\` is built in: each notification that comes into my inbox.`,
+    description: `Delivers the messages that other services publish to the signed-in user on a topic, at most once and without history. The built-in topic \`${NOTIFICATION_CREATED_TOPIC}\` delivers each new notification of the user's inbox.`,
     subscribe: async ({ args, context }: { args: { topic: string }; context: GraphContext }) =>
       new LiveSource(await feedOf(args.topic, context), context),
   })
   topicMessage(
     @Root() message: MessageRow,
-    @Arg('topic', () => String, { description: 'The topic, as the other service names it.' }) _topic: string,
+    @Arg('topic', () => String, {
+      description: 'Name of the topic, as the publishing service writes it; 1 to 256 characters.',
+    })
+    _topic: string,
   ): TopicMessage {
     return message;
   }

@@ -14,17 +14,17 @@ export type AttemptOutcome =
   /** Handed over, and nobody knows whether it was taken: no answer came, or the process died. */
   | 'unknown';
 
-/** Which audit events to show. Conditions are joined by "and". */
+/** Filter for audit events. An event must match every condition that is given. */
 export type AuditEventFilter = {
-  /** Of one of these actions. */
+  /** Only events with one of these action codes. */
   actions?: Array<string> | null | undefined;
-  /** Of this user. */
+  /** Only actions of the user with this ID. */
   actorId?: string | number | null | undefined;
-  /** At or after this time. */
+  /** Only events at or after this time. */
   after?: string | null | undefined;
-  /** Before this time. */
+  /** Only events before this time. */
   before?: string | null | undefined;
-  /** Of this trace. */
+  /** Only events of the trace with this ID. */
   traceId?: string | null | undefined;
 };
 
@@ -84,17 +84,17 @@ export type DeliveryMode =
   /** They are captured, and nothing leaves. */
   | 'sandbox';
 
-/** Whom to forget: by whatever they are known by, one of these at least. */
+/** Identifiers of the person to erase. At least one is required. */
 export type ErasePersonInput = {
-  /** Device token. */
+  /** Push token of the person's device. */
   deviceToken?: string | null | undefined;
-  /** Email address. */
+  /** Email address of the person. */
   email?: string | null | undefined;
-  /** Phone number (E.164). */
+  /** Phone number in E.164 format, for example `+84901234567`. */
   phone?: string | null | undefined;
-  /** User id. */
+  /** ID of the user. */
   userId?: string | number | null | undefined;
-  /** Address of their webhook. */
+  /** URL of the person's webhook. */
   webhookUrl?: string | null | undefined;
 };
 
@@ -134,11 +134,11 @@ export type ExplainRecipientInput = {
   webhookUrl?: string | null | undefined;
 };
 
-/** Policy definitions that come from elsewhere. */
+/** Policy definitions to import from another system. */
 export type ImportPolicyDefinitionsInput = {
-  /** The definitions; 10 000 at most. */
+  /** Policy definitions to import; at most 10 000. */
   definitions: Array<PolicyDefinitionInput>;
-  /** They are all there is about each merchant and organization that they name: what else was known of these is removed. */
+  /** When true, the list is complete for each merchant and organization in it: the import removes every other definition of these. When false, the import only adds definitions. */
   isWhole?: boolean;
 };
 
@@ -168,15 +168,15 @@ export type NotificationChannel =
   /** Zalo Notification Service. */
   | 'zalo';
 
-/** Which notifications of the inbox to show. Conditions are joined by "and". */
+/** Filter for notifications of the inbox. A notification must match every condition that is given. */
 export type NotificationFilter = {
-  /** Of one of these categories. */
+  /** Only notifications of one of these categories. */
   categories?: Array<string> | null | undefined;
-  /** Archived ones instead of the others. */
+  /** When true, only archived notifications; otherwise only notifications that are not archived. */
   isArchived?: boolean | null | undefined;
-  /** Only read (true) or only unread (false) ones. */
+  /** When true, only read notifications; when false, only unread notifications; when absent, both. */
   isRead?: boolean | null | undefined;
-  /** Of one of these types. */
+  /** Only notifications of one of these types, for example `payment.succeeded`. */
   types?: Array<string> | null | undefined;
 };
 
@@ -240,15 +240,15 @@ export type NotificationTemplateFilter = {
   locale?: string | null | undefined;
 };
 
-/** A user holds a role over a merchant or an organization. */
+/** Role of a user in a merchant or an organization. */
 export type PolicyDefinitionInput = {
-  /** Which role. */
+  /** Name of the role. */
   role: string;
-  /** Over what. */
+  /** Whether the role applies to a merchant or to an organization. */
   scope: PolicyScope;
-  /** Over which merchant or organization. */
+  /** ID of the merchant or organization. */
   scopeId: string | number;
-  /** Who. */
+  /** ID of the user who has the role. */
   userId: string | number;
 };
 
