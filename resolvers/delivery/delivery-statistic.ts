@@ -7,38 +7,58 @@ import { NotificationChannel, NotificationStatus, StatisticsDimension } from '..
 import { Costs, Requires, Sized } from '../server/requires.ts';
 import { DateTime } from '../server/scalars.ts';
 
-@ObjectType({ description: 'What became of the events of a group. What was not grouped by is null.' })
+@ObjectType({
+  description: 'Delivery statistics of one group of events. A field that `groupBy` does not contain is null.',
+})
 export class DeliveryStatistic implements Statistic {
-  @Field(() => NotificationChannel, { nullable: true, description: 'Those of this channel.' })
+  @Field(() => NotificationChannel, {
+    nullable: true,
+    description: 'Channel of the group; null when the events have no channel or are not grouped by channel.',
+  })
   channel!: Statistic['channel'];
 
-  @Field(() => NotificationStatus, { nullable: true, description: 'Those that stand so.' })
+  @Field(() => NotificationStatus, {
+    nullable: true,
+    description: 'Delivery status of the group; null when the events are not grouped by status.',
+  })
   status!: Statistic['status'];
 
-  @Field(() => String, { nullable: true, description: 'Those of this event code.' })
+  @Field(() => String, {
+    nullable: true,
+    description: 'Event code of the group; null when the events are not grouped by event code.',
+  })
   eventCode!: string | null;
 
-  @Field(() => ID, { nullable: true, description: 'Those made from this template.' })
+  @Field(() => ID, {
+    nullable: true,
+    description:
+      'ID of the template of the group; null when the events have no template or are not grouped by template.',
+  })
   templateId!: string | null;
 
-  @Field(() => DateTime, { nullable: true, description: 'Those accepted in the hour or day (UTC) that begins here.' })
+  @Field(() => DateTime, {
+    nullable: true,
+    description:
+      'Start of the hour or day (UTC) in which the events were accepted; null when they are not grouped by time.',
+  })
   periodStart!: Date | null;
 
-  @Field(() => Int, { description: 'How many there are, tests left out.' })
+  @Field(() => Int, { description: 'Number of events, without test notifications.' })
   count!: number;
 
-  @Field(() => Int, { description: 'How many of them were sent.' })
+  @Field(() => Int, { description: 'Number of these events that were sent.' })
   sent!: number;
 
   @Field(() => Float, {
     nullable: true,
-    description: 'Half of those sent took so many milliseconds at most, from when they were due.',
+    description: 'Median time from due to sent, in milliseconds; null when none of the events was sent.',
   })
   p50Ms!: number | null;
 
   @Field(() => Float, {
     nullable: true,
-    description: '95 % of those sent took so many milliseconds at most, from when they were due.',
+    description:
+      '95th percentile of the time from due to sent, in milliseconds; null when none of the events was sent.',
   })
   p95Ms!: number | null;
 }
@@ -55,12 +75,16 @@ export class DeliveryStatisticResolver {
   @Costs(100)
   @Sized(10)
   @Query(() => [DeliveryStatistic], {
-    description: 'What became of the events that were accepted in a time of 92 days at most, in 1 000 groups at most.',
+    description:
+      'Returns delivery statistics of the events that were accepted in a period of at most 92 days, in at most 1 000 groups.',
   })
   deliveryStatistics(
-    @Arg('from', () => DateTime, { description: 'Accepted at or after this time.' }) from: Date,
-    @Arg('to', () => DateTime, { description: 'Accepted before this time.' }) to: Date,
-    @Arg('groupBy', () => [StatisticsDimension], { nullable: true, description: 'What to tell apart.' })
+    @Arg('from', () => DateTime, { description: 'Only events that were accepted at or after this time.' }) from: Date,
+    @Arg('to', () => DateTime, { description: 'Only events that were accepted before this time.' }) to: Date,
+    @Arg('groupBy', () => [StatisticsDimension], {
+      nullable: true,
+      description: 'Dimensions to group by; when absent, the result has one group.',
+    })
     groupBy: Dimension[] | null | undefined,
     @Ctx() context: GraphContext,
   ): Promise<DeliveryStatistic[]> {

@@ -12,109 +12,145 @@ import { NotificationLog, toLog } from './notification-log.ts';
 import { Costs, Requires, Sized } from '../server/requires.ts';
 import { DateTime, JSONObject } from '../server/scalars.ts';
 
-@InputType({ description: 'Addresses of one person, as an event would bring them.' })
+@InputType({ description: 'Recipient of an event, in the same form as in the event.' })
 export class ExplainRecipientInput {
-  @Field(() => ID, { nullable: true, description: 'For the inbox and for preferences.' })
+  @Field(() => ID, { nullable: true, description: 'ID of the user, required for the inbox and for preferences.' })
   userId?: string | null;
 
-  @Field(() => String, { nullable: true, description: 'Email address.' })
+  @Field(() => String, { nullable: true, description: 'Email address of the recipient.' })
   email?: string | null;
 
-  @Field(() => String, { nullable: true, description: 'Phone number in E.164 form.' })
+  @Field(() => String, { nullable: true, description: 'Phone number in E.164 format, for example `+84901234567`.' })
   phone?: string | null;
 
-  @Field(() => String, { nullable: true, description: 'Token of a device.' })
+  @Field(() => String, { nullable: true, description: "Push token of the recipient's device." })
   deviceToken?: string | null;
 
-  @Field(() => String, { nullable: true, description: 'An https URL.' })
+  @Field(() => String, { nullable: true, description: "HTTPS URL of the recipient's webhook." })
   webhookUrl?: string | null;
 
-  @Field(() => String, { nullable: true, description: 'Language tag (BCP 47), e.g. `vi-VN`.' })
+  @Field(() => String, { nullable: true, description: 'Language as a BCP 47 tag, for example `vi-VN`.' })
   locale?: string | null;
 }
 
-@InputType({ description: 'An event to think through without sending it.' })
+@InputType({ description: 'Event to evaluate without sending it.' })
 export class ExplainDeliveryInput {
-  @Field(() => String, { description: 'Which event, e.g. `user.welcome`.' })
+  @Field(() => String, { description: 'Code of the event, for example `user.welcome`.' })
   eventCode!: string;
 
-  @Field(() => ExplainRecipientInput, { description: 'Whom it would be for.' })
+  @Field(() => ExplainRecipientInput, { description: 'Recipient of the event.' })
   recipient!: ExplainRecipientInput;
 
-  @Field(() => [NotificationChannel], { nullable: true, description: 'Channels in order; absent: the policy decides.' })
+  @Field(() => [NotificationChannel], {
+    nullable: true,
+    description: "Channels to try, in order; when absent, the tenant's settings decide.",
+  })
   channels?: Channel[] | null;
 
-  @Field(() => JSONObject, { nullable: true, description: 'Variables of the template.' })
+  @Field(() => JSONObject, { nullable: true, description: "Values of the template's variables." })
   params?: Record<string, unknown> | null;
 
-  @Field(() => String, { nullable: true, description: 'What people may opt out of.' })
+  @Field(() => String, { nullable: true, description: 'Category that users can opt out of, for example `marketing`.' })
   category?: string | null;
 
-  @Field(() => NotificationPriority, { nullable: true, description: 'Default: normal.' })
+  @Field(() => NotificationPriority, {
+    nullable: true,
+    description: 'Priority of the notification; when absent, normal.',
+  })
   priority?: Priority | null;
 
-  @Field(() => DateTime, { nullable: true, description: 'Not before this time.' })
+  @Field(() => DateTime, { nullable: true, description: 'Earliest time of delivery.' })
   sendAt?: Date | null;
 
-  @Field(() => DateTime, { nullable: true, description: 'Not after this time.' })
+  @Field(() => DateTime, { nullable: true, description: 'Time after which the notification is not sent.' })
   expiresAt?: Date | null;
 }
 
-@ObjectType({ description: 'One channel that would be looked at, and what would come of it.' })
+@ObjectType({ description: 'Result of evaluating one channel.' })
 export class ConsideredChannel {
-  @Field(() => NotificationChannel, { description: 'Which channel.' })
+  @Field(() => NotificationChannel, { description: 'Channel that was evaluated.' })
   channel!: Channel;
 
-  @Field(() => String, { description: '`chosen`, or the code of why not.' })
+  @Field(() => String, {
+    description: '`chosen` when the channel is used, otherwise the code of the reason why it is not.',
+  })
   verdict!: string;
 
-  @Field(() => String, { description: 'The same in words; empty where it was chosen.' })
+  @Field(() => String, { description: 'Reason why the channel is not used; empty when it is chosen.' })
   message!: string;
 
-  @Field(() => String, { nullable: true, description: 'The provider whose turn it would be.' })
+  @Field(() => String, {
+    nullable: true,
+    description:
+      'Provider that would send the message, for example `smtp`; null when evaluation ended before a provider was selected.',
+  })
   provider?: string | null;
 
-  @Field(() => ID, { nullable: true, description: 'The template that would be used.' })
+  @Field(() => ID, {
+    nullable: true,
+    description:
+      'ID of the template that would be rendered; null when evaluation ended before a template was selected.',
+  })
   templateId?: string | null;
 
-  @Field(() => Int, { nullable: true, description: 'Its version.' })
+  @Field(() => Int, { nullable: true, description: 'Version of the template; null when no template was selected.' })
   templateVersion?: number | null;
 
-  @Field(() => String, { nullable: true, description: 'Its language.' })
+  @Field(() => String, {
+    nullable: true,
+    description: 'Language of the template as a BCP 47 tag; null when no template was selected.',
+  })
   locale?: string | null;
 }
 
-@ObjectType({ description: 'What would happen to an event, and why.' })
+@ObjectType({ description: 'Expected delivery of an event, with reasons.' })
 export class DeliveryExplanation {
-  @Field(() => NotificationStatus, { description: 'Where it would stand if its provider took it.' })
+  @Field(() => NotificationStatus, {
+    description: 'Delivery status that the notification would reach if the provider accepted it.',
+  })
   status!: LogStatus;
 
-  @Field(() => DeliveryMode, { description: 'The delivery mode in force.' })
+  @Field(() => DeliveryMode, { description: 'Delivery mode that currently applies.' })
   mode!: Mode;
 
-  @Field(() => NotificationChannel, { nullable: true, description: 'The channel that it would go through first.' })
+  @Field(() => NotificationChannel, {
+    nullable: true,
+    description: 'First channel that would be used; null when the event would not be sent.',
+  })
   channel!: Channel | null;
 
-  @Field(() => String, { nullable: true, description: 'The provider that it would be handed to first.' })
+  @Field(() => String, {
+    nullable: true,
+    description: 'First provider that would be used; null when the event would not be sent.',
+  })
   provider!: string | null;
 
-  @Field(() => String, { nullable: true, description: 'Stable code of why it would not be sent.' })
+  @Field(() => String, {
+    nullable: true,
+    description: 'Stable code of the reason why the event would not be sent; null when it would be.',
+  })
   errorCode!: string | null;
 
-  @Field(() => String, { nullable: true, description: 'Why it would not be sent, in words.' })
+  @Field(() => String, {
+    nullable: true,
+    description: 'Reason why the event would not be sent; null when it would be.',
+  })
   errorMessage!: string | null;
 
   @Field(() => String, {
     nullable: true,
-    description: 'Why it would wait: `send_at`, `quiet_hours`, `circuit_open` or `hold`.',
+    description: 'Reason for a delay: `send_at`, `quiet_hours`, `circuit_open` or `hold`; null when there is no delay.',
   })
   waitReason!: string | null;
 
-  @Field(() => DateTime, { nullable: true, description: 'Until when it would wait, as far as that is known.' })
+  @Field(() => DateTime, {
+    nullable: true,
+    description: 'When the delay ends; null when there is no delay or its end is not known.',
+  })
   waitUntil!: Date | null;
 
   @Sized(6)
-  @Field(() => [ConsideredChannel], { description: 'The channels that were looked at, in order.' })
+  @Field(() => [ConsideredChannel], { description: 'Channels that were evaluated, in order.' })
   considered!: ConsideredChannel[];
 }
 
@@ -128,9 +164,9 @@ export class DeliveryResolver {
 
   @Requires('notif.send.test')
   @Costs(10)
-  @Query(() => DeliveryExplanation, { description: 'What would happen to an event and why, without sending it.' })
+  @Query(() => DeliveryExplanation, { description: 'Explains how an event would be delivered, without sending it.' })
   async explainDelivery(
-    @Arg('input', () => ExplainDeliveryInput, { description: 'The event.' }) input: ExplainDeliveryInput,
+    @Arg('input', () => ExplainDeliveryInput, { description: 'Event to evaluate.' }) input: ExplainDeliveryInput,
     @Ctx() context: GraphContext,
   ): Promise<DeliveryExplanation> {
     const { considered, ...explanation } = await this.#core.delivery.explain(signedIn(context), {
@@ -156,13 +192,18 @@ export class DeliveryResolver {
 
   @Requires('notif.write.config')
   @Costs(10)
-  @Mutation(() => DeliveryMode, { description: 'Switches delivery while it runs. Answers what is in force.' })
+  @Mutation(() => DeliveryMode, {
+    description: 'Changes the delivery mode at run time. Returns the delivery mode that applies after the change.',
+  })
   async setDeliveryMode(
-    @Arg('mode', () => DeliveryMode, { description: 'The new mode. Of process and tenant the stricter one counts.' })
+    @Arg('mode', () => DeliveryMode, {
+      description: 'New delivery mode. When the modes of the process and the tenant differ, the stricter one applies.',
+    })
     mode: Mode,
     @Arg('process', () => Boolean, {
       defaultValue: false,
-      description: 'Switches the process that answers, until it ends, instead of the tenant. For superadmins.',
+      description:
+        "When true, changes the mode of the server process that handles this request, until it stops, instead of the tenant's mode. Only superadmins may do this.",
     })
     process: boolean,
     @Ctx() context: GraphContext,
@@ -178,10 +219,10 @@ export class DeliveryResolver {
   @Requires('notif.replay')
   @Costs(10)
   @Mutation(() => NotificationLog, {
-    description: 'Puts a notification that was not sent back into the queue. Asking twice sends once.',
+    description: 'Puts a notification that was not sent back into the queue. Repeated calls do not send it twice.',
   })
   async retryNotification(
-    @Arg('logId', () => ID, { description: 'Its delivery record.' }) logId: string,
+    @Arg('logId', () => ID, { description: 'ID of the delivery record to retry.' }) logId: string,
     @Ctx() context: GraphContext,
   ): Promise<NotificationLog> {
     await this.#core.delivery.retry(signedIn(context), logId, context.traceId);

@@ -34,83 +34,117 @@ import { NotificationTemplate, toTemplate } from '../templates/notification-temp
 import { Costs, Requires, Sized } from '../server/requires.ts';
 import { DateTime, JSONObject } from '../server/scalars.ts';
 
-@ObjectType({ description: 'A try to hand a notification to a provider.' })
+@ObjectType({ description: 'One attempt to send a notification through a provider.' })
 export class DeliveryAttempt {
-  @Field(() => Int, { description: '1 for the first.' })
+  @Field(() => Int, { description: 'Number of the attempt, starting with 1.' })
   number!: number;
 
-  @Field(() => NotificationChannel, { description: 'Through which channel.' })
+  @Field(() => NotificationChannel, { description: 'Channel of the notification.' })
   channel!: Channel;
 
-  @Field(() => String, { description: 'Through which provider of the channel, e.g. `smtp`; `sandbox` when captured.' })
+  @Field(() => String, {
+    description:
+      'Provider of the channel, for example `smtp`; `sandbox` when the message was captured instead of sent.',
+  })
   provider!: string;
 
-  @Field(() => DateTime, { description: 'When it began.' })
+  @Field(() => DateTime, { description: 'When the attempt started.' })
   startedAt!: Date;
 
-  @Field(() => Int, { nullable: true, description: 'How long it took, in milliseconds; null while it runs.' })
+  @Field(() => Int, {
+    nullable: true,
+    description: 'Duration of the attempt, in milliseconds; null while it is running.',
+  })
   durationMs!: number | null;
 
-  @Field(() => AttemptOutcome, { nullable: true, description: 'How it ended; null while it runs.' })
+  @Field(() => AttemptOutcome, { nullable: true, description: 'Outcome of the attempt; null while it is running.' })
   outcome!: string | null;
 
-  @Field(() => String, { nullable: true, description: 'What the provider calls the message.' })
+  @Field(() => String, {
+    nullable: true,
+    description: 'ID that the provider gave the message; null when it gave none.',
+  })
   providerMessageId!: string | null;
 
-  @Field(() => String, { nullable: true, description: 'Stable code of what went wrong.' })
+  @Field(() => String, { nullable: true, description: 'Stable code of the error; null when there was none.' })
   errorCode!: string | null;
 
-  @Field(() => String, { nullable: true, description: 'What went wrong, in words.' })
+  @Field(() => String, { nullable: true, description: 'Description of the error; null when there was none.' })
   errorMessage!: string | null;
 }
 
 @Directive('@key(fields: "id")')
-@ObjectType({ description: 'An accepted event and what became of it.' })
+@ObjectType({ description: 'Delivery record of an accepted event.' })
 export class NotificationLog {
-  @Field(() => ID, { description: 'Its id.' })
+  @Field(() => ID, { description: 'ID of the delivery record.' })
   id!: string;
 
-  @Field(() => ID, { description: "The producer's id of the event." })
+  @Field(() => ID, { description: 'ID that the producer gave the event.' })
   eventId!: string;
 
-  @Field(() => String, { description: 'What happened, e.g. `user.welcome`.' })
+  @Field(() => String, { description: 'Code of the event, for example `user.welcome`.' })
   eventCode!: string;
 
-  @Field(() => NotificationChannel, { nullable: true, description: 'The channel in use; null until one is chosen.' })
+  @Field(() => NotificationChannel, {
+    nullable: true,
+    description: 'Channel that is used; null until the service has chosen one.',
+  })
   channel!: Channel | null;
 
-  @Field(() => NotificationStatus, { description: 'Where it stands.' })
+  @Field(() => NotificationStatus, { description: 'Delivery status.' })
   status!: LogStatus;
 
-  @Field(() => Boolean, { description: 'A test: delivered, and left out of statistics.' })
+  @Field(() => Boolean, {
+    description: 'Whether this is a test notification. A test is delivered, but not counted in statistics.',
+  })
   isTest!: boolean;
 
-  @Field(() => Int, { nullable: true, description: 'The version of the template that was used.' })
+  @Field(() => Int, {
+    nullable: true,
+    description: 'Version of the template that was rendered; null until a template is rendered.',
+  })
   templateVersion!: number | null;
 
-  @Field(() => String, { nullable: true, description: 'The language that was used.' })
+  @Field(() => String, {
+    nullable: true,
+    description: 'Language of the message as a BCP 47 tag, for example `vi-VN`; null until a template is rendered.',
+  })
   locale!: string | null;
 
-  @Field(() => String, { nullable: true, description: 'Stable code of why it was not sent.' })
+  @Field(() => String, {
+    nullable: true,
+    description: 'Stable code of the reason why the notification was not sent; null when there is none.',
+  })
   errorCode!: string | null;
 
-  @Field(() => String, { nullable: true, description: 'Why it was not sent, in words.' })
+  @Field(() => String, {
+    nullable: true,
+    description: 'Reason why the notification was not sent; null when there is none.',
+  })
   errorMessage!: string | null;
 
   @Sized(6)
-  @Field(() => [DeliveryAttempt], { description: 'Every try to send it, first to last.' })
+  @Field(() => [DeliveryAttempt], { description: 'Attempts to send the notification, oldest first.' })
   attempts!: DeliveryAttempt[];
 
-  @Field(() => String, { description: 'Found again on every log line and audit event about it.' })
+  @Field(() => String, {
+    description: 'ID of the trace. Log lines and audit events of this notification have the same ID.',
+  })
   traceId!: string;
 
-  @Field(() => DateTime, { description: 'When it was accepted.' })
+  @Field(() => DateTime, { description: 'When the service accepted the event.' })
   createdAt!: Date;
 
-  @Field(() => DateTime, { nullable: true, description: 'When it was sent; null while it is not.' })
+  @Field(() => DateTime, {
+    nullable: true,
+    description: 'When the notification was sent; null when it has not been sent.',
+  })
   sentAt!: Date | null;
 
-  @Field(() => JSONObject, { nullable: true, description: 'Variables of the event, only where they are kept.' })
+  @Field(() => JSONObject, {
+    nullable: true,
+    description: "Template variables of the event; null when the tenant's privacy settings do not keep them.",
+  })
   params!: Record<string, unknown> | null;
 
   templateId!: string | null;
@@ -138,54 +172,65 @@ export const toLog = (row: LogRow): NotificationLog => ({
   params: row.params,
 });
 
-@InputType({ description: 'Which delivery records to show. Conditions are joined by "and".' })
+@InputType({ description: 'Filter for delivery records. A record must match every condition that is given.' })
 export class NotificationLogFilter {
-  @Field(() => [NotificationStatus], { nullable: true, description: 'In one of these states.' })
+  @Field(() => [NotificationStatus], { nullable: true, description: 'Only records with one of these statuses.' })
   statuses?: LogStatus[] | null;
 
-  @Field(() => [NotificationChannel], { nullable: true, description: 'Through one of these channels.' })
+  @Field(() => [NotificationChannel], { nullable: true, description: 'Only records with one of these channels.' })
   channels?: Channel[] | null;
 
-  @Field(() => String, { nullable: true, description: 'Of this event code.' })
+  @Field(() => String, {
+    nullable: true,
+    description: 'Only records with this event code, for example `user.welcome`.',
+  })
   eventCode?: string | null;
 
-  @Field(() => ID, { nullable: true, description: 'Of the event with this id.' })
+  @Field(() => ID, { nullable: true, description: 'Only records of the event with this producer-assigned ID.' })
   eventId?: string | null;
 
-  @Field(() => String, { nullable: true, description: 'Of this trace.' })
+  @Field(() => String, { nullable: true, description: 'Only records of the trace with this ID.' })
   traceId?: string | null;
 
-  @Field(() => Boolean, { nullable: true, description: 'Only tests (true) or no tests (false).' })
+  @Field(() => Boolean, {
+    nullable: true,
+    description: 'When true, only tests; when false, no tests; when absent, both.',
+  })
   isTest?: boolean | null;
 
-  @Field(() => DateTime, { nullable: true, description: 'Accepted at or after this time.' })
+  @Field(() => DateTime, {
+    nullable: true,
+    description: 'Only records of events that were accepted at or after this time.',
+  })
   createdAfter?: Date | null;
 
-  @Field(() => DateTime, { nullable: true, description: 'Accepted before this time.' })
+  @Field(() => DateTime, { nullable: true, description: 'Only records of events that were accepted before this time.' })
   createdBefore?: Date | null;
 }
 
-@InputType({ description: 'A notification to try a template and a channel with.' })
+@InputType({ description: 'Test notification for a template and a channel.' })
 export class SendTestNotificationInput {
-  @Field(() => String, { description: 'Which template, e.g. `user.welcome`.' })
+  @Field(() => String, { description: 'Event code of the template, for example `user.welcome`.' })
   eventCode!: string;
 
-  @Field(() => NotificationChannel, { description: 'Through which channel.' })
+  @Field(() => NotificationChannel, { description: 'Channel of the notification.' })
   channel!: Channel;
 
-  @Field(() => String, { description: 'Address for that channel: email, phone number, device token, URL or user id.' })
+  @Field(() => String, {
+    description: 'Address for the channel: an email address, phone number, device token, URL or user ID.',
+  })
   recipient!: string;
 
-  @Field(() => JSONObject, { nullable: true, description: 'Variables of the template.' })
+  @Field(() => JSONObject, { nullable: true, description: "Values of the template's variables." })
   params?: Record<string, unknown> | null;
 
-  @Field(() => String, { nullable: true, description: 'Language tag (BCP 47), e.g. `vi-VN`.' })
+  @Field(() => String, { nullable: true, description: 'Language as a BCP 47 tag, for example `vi-VN`.' })
   locale?: string | null;
 }
 
 @ArgsType()
 class NotificationLogsArgs extends PageArgs {
-  @Field(() => NotificationLogFilter, { nullable: true, description: 'Which ones.' })
+  @Field(() => NotificationLogFilter, { nullable: true, description: 'Only delivery records that match this filter.' })
   filter?: NotificationLogFilter | null;
 }
 
@@ -201,16 +246,19 @@ export class NotificationLogResolver {
 
   @Requires('notif.read.log')
   @Paged()
-  @Query(() => NotificationLogConnection, { description: 'Delivery records of the tenant, newest first.' })
+  @Query(() => NotificationLogConnection, { description: 'Lists the delivery records of the tenant, newest first.' })
   async notificationLogs(@Args(() => NotificationLogsArgs) args: NotificationLogsArgs, @Ctx() context: GraphContext) {
     const page = await this.#core.logs.list(signedIn(context).tenantId, args, args.filter);
     return toConnection(page, idCursor, (row) => row.id, toLog);
   }
 
   @Requires('notif.read.log')
-  @Query(() => NotificationLog, { nullable: true, description: 'One delivery record of the tenant.' })
+  @Query(() => NotificationLog, {
+    nullable: true,
+    description: 'Returns one delivery record; null when the tenant has no record with this id.',
+  })
   async notificationLog(
-    @Arg('id', () => ID, { description: 'Its id.' }) id: string,
+    @Arg('id', () => ID, { description: 'ID of the delivery record.' }) id: string,
     @Ctx() context: GraphContext,
   ): Promise<NotificationLog | null> {
     const row = await context.loaders.notificationLog.load(id);
@@ -219,9 +267,12 @@ export class NotificationLogResolver {
 
   @Requires('notif.send.test')
   @Costs(10)
-  @Mutation(() => NotificationLog, { description: 'Sends a test the way any event is sent. Follow it by its id.' })
+  @Mutation(() => NotificationLog, {
+    description:
+      'Sends a test notification through the same pipeline as an event. Returns its delivery record, whose `id` identifies it in later queries.',
+  })
   async sendTestNotification(
-    @Arg('input', () => SendTestNotificationInput, { description: 'What to send, and where.' })
+    @Arg('input', () => SendTestNotificationInput, { description: 'Template, channel and recipient of the test.' })
     input: SendTestNotificationInput,
     @Ctx() context: GraphContext,
   ): Promise<NotificationLog> {
@@ -239,7 +290,7 @@ export class NotificationLogResolver {
 
   @Requires('notif.read.log')
   @Subscription(() => NotificationLog, {
-    description: 'Each delivery record of the tenant when it changes, in its newest state.',
+    description: 'Delivers each delivery record of the tenant when it changes, in its current state.',
     subscribe: ({ args, context }: { args: { filter?: LogFilter | null }; context: GraphContext }) => {
       const actor = signedIn(context);
       requirePermission(actor, 'notif.read.log');
@@ -248,7 +299,10 @@ export class NotificationLogResolver {
   })
   notificationLogChanged(
     @Root() row: LogRow,
-    @Arg('filter', () => NotificationLogFilter, { nullable: true, description: 'Which ones.' })
+    @Arg('filter', () => NotificationLogFilter, {
+      nullable: true,
+      description: 'Only delivery records that match this filter.',
+    })
     _filter?: NotificationLogFilter | null,
   ): NotificationLog {
     return toLog(row);
@@ -257,7 +311,7 @@ export class NotificationLogResolver {
   @FieldResolver(() => String, {
     nullable: true,
     description:
-      'The address, as far as the tenant keeps it; masked without `notif.read.recipient`. Null for an audience.',
+      "Address of the recipient, in the form that the tenant's privacy settings keep. It is masked unless the caller has `notif.read.recipient`. It is null when the event was addressed to an audience.",
   })
   recipient(@Root() { address }: NotificationLog, @Ctx() context: GraphContext): string | null {
     if (address === null) return null;
@@ -265,7 +319,10 @@ export class NotificationLogResolver {
   }
 
   @Requires('notif.read.template')
-  @FieldResolver(() => NotificationTemplate, { nullable: true, description: 'The template that was used.' })
+  @FieldResolver(() => NotificationTemplate, {
+    nullable: true,
+    description: 'Template that was rendered; null until a template is rendered, or when it no longer exists.',
+  })
   async template(@Root() log: NotificationLog, @Ctx() context: GraphContext): Promise<NotificationTemplate | null> {
     if (log.templateId === null) return null;
     const row = await context.loaders.notificationTemplate.load(log.templateId);

@@ -10,78 +10,99 @@ import { NotificationChannel, SuppressionReason } from '../server/enums.ts';
 import { Costs, Requires, SignedIn, Sized } from '../server/requires.ts';
 import { DateTime } from '../server/scalars.ts';
 
-@ObjectType({ description: 'Whether the person who asks gets a category through a channel.' })
+@ObjectType({ description: 'Preference of the signed-in user for one category on one channel.' })
 export class NotificationPreference {
-  @Field(() => String, { description: 'The category, as events name it.' })
+  @Field(() => String, { description: 'Key of the category, as events use it, for example `marketing`.' })
   category!: string;
 
-  @Field(() => String, { nullable: true, description: 'What to call it.' })
+  @Field(() => String, {
+    nullable: true,
+    description: 'Display name of the category; null when the tenant has not set one.',
+  })
   name!: string | null;
 
-  @Field(() => String, { nullable: true, description: 'What it is about.' })
+  @Field(() => String, {
+    nullable: true,
+    description: 'Description of the category for users; null when the tenant has not set one.',
+  })
   description!: string | null;
 
-  @Field(() => NotificationChannel, { description: 'Through which channel.' })
+  @Field(() => NotificationChannel, { description: 'Channel that the preference applies to.' })
   channel!: Channel;
 
-  @Field(() => Boolean, { description: 'It comes through this channel.' })
+  @Field(() => Boolean, { description: 'Whether the user receives the category on this channel.' })
   isEnabled!: boolean;
 
-  @Field(() => Boolean, { description: 'Nobody can opt out of it.' })
+  @Field(() => Boolean, { description: 'Whether the category is mandatory, so that users cannot opt out of it.' })
   isMandatory!: boolean;
 }
 
-@InputType({ description: 'A decision about one category on one channel.' })
+@InputType({ description: 'New preference for one category on one channel.' })
 export class UpdateNotificationPreferenceInput {
-  @Field(() => String, { description: 'The category.' })
+  @Field(() => String, { description: 'Key of the category, for example `marketing`.' })
   category!: string;
 
-  @Field(() => NotificationChannel, { description: 'The channel.' })
+  @Field(() => NotificationChannel, { description: 'Channel that the preference applies to.' })
   channel!: Channel;
 
-  @Field(() => Boolean, { description: 'Whether it shall come.' })
+  @Field(() => Boolean, { description: 'True to opt in, false to opt out.' })
   isEnabled!: boolean;
 
-  @Field(() => String, { nullable: true, description: 'Own time zone (IANA), for quiet hours; null forgets it.' })
+  @Field(() => String, {
+    nullable: true,
+    description:
+      "The user's time zone for quiet hours, as an IANA name, for example `Asia/Ho_Chi_Minh`. Null clears it; absent keeps it.",
+  })
   timeZone?: string | null;
 }
 
-@ObjectType({ description: 'An address that is not used any more.' })
+@ObjectType({ description: 'An address to which the service does not send.' })
 export class Suppression {
-  @Field(() => ID, { description: 'Its id.' })
+  @Field(() => ID, { description: 'ID of the suppression.' })
   id!: string;
 
-  @Field(() => NotificationChannel, { description: 'On which channel.' })
+  @Field(() => NotificationChannel, { description: 'Channel on which the address is suppressed.' })
   channel!: Channel;
 
-  @Field(() => String, { description: 'The address, masked.' })
+  @Field(() => String, { description: 'Masked address.' })
   address!: string;
 
-  @Field(() => String, { nullable: true, description: 'Of which category; null: of all.' })
+  @Field(() => String, {
+    nullable: true,
+    description: 'Category that is suppressed; null when all categories are suppressed.',
+  })
   category!: string | null;
 
-  @Field(() => SuppressionReason, { description: 'Why.' })
+  @Field(() => SuppressionReason, { description: 'Reason for the suppression.' })
   reason!: Reason;
 
-  @Field(() => ID, { nullable: true, description: 'The delivery record that found out.' })
+  @Field(() => ID, {
+    nullable: true,
+    description: 'ID of the delivery record that caused the suppression; null when no delivery caused it.',
+  })
   sourceLogId!: string | null;
 
-  @Field(() => String, { nullable: true, description: 'Who added it by hand.' })
+  @Field(() => String, {
+    nullable: true,
+    description: 'ID of the admin who added the suppression; null when it was added automatically.',
+  })
   createdBy!: string | null;
 
-  @Field(() => DateTime, { description: 'Since when.' })
+  @Field(() => DateTime, { description: 'When the suppression was added.' })
   createdAt!: Date;
 }
 
-@InputType({ description: 'An address to be used no more.' })
+@InputType({ description: 'Address to suppress.' })
 export class SuppressAddressInput {
-  @Field(() => NotificationChannel, { description: 'On which channel.' })
+  @Field(() => NotificationChannel, { description: 'Channel on which the address is suppressed.' })
   channel!: Channel;
 
-  @Field(() => String, { description: 'The address.' })
+  @Field(() => String, {
+    description: 'Address in the format of the channel, for example an email address or a phone number.',
+  })
   address!: string;
 
-  @Field(() => String, { nullable: true, description: 'Of which category; absent: of all.' })
+  @Field(() => String, { nullable: true, description: 'Category to suppress; when absent, all categories.' })
   category?: string | null;
 }
 
@@ -104,7 +125,7 @@ export class PreferenceResolver {
   @SignedIn()
   @Sized(100)
   @Query(() => [NotificationPreference], {
-    description: "The caller's own preferences, every category on every channel.",
+    description: "Lists the signed-in user's preferences, one for each category and channel.",
   })
   notificationPreferences(@Ctx() context: GraphContext): Promise<NotificationPreference[]> {
     return this.#core.preferences.list(signedIn(context));
@@ -112,9 +133,11 @@ export class PreferenceResolver {
 
   @SignedIn()
   @Costs(10)
-  @Mutation(() => NotificationPreference, { description: 'Opts the caller in or out of a category on a channel.' })
+  @Mutation(() => NotificationPreference, {
+    description: 'Opts the signed-in user in or out of a category on a channel.',
+  })
   updateNotificationPreference(
-    @Arg('input', () => UpdateNotificationPreferenceInput, { description: 'What is decided.' })
+    @Arg('input', () => UpdateNotificationPreferenceInput, { description: 'New preference.' })
     input: UpdateNotificationPreferenceInput,
     @Ctx() context: GraphContext,
   ): Promise<NotificationPreference> {
@@ -123,7 +146,7 @@ export class PreferenceResolver {
 
   @Requires('notif.read.log')
   @Paged()
-  @Query(() => SuppressionConnection, { description: 'Addresses that are not used any more, newest first.' })
+  @Query(() => SuppressionConnection, { description: 'Lists the suppressed addresses of the tenant, newest first.' })
   async suppressions(@Args(() => PageArgs) args: PageArgs, @Ctx() context: GraphContext) {
     const page = await this.#core.suppressions.list(signedIn(context).tenantId, args);
     return toConnection(page, idCursor, (row) => row.id, toSuppression);
@@ -131,9 +154,9 @@ export class PreferenceResolver {
 
   @Requires('notif.write.config')
   @Costs(10)
-  @Mutation(() => Suppression, { description: 'Takes an address out of use.' })
+  @Mutation(() => Suppression, { description: 'Suppresses an address, so that the service does not send to it.' })
   async suppressAddress(
-    @Arg('input', () => SuppressAddressInput, { description: 'Which one.' }) input: SuppressAddressInput,
+    @Arg('input', () => SuppressAddressInput, { description: 'Address to suppress.' }) input: SuppressAddressInput,
     @Ctx() context: GraphContext,
   ): Promise<Suppression> {
     const { channel, address, category } = input;
@@ -143,9 +166,11 @@ export class PreferenceResolver {
 
   @Requires('notif.write.config')
   @Costs(10)
-  @Mutation(() => Suppression, { description: 'Lets an address be used again.' })
+  @Mutation(() => Suppression, {
+    description: 'Removes a suppression, so that the service sends to the address again.',
+  })
   async unsuppressAddress(
-    @Arg('id', () => ID, { description: 'Its place on the list.' }) id: string,
+    @Arg('id', () => ID, { description: 'ID of the suppression.' }) id: string,
     @Ctx() context: GraphContext,
   ): Promise<Suppression> {
     return toSuppression(await this.#core.suppressions.remove(signedIn(context), id, context.traceId));

@@ -20,7 +20,9 @@ export class UserResolver {
 
   @SignedIn()
   @Paged()
-  @FieldResolver(() => NotificationConnection, { description: 'Their inbox, newest first. Only for themselves.' })
+  @FieldResolver(() => NotificationConnection, {
+    description: "Notifications of the user's inbox, newest first. Only the user can read them.",
+  })
   notifications(
     @Root() user: UserReference,
     @Args(() => NotificationsArgs) args: NotificationsArgs,
@@ -30,7 +32,9 @@ export class UserResolver {
   }
 
   @SignedIn()
-  @FieldResolver(() => Int, { description: 'How many of their notifications are unread. Only for themselves.' })
+  @FieldResolver(() => Int, {
+    description: "Number of unread notifications in the user's inbox. Only the user can read it.",
+  })
   unreadNotificationCount(@Root() user: UserReference, @Ctx() context: GraphContext): Promise<number> {
     return this.#core.inbox.unreadCount(themselves(user, context));
   }

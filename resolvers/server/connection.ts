@@ -65,7 +65,7 @@ export interface Connection<Node> {
 
 /** The Relay connection type of a node type: `<Name>Connection` and `<Name>Edge`. */
 export function connectionOf<Node extends object>(name: string, node: ClassType<Node>): ClassType<Connection<Node>> {
-  @ObjectType(`${name}Edge`, { description: `A ${name} with its cursor in the list.` })
+  @ObjectType(`${name}Edge`, { description: `One ${name} with its cursor in the list.` })
   class EdgeType implements Edge<Node> {
     @Field(() => node, { description: 'The item itself.' })
     node!: Node;

@@ -20,13 +20,13 @@ const described = <T extends string>(descriptions: Record<T, string>): Record<T,
 export const NotificationChannel = mirror(CHANNELS);
 registerEnumType(NotificationChannel, {
   name: 'NotificationChannel',
-  description: 'A way to reach somebody.',
+  description: 'Channel through which a notification is delivered.',
   valuesConfig: described<Channel>({
     email: 'Email.',
-    sms: 'Text message.',
+    sms: 'SMS text message.',
     push: 'Push notification to a device.',
-    in_app: 'The inbox of this service.',
-    webhook: 'HTTP call to the recipient.',
+    in_app: 'Notification in the inbox of this service.',
+    webhook: 'HTTP request to a URL of the recipient.',
     zalo: 'Zalo Notification Service.',
   }),
 });
@@ -34,142 +34,143 @@ registerEnumType(NotificationChannel, {
 export const NotificationStatus = mirror(LOG_STATUSES);
 registerEnumType(NotificationStatus, {
   name: 'NotificationStatus',
-  description: 'Where a notification stands on its way.',
+  description: 'Delivery status of a notification.',
   valuesConfig: described<LogStatus>({
-    queued: 'Accepted; waits for its turn.',
-    sending: 'In the hands of a process.',
-    retrying: 'Failed for now; will be tried again.',
-    sent: 'Handed over to the provider, or put into the inbox.',
-    sent_fallback: 'Sent through another channel than the first.',
-    failed: 'Not sent, and will not be: errorCode says why.',
-    suppressed: 'Not sent on purpose: errorCode says why.',
-    expired: 'Not sent in time.',
+    queued: 'The notification is accepted and waits in the queue.',
+    sending: 'A process is sending the notification.',
+    retrying: 'An attempt failed, and the service will try again.',
+    sent: 'The provider accepted the notification, or it was added to the inbox.',
+    sent_fallback: 'The notification was sent through a fallback channel.',
+    failed: 'The notification could not be sent. `errorCode` gives the reason.',
+    suppressed: 'The service did not send the notification on purpose. `errorCode` gives the reason.',
+    expired: 'The notification expired before it was sent.',
   }),
 });
 
 export const AttemptOutcome = mirror(['ok', 'transient', 'permanent', 'unknown'] as const);
 registerEnumType(AttemptOutcome, {
   name: 'AttemptOutcome',
-  description: 'How a try to send ended.',
+  description: 'Outcome of an attempt to send a notification.',
   valuesConfig: described({
-    ok: 'The provider took it.',
-    transient: 'Failed in a way that may pass.',
-    permanent: 'Failed in a way that will not pass.',
-    unknown: 'Handed over, and nobody knows whether it was taken: no answer came, or the process died.',
+    ok: 'The provider accepted the message.',
+    transient: 'The attempt failed with an error that may be temporary.',
+    permanent: 'The attempt failed with an error that a retry cannot solve.',
+    unknown:
+      'It is not known whether the provider accepted the message, because no response arrived or the process crashed.',
   }),
 });
 
 export const RecipientScope = mirror(['users', 'merchant', 'organization'] as const);
 registerEnumType(RecipientScope, {
   name: 'RecipientScope',
-  description: 'Whom a notification was for.',
+  description: 'Kind of audience of a notification.',
   valuesConfig: described({
-    users: 'Named users.',
-    merchant: 'Whoever holds a role over a merchant.',
-    organization: 'Whoever holds a role over an organization.',
+    users: 'Users that the event names.',
+    merchant: 'Users who have a role in a merchant.',
+    organization: 'Users who have a role in an organization.',
   }),
 });
 
 export const NotificationPriority = mirror(PRIORITIES);
 registerEnumType(NotificationPriority, {
   name: 'NotificationPriority',
-  description: 'How urgent a notification is within its tenant.',
+  description: 'Priority of a notification within its tenant.',
   valuesConfig: described({
-    high: 'Before everything else, and in quiet hours too.',
-    normal: 'In its turn.',
-    low: 'After everything else.',
+    high: 'The notification is sent before all others, even in quiet hours.',
+    normal: 'The notification is sent in the order of the queue.',
+    low: 'The notification is sent after all others.',
   }),
 });
 
 export const DeliveryMode = mirror(DELIVERY_MODES);
 registerEnumType(DeliveryMode, {
   name: 'DeliveryMode',
-  description: 'What is done with notifications that are due.',
+  description: 'How the service handles notifications that are due.',
   valuesConfig: described({
-    live: 'They are sent.',
-    sandbox: 'They are captured, and nothing leaves.',
-    hold: 'They stay queued, to go on later.',
+    live: 'Notifications are sent.',
+    sandbox: 'Notifications are captured and not sent.',
+    hold: 'Notifications stay in the queue until the mode changes.',
   }),
 });
 
 export const CircuitState = mirror(['closed', 'open', 'half_open'] as const);
 registerEnumType(CircuitState, {
   name: 'CircuitState',
-  description: 'Whether a provider is in use.',
+  description: 'State of the circuit breaker of a provider.',
   valuesConfig: described({
-    closed: 'It is in use.',
-    open: 'It failed too often in a row and is left alone for a while.',
-    half_open: 'One message is trying whether it has recovered.',
+    closed: 'The provider is used.',
+    open: 'The provider failed too often in a row and is not used for a while.',
+    half_open: 'One message tests whether the provider has recovered.',
   }),
 });
 
 export const ConfigOrigin = mirror(['database', 'file', 'environment'] as const);
 registerEnumType(ConfigOrigin, {
   name: 'ConfigOrigin',
-  description: 'Where a setting comes from; the strongest is first.',
+  description: 'Origin of a setting, in order of precedence.',
   valuesConfig: described({
-    database: 'An admin of the tenant.',
-    file: "The operator's file for the tenant.",
-    environment: "The operator's environment.",
+    database: 'An admin of the tenant set it.',
+    file: "It is set in the operator's file for the tenant.",
+    environment: "It is set in the operator's environment variables.",
   }),
 });
 
 export const SuppressionReason = mirror(SUPPRESSION_REASONS);
 registerEnumType(SuppressionReason, {
   name: 'SuppressionReason',
-  description: 'Why an address is not used any more.',
+  description: 'Reason why the service does not send to an address.',
   valuesConfig: described({
-    hard_bounce: 'It does not exist.',
-    complaint: 'Its owner complained, or answered STOP.',
-    unsubscribed: 'Its owner unsubscribed.',
-    manual: 'An admin added it.',
+    hard_bounce: 'The address does not exist.',
+    complaint: 'The owner of the address complained, or replied STOP.',
+    unsubscribed: 'The owner of the address unsubscribed.',
+    manual: 'An admin added the address.',
   }),
 });
 
 export const InboxChangeKind = mirror(['created', 'read', 'unread', 'archived'] as const);
 registerEnumType(InboxChangeKind, {
   name: 'InboxChangeKind',
-  description: 'What happened to a notification last.',
+  description: 'The most recent change of a notification.',
   valuesConfig: described({
-    created: 'It came in.',
-    read: 'It was read.',
-    unread: 'It was marked as unread again.',
-    archived: 'It was put away.',
+    created: 'The notification was created.',
+    read: 'The notification was marked as read.',
+    unread: 'The notification was marked as unread.',
+    archived: 'The notification was archived.',
   }),
 });
 
 export const StatisticsDimension = mirror(DIMENSIONS);
 registerEnumType(StatisticsDimension, {
   name: 'StatisticsDimension',
-  description: 'What statistics tell apart.',
+  description: 'Dimension by which statistics are grouped.',
   valuesConfig: described<Dimension>({
-    channel: 'The channel.',
-    status: 'Where they stand.',
-    event_code: 'The event code.',
-    template: 'The template.',
-    hour: 'The hour (UTC) in which they were accepted.',
-    day: 'The day (UTC) in which they were accepted.',
+    channel: 'Group by channel.',
+    status: 'Group by delivery status.',
+    event_code: 'Group by event code.',
+    template: 'Group by template.',
+    hour: 'Group by the hour (UTC) in which the events were accepted.',
+    day: 'Group by the day (UTC) in which the events were accepted.',
   }),
 });
 
 export const ClientTransport = mirror(TRANSPORTS);
 registerEnumType(ClientTransport, {
   name: 'ClientTransport',
-  description: 'How a client is connected.',
+  description: 'Transport of a subscription connection.',
   valuesConfig: described<Transport>({
-    websocket: 'graphql-transport-ws.',
-    stream: 'graphql-transport-ws inside the encrypted connection.',
+    websocket: 'WebSocket with the graphql-transport-ws protocol.',
+    stream: 'WebSocket with the graphql-transport-ws protocol inside end-to-end encrypted frames.',
     sse: 'Server-sent events.',
-    callback: 'A gateway that is called back over HTTP.',
+    callback: 'HTTP callbacks to a gateway.',
   }),
 });
 
 export const PolicyScope = mirror(POLICY_SCOPES);
 registerEnumType(PolicyScope, {
   name: 'PolicyScope',
-  description: 'Over what somebody holds a role.',
+  description: 'Kind of entity in which a user has a role.',
   valuesConfig: described<Scope>({
-    merchant: 'A merchant.',
-    organization: 'An organization.',
+    merchant: 'The role applies to a merchant.',
+    organization: 'The role applies to an organization.',
   }),
 });

@@ -28,83 +28,111 @@ import { DateTime, JSONObject } from '../server/scalars.ts';
 
 @ObjectType({ description: 'A variable that a template uses.' })
 export class TemplateVariable {
-  @Field(() => String, { description: 'Its path, e.g. `order.total`; within a list, `items[].name`.' })
+  @Field(() => String, {
+    description: 'Path of the variable, for example `order.total`, or `items[].name` inside a list.',
+  })
   path!: string;
 
-  @Field(() => Boolean, { description: 'The template copes without it.' })
+  @Field(() => Boolean, { description: 'Whether the template renders without a value for this variable.' })
   isOptional!: boolean;
 }
 
-@ObjectType({ description: 'One text that a template has, or had. It never changes.' })
+@ObjectType({ description: "One version of a template's content. A version never changes." })
 export class NotificationTemplateVersion {
-  @Field(() => Int, { description: 'Its number, from 1.' })
+  @Field(() => Int, { description: 'Number of the version, starting with 1.' })
   version!: number;
 
-  @Field(() => String, { nullable: true, description: 'Subject or title.' })
+  @Field(() => String, {
+    nullable: true,
+    description: 'Subject of an email or title of a message, as a Handlebars template; null when there is none.',
+  })
   subject!: string | null;
 
-  @Field(() => String, { description: 'Body.' })
+  @Field(() => String, { description: 'Body of the message, as a Handlebars template.' })
   body!: string;
 
-  @Field(() => String, { nullable: true, description: 'Plain text beside HTML.' })
+  @Field(() => String, {
+    nullable: true,
+    description: 'Plain-text alternative of an HTML body; null when the service derives it from the body.',
+  })
   text!: string | null;
 
-  @Field(() => JSONObject, { description: 'Values of variables that an event does not bring.' })
+  @Field(() => JSONObject, { description: 'Default values of variables, used when an event does not provide them.' })
   defaultParams!: Record<string, unknown>;
 
-  @Field(() => DateTime, { description: 'When it was made.' })
+  @Field(() => DateTime, { description: 'When the version was created.' })
   createdAt!: Date;
 
-  @Field(() => String, { nullable: true, description: 'Who made it.' })
+  @Field(() => String, {
+    nullable: true,
+    description: 'ID of the user who created the version; null when no user did.',
+  })
   createdBy!: string | null;
 }
 
 @Directive('@key(fields: "id")')
-@ObjectType({ description: "A tenant's text for one event, channel and language." })
+@ObjectType({ description: 'Message template of the tenant for one event code, channel and language.' })
 export class NotificationTemplate {
-  @Field(() => ID, { description: 'Its id.' })
+  @Field(() => ID, { description: 'ID of the template.' })
   id!: string;
 
-  @Field(() => String, { description: 'The event that it is for, e.g. `user.welcome`.' })
+  @Field(() => String, { description: 'Code of the event that uses the template, for example `user.welcome`.' })
   eventCode!: string;
 
-  @Field(() => NotificationChannel, { description: 'The channel that it is for, and no other.' })
+  @Field(() => NotificationChannel, { description: 'Channel that uses the template.' })
   channel!: Channel;
 
-  @Field(() => String, { description: 'Language tag (BCP 47), e.g. `vi-VN`.' })
+  @Field(() => String, { description: 'Language as a BCP 47 tag, for example `vi-VN`.' })
   locale!: string;
 
-  @Field(() => String, { nullable: true, description: 'Subject or title, a Handlebars template.' })
+  @Field(() => String, {
+    nullable: true,
+    description:
+      'Subject of an email or title of a message in the published version, as a Handlebars template; null when there is none or nothing is published.',
+  })
   subject!: string | null;
 
-  @Field(() => String, { nullable: true, description: 'Body, a Handlebars template; null while nothing is published.' })
+  @Field(() => String, {
+    nullable: true,
+    description: 'Body of the published version, as a Handlebars template; null while nothing is published.',
+  })
   body!: string | null;
 
   @Field(() => String, {
     nullable: true,
-    description: 'Plain text beside the HTML of `body`; null: worked out from it.',
+    description:
+      'Plain-text alternative of an HTML `body`; null when the service derives it from `body` or nothing is published.',
   })
   text!: string | null;
 
   /** What is sent in place of the body. Not shown. */
   page!: string | null;
 
-  @Field(() => JSONObject, { nullable: true, description: 'Values of variables that an event does not bring.' })
+  @Field(() => JSONObject, {
+    nullable: true,
+    description: 'Default values of variables, used when an event does not provide them.',
+  })
   defaultParams!: Record<string, unknown> | null;
 
-  @Field(() => Boolean, { description: 'Only active templates are used.' })
+  @Field(() => Boolean, { description: 'Whether the template is active. Only active templates are sent.' })
   isActive!: boolean;
 
-  @Field(() => Int, { nullable: true, description: 'The published version; null while nothing is published.' })
+  @Field(() => Int, {
+    nullable: true,
+    description: 'Number of the published version; null while nothing is published.',
+  })
   version!: number | null;
 
-  @Field(() => Int, { description: 'The newest version; larger than `version` where it is a draft.' })
+  @Field(() => Int, { description: 'Number of the newest version. It is a draft when it is greater than `version`.' })
   latestVersion!: number;
 
-  @Field(() => DateTime, { description: 'When it was last changed.' })
+  @Field(() => DateTime, { description: 'When the template was last changed.' })
   updatedAt!: Date;
 
-  @Field(() => String, { nullable: true, description: 'Who changed it last.' })
+  @Field(() => String, {
+    nullable: true,
+    description: 'ID of the user who last changed the template; null when no user did.',
+  })
   updatedBy!: string | null;
 }
 
@@ -125,24 +153,30 @@ export const toTemplate = (row: TemplateRow): NotificationTemplate => ({
   updatedBy: row.updatedBy,
 });
 
-@InputType({ description: 'Which templates to show. Conditions are joined by "and".' })
+@InputType({ description: 'Filter for templates. A template must match every condition that is given.' })
 export class NotificationTemplateFilter {
-  @Field(() => String, { nullable: true, description: 'For this event.' })
+  @Field(() => String, {
+    nullable: true,
+    description: 'Only templates for this event code, for example `user.welcome`.',
+  })
   eventCode?: string | null;
 
-  @Field(() => [NotificationChannel], { nullable: true, description: 'For one of these channels.' })
+  @Field(() => [NotificationChannel], { nullable: true, description: 'Only templates for one of these channels.' })
   channels?: Channel[] | null;
 
-  @Field(() => String, { nullable: true, description: 'In this language.' })
+  @Field(() => String, { nullable: true, description: 'Only templates in this language, as a BCP 47 tag.' })
   locale?: string | null;
 
-  @Field(() => Boolean, { nullable: true, description: 'Only active (true) or inactive (false) ones.' })
+  @Field(() => Boolean, {
+    nullable: true,
+    description: 'When true, only active templates; when false, only inactive templates; when absent, both.',
+  })
   isActive?: boolean | null;
 }
 
 @ArgsType()
 class NotificationTemplatesArgs extends PageArgs {
-  @Field(() => NotificationTemplateFilter, { nullable: true, description: 'Which ones.' })
+  @Field(() => NotificationTemplateFilter, { nullable: true, description: 'Only templates that match this filter.' })
   filter?: NotificationTemplateFilter | null;
 }
 
@@ -158,7 +192,7 @@ export class NotificationTemplateResolver {
 
   @Requires('notif.read.template')
   @Paged()
-  @Query(() => NotificationTemplateConnection, { description: 'Templates of the tenant, newest first.' })
+  @Query(() => NotificationTemplateConnection, { description: 'Lists the templates of the tenant, newest first.' })
   async notificationTemplates(
     @Args(() => NotificationTemplatesArgs) args: NotificationTemplatesArgs,
     @Ctx() context: GraphContext,
@@ -168,9 +202,12 @@ export class NotificationTemplateResolver {
   }
 
   @Requires('notif.read.template')
-  @Query(() => NotificationTemplate, { nullable: true, description: 'One template of the tenant.' })
+  @Query(() => NotificationTemplate, {
+    nullable: true,
+    description: 'Returns one template; null when the tenant has no template with this id.',
+  })
   async notificationTemplate(
-    @Arg('id', () => ID, { description: 'Its id.' }) id: string,
+    @Arg('id', () => ID, { description: 'ID of the template.' }) id: string,
     @Ctx() context: GraphContext,
   ): Promise<NotificationTemplate | null> {
     const row = await context.loaders.notificationTemplate.load(id);
@@ -179,7 +216,7 @@ export class NotificationTemplateResolver {
 
   @Sized(100)
   @FieldResolver(() => [NotificationTemplateVersion], {
-    description: 'Its newest versions, 100 at most, newest first.',
+    description: 'The newest versions of the template, newest first; at most 100.',
   })
   versions(@Root() { id }: NotificationTemplate, @Ctx() context: GraphContext): Promise<NotificationTemplateVersion[]> {
     return context.loaders.templateVersions.load(id);
@@ -187,7 +224,7 @@ export class NotificationTemplateResolver {
 
   @Sized(20)
   @FieldResolver(() => [TemplateVariable], {
-    description: 'What the published version needs of an event, or the newest where none is published.',
+    description: 'Variables that the published version uses, or the newest version when nothing is published.',
   })
   async requiredVariables(
     @Root() { id, version, ...template }: NotificationTemplate,

@@ -12,111 +12,150 @@ import { NotificationTemplate, toTemplate } from './notification-template.ts';
 import { Costs, Requires } from '../server/requires.ts';
 import { JSONObject } from '../server/scalars.ts';
 
-@InputType({ description: 'A template that is to be.' })
+@InputType({ description: 'Template to create.' })
 export class CreateNotificationTemplateInput {
-  @Field(() => String, { description: 'The event that it is for, e.g. `user.welcome`.' })
+  @Field(() => String, { description: 'Code of the event that uses the template, for example `user.welcome`.' })
   eventCode!: string;
 
-  @Field(() => NotificationChannel, { description: 'The channel that it is for.' })
+  @Field(() => NotificationChannel, { description: 'Channel that uses the template.' })
   channel!: Channel;
 
-  @Field(() => String, { description: 'Language tag (BCP 47), e.g. `vi-VN`.' })
+  @Field(() => String, { description: 'Language as a BCP 47 tag, for example `vi-VN`.' })
   locale!: string;
 
-  @Field(() => String, { nullable: true, description: 'Subject or title; email has to have one.' })
+  @Field(() => String, {
+    nullable: true,
+    description: 'Subject of an email or title of a message. Required for email.',
+  })
   subject?: string | null;
 
-  @Field(() => String, { description: 'Body: for email HTML, or plain text.' })
+  @Field(() => String, { description: 'Body of the message: HTML for email, plain text for other channels.' })
   body!: string;
 
-  @Field(() => String, { nullable: true, description: 'Plain text beside HTML; absent: worked out from it.' })
+  @Field(() => String, {
+    nullable: true,
+    description: 'Plain-text alternative of an HTML body; when absent, the service derives it from the body.',
+  })
   text?: string | null;
 
-  @Field(() => JSONObject, { nullable: true, description: 'Values of variables that an event does not bring.' })
+  @Field(() => JSONObject, {
+    nullable: true,
+    description: 'Default values of variables, used when an event does not provide them.',
+  })
   defaultParams?: Record<string, unknown> | null;
 }
 
-@InputType({ description: 'A new draft of a template. What is absent stays as it was in the version before.' })
+@InputType({
+  description: 'Changes for a new draft of a template. Absent fields keep the value of the newest version.',
+})
 export class UpdateNotificationTemplateInput {
-  @Field(() => ID, { description: 'Which template.' })
+  @Field(() => ID, { description: 'ID of the template.' })
   id!: string;
 
-  @Field(() => String, { nullable: true, description: 'Subject or title; null: none.' })
+  @Field(() => String, { nullable: true, description: 'Subject of an email or title of a message. Null removes it.' })
   subject?: string | null;
 
-  @Field(() => String, { nullable: true, description: 'Body.' })
+  @Field(() => String, { nullable: true, description: 'Body of the message, as a Handlebars template.' })
   body?: string | null;
 
-  @Field(() => String, { nullable: true, description: 'Plain text beside HTML; null: worked out from it.' })
+  @Field(() => String, {
+    nullable: true,
+    description: 'Plain-text alternative of an HTML body. With null, the service derives it from the body.',
+  })
   text?: string | null;
 
-  @Field(() => JSONObject, { nullable: true, description: 'Values of variables that an event does not bring.' })
+  @Field(() => JSONObject, {
+    nullable: true,
+    description: 'Default values of variables, used when an event does not provide them.',
+  })
   defaultParams?: Record<string, unknown> | null;
 
   @Field(() => Int, {
     nullable: true,
-    description: 'The newest version that was seen: `conflict` where there is a newer one by now.',
+    description:
+      'Number of the newest version that the client has read. The mutation fails with `conflict` when there is a newer version.',
   })
   expectedVersion?: number | null;
 }
 
-@InputType({ description: 'What to render: a template, or texts that are not saved yet.' })
+@InputType({ description: 'Content to render: a saved template, or unsaved texts.' })
 export class PreviewTemplateInput {
-  @Field(() => ID, { nullable: true, description: 'A template; absent: the texts below.' })
+  @Field(() => ID, {
+    nullable: true,
+    description: 'ID of a saved template; when absent, `channel` and `body` are required.',
+  })
   templateId?: string | null;
 
-  @Field(() => Int, { nullable: true, description: 'Which version of it; absent: the newest, published or not.' })
+  @Field(() => Int, {
+    nullable: true,
+    description: 'Version of the saved template; when absent, the newest version, published or not.',
+  })
   version?: number | null;
 
-  @Field(() => NotificationChannel, { nullable: true, description: 'The channel of the texts.' })
+  @Field(() => NotificationChannel, { nullable: true, description: 'Channel of the unsaved texts.' })
   channel?: Channel | null;
 
-  @Field(() => String, { nullable: true, description: 'Subject or title.' })
+  @Field(() => String, {
+    nullable: true,
+    description: 'Subject of an email or title of a message; null when there is none.',
+  })
   subject?: string | null;
 
-  @Field(() => String, { nullable: true, description: 'Body.' })
+  @Field(() => String, { nullable: true, description: 'Body of the message, as a Handlebars template.' })
   body?: string | null;
 
-  @Field(() => String, { nullable: true, description: 'Plain text beside HTML.' })
+  @Field(() => String, { nullable: true, description: 'Plain-text alternative of an HTML body.' })
   text?: string | null;
 
-  @Field(() => JSONObject, { nullable: true, description: 'Values of variables that an event does not bring.' })
+  @Field(() => JSONObject, {
+    nullable: true,
+    description: 'Default values of variables, used when an event does not provide them.',
+  })
   defaultParams?: Record<string, unknown> | null;
 
-  @Field(() => JSONObject, { nullable: true, description: 'What an event would bring.' })
+  @Field(() => JSONObject, { nullable: true, description: 'Values of variables, as an event would provide them.' })
   params?: Record<string, unknown> | null;
 
   @Field(() => String, {
     nullable: true,
-    description: "By whose rules to write dates and numbers; absent: the template's.",
+    description: 'Language for dates and numbers as a BCP 47 tag; when absent, the language of the template.',
   })
   locale?: string | null;
 
-  @Field(() => String, { nullable: true, description: "Time zone (IANA) of dates; absent: the tenant's." })
+  @Field(() => String, {
+    nullable: true,
+    description:
+      "Time zone of dates as an IANA name, for example `Asia/Ho_Chi_Minh`; when absent, the tenant's time zone.",
+  })
   timeZone?: string | null;
 }
 
-@ObjectType({ description: 'What a template would become.' })
+@ObjectType({ description: 'Result of rendering a template.' })
 export class RenderedTemplate implements Preview {
-  @Field(() => String, { nullable: true, description: 'Subject or title.' })
+  @Field(() => String, {
+    nullable: true,
+    description: 'Subject of an email or title of a message; null when there is none.',
+  })
   subject!: string | null;
 
-  @Field(() => String, { nullable: true, description: 'HTML, where the channel shows it.' })
+  @Field(() => String, { nullable: true, description: 'Rendered HTML; null when the channel does not use HTML.' })
   html!: string | null;
 
-  @Field(() => String, { description: 'Plain text.' })
+  @Field(() => String, { description: 'Rendered plain text.' })
   text!: string;
 
-  @Field(() => String, { description: 'The language by whose rules dates and numbers are written.' })
+  @Field(() => String, { description: 'Language of dates and numbers, as a BCP 47 tag.' })
   locale!: string;
 
-  @Field(() => [String], { description: 'Needed, and not given: in their place stand their names.' })
+  @Field(() => [String], {
+    description: 'Paths of required variables without a value. The rendered text shows the path in place of the value.',
+  })
   missingVariables!: string[];
 
-  @Field(() => [String], { description: 'Given, and used nowhere.' })
+  @Field(() => [String], { description: 'Paths of given values that the template does not use.' })
   unusedVariables!: string[];
 
-  @Field(() => String, { nullable: true, description: 'Why there is nothing to see; null where there is.' })
+  @Field(() => String, { nullable: true, description: 'Why rendering failed; null when it succeeded.' })
   problem!: string | null;
 }
 
@@ -130,9 +169,9 @@ export class TemplateEditingResolver {
 
   @Requires('notif.read.template')
   @Costs(10)
-  @Query(() => RenderedTemplate, { description: 'Renders a template or a draft without sending it.' })
+  @Query(() => RenderedTemplate, { description: 'Renders a saved template or unsaved texts without sending anything.' })
   async previewTemplate(
-    @Arg('input', () => PreviewTemplateInput, { description: 'What to render.' }) input: PreviewTemplateInput,
+    @Arg('input', () => PreviewTemplateInput, { description: 'Content to render.' }) input: PreviewTemplateInput,
     @Ctx() context: GraphContext,
   ): Promise<RenderedTemplate> {
     const actor = signedIn(context);
@@ -150,10 +189,10 @@ export class TemplateEditingResolver {
   @Requires('notif.write.template')
   @Costs(10)
   @Mutation(() => NotificationTemplate, {
-    description: 'Makes a template with a first draft. It is not sent before it is published.',
+    description: 'Creates a template with a first draft. The template is not sent until a version is published.',
   })
   async createNotificationTemplate(
-    @Arg('input', () => CreateNotificationTemplateInput, { description: 'The template.' })
+    @Arg('input', () => CreateNotificationTemplateInput, { description: 'Template to create.' })
     { subject = null, text = null, defaultParams, ...input }: CreateNotificationTemplateInput,
     @Ctx() context: GraphContext,
   ): Promise<NotificationTemplate> {
@@ -164,10 +203,10 @@ export class TemplateEditingResolver {
   @Requires('notif.write.template')
   @Costs(10)
   @Mutation(() => NotificationTemplate, {
-    description: 'Makes a new draft. What is sent stays as it is until it is published.',
+    description: 'Creates a new draft of a template. The published version stays in use until the draft is published.',
   })
   async updateNotificationTemplate(
-    @Arg('input', () => UpdateNotificationTemplateInput, { description: 'What changes.' })
+    @Arg('input', () => UpdateNotificationTemplateInput, { description: 'Changes for the new draft.' })
     { id, subject, body, text, defaultParams, expectedVersion }: UpdateNotificationTemplateInput,
     @Ctx() context: GraphContext,
   ): Promise<NotificationTemplate> {
@@ -186,11 +225,11 @@ export class TemplateEditingResolver {
   @Requires('notif.write.template')
   @Costs(10)
   @Mutation(() => NotificationTemplate, {
-    description: 'Makes a version the one that is sent; with an older one, goes back to it.',
+    description: 'Publishes a version of a template. Publish an older version to roll back to it.',
   })
   async publishNotificationTemplate(
-    @Arg('id', () => ID, { description: 'Which template.' }) id: string,
-    @Arg('version', () => Int, { description: 'Which version of it.' }) version: number,
+    @Arg('id', () => ID, { description: 'ID of the template.' }) id: string,
+    @Arg('version', () => Int, { description: 'Number of the version to publish.' }) version: number,
     @Ctx() context: GraphContext,
   ): Promise<NotificationTemplate> {
     await this.#core.templateEditing.publish(id, version, by(context));
@@ -199,10 +238,11 @@ export class TemplateEditingResolver {
 
   @Requires('notif.write.template')
   @Costs(10)
-  @Mutation(() => NotificationTemplate, { description: 'Takes a template into use or out of it.' })
+  @Mutation(() => NotificationTemplate, { description: 'Activates or deactivates a template.' })
   async setNotificationTemplateActive(
-    @Arg('id', () => ID, { description: 'Which template.' }) id: string,
-    @Arg('active', () => Boolean, { description: 'Whether it is used.' }) active: boolean,
+    @Arg('id', () => ID, { description: 'ID of the template.' }) id: string,
+    @Arg('active', () => Boolean, { description: 'True to activate the template, false to deactivate it.' })
+    active: boolean,
     @Ctx() context: GraphContext,
   ): Promise<NotificationTemplate> {
     await this.#core.templateEditing.setActive(id, active, by(context));
@@ -220,7 +260,7 @@ export class TemplateEditingResolver {
     const locale = input.locale ?? undefined;
     if (!templateId) {
       if (!channel || typeof body !== 'string') {
-        throw validationFailed([{ path: 'input', message: 'must name a template, or a channel and a body' }]);
+        throw validationFailed([{ path: 'input', message: 'must contain `templateId`, or `channel` and `body`' }]);
       }
       return { channel, subject, body, text, defaultParams: defaultParams ?? {}, locale: locale ?? 'en' };
     }
@@ -241,9 +281,9 @@ const by = (context: GraphContext) => ({ actor: signedIn(context), traceId: cont
 function checked(source: PreviewSource, timeZone: string): PreviewSource {
   const problems = [];
   if (!works(() => Intl.getCanonicalLocales(source.locale)))
-    problems.push({ path: 'input.locale', message: 'is no language tag' });
+    problems.push({ path: 'input.locale', message: 'must be a BCP 47 language tag, for example `vi-VN`' });
   if (!works(() => new Intl.DateTimeFormat('en', { timeZone }))) {
-    problems.push({ path: 'input.timeZone', message: 'is no time zone' });
+    problems.push({ path: 'input.timeZone', message: 'must be an IANA time zone, for example `Asia/Ho_Chi_Minh`' });
   }
   if (problems.length > 0) throw validationFailed(problems);
   return source;

@@ -9,143 +9,179 @@ import { CircuitState, ConfigOrigin, NotificationChannel } from '../server/enums
 import { Costs, Requires, Sized } from '../server/requires.ts';
 import { DateTime, JSONObject } from '../server/scalars.ts';
 
-@ObjectType({ description: 'Where a setting comes from.' })
+@ObjectType({ description: 'Origin of one setting.' })
 export class ConfigSource {
-  @Field(() => String, { description: 'Which setting, e.g. `dkim.domainName`.' })
+  @Field(() => String, { description: 'Path of the setting, for example `dkim.domainName`.' })
   path!: string;
 
-  @Field(() => ConfigOrigin, { description: 'Who decided it.' })
+  @Field(() => ConfigOrigin, { description: 'Origin of the setting.' })
   origin!: SettingOrigin;
 }
 
-@ObjectType({ description: 'Whether messages go to a provider, or wait until it has recovered.' })
+@ObjectType({ description: 'Circuit breaker of a provider. It pauses sending after repeated failures.' })
 export class Circuit {
-  @Field(() => CircuitState, { description: 'Its state.' })
+  @Field(() => CircuitState, { description: 'State of the circuit breaker.' })
   state!: string;
 
-  @Field(() => DateTime, { nullable: true, description: 'While it is open: when the provider is tried again.' })
+  @Field(() => DateTime, {
+    nullable: true,
+    description: 'When the service tries the provider again; null unless the circuit is open.',
+  })
   retryAt!: Date | null;
 
-  @Field(() => DateTime, { nullable: true, description: 'When it last changed; null where it never failed.' })
+  @Field(() => DateTime, {
+    nullable: true,
+    description: 'When the state last changed; null when the provider has never failed.',
+  })
   changedAt!: Date | null;
 }
 
-@ObjectType({ description: 'A provider that the tenant sends through.' })
+@ObjectType({ description: 'Configuration of a provider that the tenant sends through.' })
 export class ChannelConfig {
-  @Field(() => NotificationChannel, { description: 'For which channel.' })
+  @Field(() => NotificationChannel, { description: 'Channel of the provider.' })
   channel!: Channel;
 
-  @Field(() => String, { description: 'Which provider, e.g. `smtp`.' })
+  @Field(() => String, { description: 'Type of the provider, for example `smtp`.' })
   provider!: string;
 
-  @Field(() => String, { description: 'What attempts and circuits call it; unique in its channel.' })
+  @Field(() => String, {
+    description: 'Name of the configuration, as it appears in delivery attempts. It is unique within its channel.',
+  })
   name!: string;
 
-  @Field(() => Int, { description: 'Its turn: the smallest is first, and the next takes over where it fails.' })
+  @Field(() => Int, {
+    description: 'Position in the failover order of the channel. The service tries the smallest position first.',
+  })
   position!: number;
 
-  @Field(() => ConfigOrigin, { description: 'Who decided.' })
+  @Field(() => ConfigOrigin, { description: 'Origin of the configuration.' })
   origin!: SettingOrigin;
 
   @Field(() => JSONObject, {
-    description: 'Its settings. Of a secret it says that it is there: `***`, or its name where an operator keeps it.',
+    description: 'Settings of the provider. A secret is shown as `***`, or by its name when the operator stores it.',
   })
   config!: Record<string, unknown>;
 
   @Sized(10)
-  @Field(() => [ConfigSource], { description: 'Who decided each setting.' })
+  @Field(() => [ConfigSource], { description: 'Origin of each setting.' })
   sources!: ConfigSource[];
 
-  @Field(() => Boolean, { description: 'Whether it is used. One that is not comes after those that are.' })
+  @Field(() => Boolean, { description: 'Whether the provider is used. Disabled providers are listed last.' })
   isEnabled!: boolean;
 
-  @Field(() => Int, { nullable: true, description: 'Messages in hand at once, in each process.' })
+  @Field(() => Int, {
+    nullable: true,
+    description: 'Maximum number of messages in flight in each process; null when it is not set.',
+  })
   concurrency!: number | null;
 
-  @Field(() => Float, { nullable: true, description: 'Messages a second, over all processes.' })
+  @Field(() => Float, {
+    nullable: true,
+    description: 'Maximum number of messages per second, over all processes; null when it is not set.',
+  })
   ratePerSecond!: number | null;
 
-  @Field(() => Int, { nullable: true, description: 'Messages that may go at once after a quiet time.' })
+  @Field(() => Int, { nullable: true, description: 'Maximum number of messages in a burst; null when it is not set.' })
   burst!: number | null;
 
   @Field(() => Int, {
     nullable: true,
-    description: 'Counted on with every change, for `expectedVersion`; null where an operator decided.',
+    description:
+      'Version number, increased with every change, to pass as `expectedVersion`; null when the operator set the configuration.',
   })
   version!: number | null;
 
-  @Field(() => Circuit, { description: 'Whether it is in use now, as a dispatcher last found.' })
+  @Field(() => Circuit, { description: 'Circuit breaker of the provider, as last reported.' })
   circuit!: Promise<Circuit>;
 }
 
-@ObjectType({ description: 'A provider that a tenant may send through.' })
+@ObjectType({ description: 'A type of provider that tenants can configure.' })
 export class ChannelProvider {
-  @Field(() => NotificationChannel, { description: 'For which channel.' })
+  @Field(() => NotificationChannel, { description: 'Channel of the provider.' })
   channel!: Channel;
 
-  @Field(() => String, { description: 'What it is called, e.g. `smtp`.' })
+  @Field(() => String, { description: 'Type of the provider, for example `smtp`.' })
   provider!: string;
 
-  @Field(() => JSONObject, { description: 'JSON Schema of its settings; what is `writeOnly` is a secret.' })
+  @Field(() => JSONObject, {
+    description: "JSON Schema of the provider's settings. Properties marked `writeOnly` are secrets.",
+  })
   configSchema!: Record<string, unknown>;
 }
 
-@InputType({ description: 'How the tenant sends through one provider.' })
+@InputType({ description: 'Configuration to save for one provider.' })
 export class UpdateChannelConfigInput {
-  @Field(() => NotificationChannel, { description: 'For which channel.' })
+  @Field(() => NotificationChannel, { description: 'Channel of the provider.' })
   channel!: Channel;
 
-  @Field(() => String, { description: 'Which provider, e.g. `smtp`: see `channelProviders`.' })
+  @Field(() => String, {
+    description: 'Type of the provider, for example `smtp`. The query `channelProviders` lists the types.',
+  })
   provider!: string;
 
-  @Field(() => String, { defaultValue: '', description: 'Tells several of one provider apart.' })
+  @Field(() => String, {
+    defaultValue: '',
+    description: 'Name that distinguishes several configurations of the same provider.',
+  })
   name!: string;
 
   @Field(() => JSONObject, {
     description:
-      'Its settings, all of them, as its schema has them. A secret that is left out stays as it is, and null takes it away; it may be named as `secret://name`.',
+      'All settings of the provider, as its `configSchema` describes them. An absent secret keeps its value, and null removes it. `secret://name` refers to a secret that the operator stores.',
   })
   config!: Record<string, unknown>;
 
-  @Field(() => Int, { defaultValue: 0, description: 'Its turn: the smallest is first; 0 to 100.' })
+  @Field(() => Int, {
+    defaultValue: 0,
+    description:
+      'Position in the failover order of the channel, 0 to 100. The service tries the smallest position first.',
+  })
   position!: number;
 
-  @Field(() => Boolean, { defaultValue: true, description: 'Whether it is used.' })
+  @Field(() => Boolean, { defaultValue: true, description: 'Whether the provider is used.' })
   isEnabled!: boolean;
 
-  @Field(() => Int, { nullable: true, description: 'Messages in hand at once, in each process; 1 to 10 000.' })
+  @Field(() => Int, {
+    nullable: true,
+    description: 'Maximum number of messages in flight in each process; 1 to 10 000.',
+  })
   concurrency?: number | null;
 
-  @Field(() => Float, { nullable: true, description: 'Messages a second, over all processes; more than 0.' })
+  @Field(() => Float, {
+    nullable: true,
+    description: 'Maximum number of messages per second, over all processes; greater than 0.',
+  })
   ratePerSecond?: number | null;
 
   @Field(() => Int, {
     nullable: true,
-    description: 'Messages that may go at once after a quiet time; absent: what a second takes.',
+    description: 'Maximum number of messages in a burst; when absent, the number of messages per second.',
   })
   burst?: number | null;
 
   @Field(() => Int, {
     nullable: true,
-    description: 'The version that was read: answered `conflict` where it is another by now. 0: there is none yet.',
+    description:
+      'Version that the client has read. The mutation fails with `conflict` when the current version differs. Use 0 when there is no configuration yet.',
   })
   expectedVersion?: number | null;
 }
 
-@InputType({ description: 'Which of the configurations that the tenant has of its own.' })
+@InputType({ description: 'Configuration of the tenant to remove.' })
 export class RemoveChannelConfigInput {
-  @Field(() => NotificationChannel, { description: 'For which channel.' })
+  @Field(() => NotificationChannel, { description: 'Channel of the provider.' })
   channel!: Channel;
 
-  @Field(() => String, { description: 'Which provider, e.g. `smtp`.' })
+  @Field(() => String, { description: 'Type of the provider, for example `smtp`.' })
   provider!: string;
 
-  @Field(() => String, { defaultValue: '', description: 'Which of several of one provider.' })
+  @Field(() => String, { defaultValue: '', description: 'Name of the configuration when the provider has several.' })
   name!: string;
 
   @Field(() => Int, {
     nullable: true,
-    description: 'The version that was read: answered `conflict` where it is another by now.',
+    description:
+      'Version that the client has read. The mutation fails with `conflict` when the current version differs.',
   })
   expectedVersion?: number | null;
 }
@@ -170,7 +206,9 @@ export class ChannelConfigResolver {
 
   @Requires('notif.write.config')
   @Sized(20)
-  @Query(() => [ChannelConfig], { description: 'The providers of the tenant, by channel and in failover order.' })
+  @Query(() => [ChannelConfig], {
+    description: 'Lists the provider configurations of the tenant, by channel and in failover order.',
+  })
   async channelConfigs(@Ctx() context: GraphContext): Promise<ChannelConfig[]> {
     const { tenantId } = signedIn(context);
     const circuits = this.#circuitsOf(tenantId);
@@ -179,7 +217,9 @@ export class ChannelConfigResolver {
 
   @Requires('notif.write.config')
   @Sized(20)
-  @Query(() => [ChannelProvider], { description: 'What there is to send through, and what it needs to be told.' })
+  @Query(() => [ChannelProvider], {
+    description: 'Lists the types of providers that a tenant can configure, with their settings.',
+  })
   channelProviders(): ChannelProvider[] {
     return this.#core.channelConfigs.providers.map(({ channel, name, configSchema }) => ({
       channel,
@@ -191,10 +231,10 @@ export class ChannelConfigResolver {
   @Requires('notif.write.config')
   @Costs(10)
   @Mutation(() => ChannelConfig, {
-    description: 'Sets how the tenant sends through one provider. In force in every process at once.',
+    description: "Creates or replaces the tenant's configuration of one provider. All processes apply it immediately.",
   })
   async updateChannelConfig(
-    @Arg('input', () => UpdateChannelConfigInput, { description: 'The provider and its settings.' })
+    @Arg('input', () => UpdateChannelConfigInput, { description: 'Provider and its settings.' })
     { concurrency, ratePerSecond, burst, expectedVersion, ...change }: UpdateChannelConfigInput,
     @Ctx() context: GraphContext,
   ): Promise<ChannelConfig> {
@@ -213,10 +253,10 @@ export class ChannelConfigResolver {
   @Costs(10)
   @Mutation(() => Boolean, {
     description:
-      'Removes how the tenant sends through one provider, secrets and all. Where the channel has no other, what an operator has set up is in force again.',
+      "Removes the tenant's configuration of one provider, including its secrets. When the channel has no other configuration, the operator's configuration applies again.",
   })
   async removeChannelConfig(
-    @Arg('input', () => RemoveChannelConfigInput, { description: 'Which provider.' })
+    @Arg('input', () => RemoveChannelConfigInput, { description: 'Configuration to remove.' })
     { expectedVersion, ...key }: RemoveChannelConfigInput,
     @Ctx() context: GraphContext,
   ): Promise<boolean> {

@@ -9,76 +9,108 @@ import { DeliveryMode } from '../server/enums.ts';
 import { Costs, Requires } from '../server/requires.ts';
 import { JSONObject } from '../server/scalars.ts';
 
-@ObjectType({ description: 'What holds for the tenant as a whole, with everything that is not set at its default.' })
+@ObjectType({ description: 'Settings of the tenant. A setting that nobody has set has its default value.' })
 export class TenantSettings {
-  @Field(() => String, { description: 'Language of people whose own is not known (BCP 47).' })
+  @Field(() => String, {
+    description: 'Language of users without a known language, as a BCP 47 tag, for example `vi-VN`.',
+  })
   defaultLocale!: string;
 
-  @Field(() => String, { description: 'Time zone of people whose own is not known (IANA).' })
+  @Field(() => String, {
+    description: 'Time zone of users without a known time zone, as an IANA name, for example `Asia/Ho_Chi_Minh`.',
+  })
   timeZone!: string;
 
-  @Field(() => DeliveryMode, { nullable: true, description: 'Null: the process decides.' })
+  @Field(() => DeliveryMode, {
+    nullable: true,
+    description: 'Delivery mode of the tenant; null when the mode of the process applies.',
+  })
   deliveryMode!: Mode | null;
 
-  @Field(() => JSONObject, { description: 'By event code: `channels` in order, and `category`.' })
+  @Field(() => JSONObject, {
+    description: 'Settings of each event, by event code: `channels` in order of preference, and `category`.',
+  })
   events!: Record<string, unknown>;
 
   @Field(() => JSONObject, {
     description:
-      'By name: `name`, `description`, `isMandatory`, `defaultEnabled`, `channels` that people decide about.',
+      'Categories, by key: `name`, `description`, `isMandatory`, `defaultEnabled`, and the `channels` that users can opt in or out of.',
   })
   categories!: Record<string, unknown>;
 
-  @Field(() => JSONObject, { description: '`maxAttempts`, `baseDelayMs`, `maxDelayMs`, `deadlineMs`.' })
+  @Field(() => JSONObject, {
+    description: 'Retry settings: `maxAttempts`, `baseDelayMs`, `maxDelayMs` and `deadlineMs`.',
+  })
   retry!: Record<string, unknown>;
 
-  @Field(() => JSONObject, { description: '`concurrency`, `ratePerSecond`, `burst`.' })
+  @Field(() => JSONObject, { description: 'Sending limits: `concurrency`, `ratePerSecond` and `burst`.' })
   limits!: Record<string, unknown>;
 
-  @Field(() => JSONObject, { nullable: true, description: '`from`, `to`, `timeZone`, `channels`; null: none.' })
+  @Field(() => JSONObject, {
+    nullable: true,
+    description: 'Quiet hours: `from`, `to`, `timeZone` and `channels`; null when there are none.',
+  })
   quietHours!: Record<string, unknown> | null;
 
-  @Field(() => JSONObject, { description: '`recipients`, `params`, `anonymiseAfterDays`, `retentionDays`.' })
+  @Field(() => JSONObject, {
+    description: 'Privacy settings: `recipients`, `params`, `anonymiseAfterDays` and `retentionDays`.',
+  })
   privacy!: Record<string, unknown>;
 
-  @Field(() => JSONObject, { description: 'Of each setting: `database`, `file`, `environment` or `default`.' })
+  @Field(() => JSONObject, { description: 'Origin of each setting: `database`, `file`, `environment` or `default`.' })
   sources!: Record<string, unknown>;
 }
 
 @InputType({
-  description: 'What changes for the tenant as a whole. What is absent stays; null goes back to the default.',
+  description: "Changes of the tenant's settings. Absent fields keep their value; null restores the default.",
 })
 export class UpdateTenantSettingsInput {
-  @Field(() => String, { nullable: true, description: 'Language (BCP 47).' })
+  @Field(() => String, {
+    nullable: true,
+    description: 'Language of users without a known language, as a BCP 47 tag, for example `vi-VN`.',
+  })
   defaultLocale?: string | null;
 
-  @Field(() => String, { nullable: true, description: 'Time zone (IANA).' })
+  @Field(() => String, {
+    nullable: true,
+    description: 'Time zone of users without a known time zone, as an IANA name, for example `Asia/Ho_Chi_Minh`.',
+  })
   timeZone?: string | null;
 
-  @Field(() => JSONObject, { nullable: true, description: 'By event code: `channels` in order, and `category`.' })
+  @Field(() => JSONObject, {
+    nullable: true,
+    description: 'Settings of each event, by event code: `channels` in order of preference, and `category`.',
+  })
   events?: Record<string, unknown> | null;
 
   @Field(() => JSONObject, {
     nullable: true,
-    description: 'By name: `name`, `description`, `isMandatory`, `defaultEnabled`, `channels`.',
+    description: 'Categories, by key: `name`, `description`, `isMandatory`, `defaultEnabled` and `channels`.',
   })
   categories?: Record<string, unknown> | null;
 
-  @Field(() => JSONObject, { nullable: true, description: '`maxAttempts`, `baseDelayMs`, `maxDelayMs`, `deadlineMs`.' })
+  @Field(() => JSONObject, {
+    nullable: true,
+    description: 'Retry settings: `maxAttempts`, `baseDelayMs`, `maxDelayMs` and `deadlineMs`.',
+  })
   retry?: Record<string, unknown> | null;
 
-  @Field(() => JSONObject, { nullable: true, description: '`concurrency`, `ratePerSecond`, `burst`.' })
+  @Field(() => JSONObject, {
+    nullable: true,
+    description: 'Sending limits: `concurrency`, `ratePerSecond` and `burst`.',
+  })
   limits?: Record<string, unknown> | null;
 
   @Field(() => JSONObject, {
     nullable: true,
-    description: '`from`, `to`, `timeZone`, `channels`. Null is a decision too: none, whatever an operator has set up.',
+    description:
+      'Quiet hours: `from`, `to`, `timeZone` and `channels`. Null disables quiet hours, even when the operator has set them.',
   })
   quietHours?: Record<string, unknown> | null;
 
   @Field(() => JSONObject, {
     nullable: true,
-    description: '`recipients`, `params`, `anonymiseAfterDays`, `retentionDays`.',
+    description: 'Privacy settings: `recipients`, `params`, `anonymiseAfterDays` and `retentionDays`.',
   })
   privacy?: Record<string, unknown> | null;
 }
@@ -92,7 +124,7 @@ export class TenantSettingsResolver {
   }
 
   @Requires('notif.write.config')
-  @Query(() => TenantSettings, { description: 'What holds for the tenant as a whole.' })
+  @Query(() => TenantSettings, { description: 'Returns the settings of the tenant.' })
   async tenantSettings(@Ctx() context: GraphContext): Promise<TenantSettings> {
     const { tenantId } = signedIn(context);
     const settings = (await this.#core.settings.load([tenantId])).get(tenantId);
@@ -103,10 +135,11 @@ export class TenantSettingsResolver {
   @Requires('notif.write.config')
   @Costs(10)
   @Mutation(() => TenantSettings, {
-    description: 'Changes what holds for the tenant as a whole, in every process at once.',
+    description: 'Changes the settings of the tenant. All processes apply them immediately.',
   })
   async updateTenantSettings(
-    @Arg('input', () => UpdateTenantSettingsInput, { description: 'What changes.' }) input: UpdateTenantSettingsInput,
+    @Arg('input', () => UpdateTenantSettingsInput, { description: 'Settings to change.' })
+    input: UpdateTenantSettingsInput,
     @Ctx() context: GraphContext,
   ): Promise<TenantSettings> {
     const { tenantId, userId } = signedIn(context);

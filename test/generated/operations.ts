@@ -3,15 +3,15 @@ type Exact<T extends { [key: string]: unknown }> = { [K in keyof T]: T[K] };
 /** Internal type. DO NOT USE DIRECTLY. */
 export type Incremental<T> = T | { [P in keyof T]?: P extends ' $fragmentName' | '__typename' ? T[P] : never };
 import type { TypedDocumentNode as DocumentNode } from '@graphql-typed-document-node/core';
-/** How a try to send ended. */
+/** Outcome of an attempt to send a notification. */
 export type AttemptOutcome =
-  /** The provider took it. */
+  /** The provider accepted the message. */
   | 'ok'
-  /** Failed in a way that will not pass. */
+  /** The attempt failed with an error that a retry cannot solve. */
   | 'permanent'
-  /** Failed in a way that may pass. */
+  /** The attempt failed with an error that may be temporary. */
   | 'transient'
-  /** Handed over, and nobody knows whether it was taken: no answer came, or the process died. */
+  /** It is not known whether the provider accepted the message, because no response arrived or the process crashed. */
   | 'unknown';
 
 /** Filter for audit events. An event must match every condition that is given. */
@@ -28,60 +28,60 @@ export type AuditEventFilter = {
   traceId?: string | null | undefined;
 };
 
-/** Whether a provider is in use. */
+/** State of the circuit breaker of a provider. */
 export type CircuitState =
-  /** It is in use. */
+  /** The provider is used. */
   | 'closed'
-  /** One message is trying whether it has recovered. */
+  /** One message tests whether the provider has recovered. */
   | 'half_open'
-  /** It failed too often in a row and is left alone for a while. */
+  /** The provider failed too often in a row and is not used for a while. */
   | 'open';
 
-/** How a client is connected. */
+/** Transport of a subscription connection. */
 export type ClientTransport =
-  /** A gateway that is called back over HTTP. */
+  /** HTTP callbacks to a gateway. */
   | 'callback'
   /** Server-sent events. */
   | 'sse'
-  /** graphql-transport-ws inside the encrypted connection. */
+  /** WebSocket with the graphql-transport-ws protocol inside end-to-end encrypted frames. */
   | 'stream'
-  /** graphql-transport-ws. */
+  /** WebSocket with the graphql-transport-ws protocol. */
   | 'websocket';
 
-/** Where a setting comes from; the strongest is first. */
+/** Origin of a setting, in order of precedence. */
 export type ConfigOrigin =
-  /** An admin of the tenant. */
+  /** An admin of the tenant set it. */
   | 'database'
-  /** The operator's environment. */
+  /** It is set in the operator's environment variables. */
   | 'environment'
-  /** The operator's file for the tenant. */
+  /** It is set in the operator's file for the tenant. */
   | 'file';
 
-/** A template that is to be. */
+/** Template to create. */
 export type CreateNotificationTemplateInput = {
-  /** Body: for email HTML, or plain text. */
+  /** Body of the message: HTML for email, plain text for other channels. */
   body: string;
-  /** The channel that it is for. */
+  /** Channel that uses the template. */
   channel: NotificationChannel;
-  /** Values of variables that an event does not bring. */
+  /** Default values of variables, used when an event does not provide them. */
   defaultParams?: Record<string, unknown> | null | undefined;
-  /** The event that it is for, e.g. `user.welcome`. */
+  /** Code of the event that uses the template, for example `user.welcome`. */
   eventCode: string;
-  /** Language tag (BCP 47), e.g. `vi-VN`. */
+  /** Language as a BCP 47 tag, for example `vi-VN`. */
   locale: string;
-  /** Subject or title; email has to have one. */
+  /** Subject of an email or title of a message. Required for email. */
   subject?: string | null | undefined;
-  /** Plain text beside HTML; absent: worked out from it. */
+  /** Plain-text alternative of an HTML body; when absent, the service derives it from the body. */
   text?: string | null | undefined;
 };
 
-/** What is done with notifications that are due. */
+/** How the service handles notifications that are due. */
 export type DeliveryMode =
-  /** They stay queued, to go on later. */
+  /** Notifications stay in the queue until the mode changes. */
   | 'hold'
-  /** They are sent. */
+  /** Notifications are sent. */
   | 'live'
-  /** They are captured, and nothing leaves. */
+  /** Notifications are captured and not sent. */
   | 'sandbox';
 
 /** Identifiers of the person to erase. At least one is required. */
@@ -98,39 +98,39 @@ export type ErasePersonInput = {
   webhookUrl?: string | null | undefined;
 };
 
-/** An event to think through without sending it. */
+/** Event to evaluate without sending it. */
 export type ExplainDeliveryInput = {
-  /** What people may opt out of. */
+  /** Category that users can opt out of, for example `marketing`. */
   category?: string | null | undefined;
-  /** Channels in order; absent: the policy decides. */
+  /** Channels to try, in order; when absent, the tenant's settings decide. */
   channels?: Array<NotificationChannel> | null | undefined;
-  /** Which event, e.g. `user.welcome`. */
+  /** Code of the event, for example `user.welcome`. */
   eventCode: string;
-  /** Not after this time. */
+  /** Time after which the notification is not sent. */
   expiresAt?: string | null | undefined;
-  /** Variables of the template. */
+  /** Values of the template's variables. */
   params?: Record<string, unknown> | null | undefined;
-  /** Default: normal. */
+  /** Priority of the notification; when absent, normal. */
   priority?: NotificationPriority | null | undefined;
-  /** Whom it would be for. */
+  /** Recipient of the event. */
   recipient: ExplainRecipientInput;
-  /** Not before this time. */
+  /** Earliest time of delivery. */
   sendAt?: string | null | undefined;
 };
 
-/** Addresses of one person, as an event would bring them. */
+/** Recipient of an event, in the same form as in the event. */
 export type ExplainRecipientInput = {
-  /** Token of a device. */
+  /** Push token of the recipient's device. */
   deviceToken?: string | null | undefined;
-  /** Email address. */
+  /** Email address of the recipient. */
   email?: string | null | undefined;
-  /** Language tag (BCP 47), e.g. `vi-VN`. */
+  /** Language as a BCP 47 tag, for example `vi-VN`. */
   locale?: string | null | undefined;
-  /** Phone number in E.164 form. */
+  /** Phone number in E.164 format, for example `+84901234567`. */
   phone?: string | null | undefined;
-  /** For the inbox and for preferences. */
+  /** ID of the user, required for the inbox and for preferences. */
   userId?: string | number | null | undefined;
-  /** An https URL. */
+  /** HTTPS URL of the recipient's webhook. */
   webhookUrl?: string | null | undefined;
 };
 
@@ -142,28 +142,28 @@ export type ImportPolicyDefinitionsInput = {
   isWhole?: boolean;
 };
 
-/** What happened to a notification last. */
+/** The most recent change of a notification. */
 export type InboxChangeKind =
-  /** It was put away. */
+  /** The notification was archived. */
   | 'archived'
-  /** It came in. */
+  /** The notification was created. */
   | 'created'
-  /** It was read. */
+  /** The notification was marked as read. */
   | 'read'
-  /** It was marked as unread again. */
+  /** The notification was marked as unread. */
   | 'unread';
 
-/** A way to reach somebody. */
+/** Channel through which a notification is delivered. */
 export type NotificationChannel =
   /** Email. */
   | 'email'
-  /** The inbox of this service. */
+  /** Notification in the inbox of this service. */
   | 'in_app'
   /** Push notification to a device. */
   | 'push'
-  /** Text message. */
+  /** SMS text message. */
   | 'sms'
-  /** HTTP call to the recipient. */
+  /** HTTP request to a URL of the recipient. */
   | 'webhook'
   /** Zalo Notification Service. */
   | 'zalo';
@@ -180,63 +180,63 @@ export type NotificationFilter = {
   types?: Array<string> | null | undefined;
 };
 
-/** Which delivery records to show. Conditions are joined by "and". */
+/** Filter for delivery records. A record must match every condition that is given. */
 export type NotificationLogFilter = {
-  /** Through one of these channels. */
+  /** Only records with one of these channels. */
   channels?: Array<NotificationChannel> | null | undefined;
-  /** Accepted at or after this time. */
+  /** Only records of events that were accepted at or after this time. */
   createdAfter?: string | null | undefined;
-  /** Accepted before this time. */
+  /** Only records of events that were accepted before this time. */
   createdBefore?: string | null | undefined;
-  /** Of this event code. */
+  /** Only records with this event code, for example `user.welcome`. */
   eventCode?: string | null | undefined;
-  /** Of the event with this id. */
+  /** Only records of the event with this producer-assigned ID. */
   eventId?: string | number | null | undefined;
-  /** Only tests (true) or no tests (false). */
+  /** When true, only tests; when false, no tests; when absent, both. */
   isTest?: boolean | null | undefined;
-  /** In one of these states. */
+  /** Only records with one of these statuses. */
   statuses?: Array<NotificationStatus> | null | undefined;
-  /** Of this trace. */
+  /** Only records of the trace with this ID. */
   traceId?: string | null | undefined;
 };
 
-/** How urgent a notification is within its tenant. */
+/** Priority of a notification within its tenant. */
 export type NotificationPriority =
-  /** Before everything else, and in quiet hours too. */
+  /** The notification is sent before all others, even in quiet hours. */
   | 'high'
-  /** After everything else. */
+  /** The notification is sent after all others. */
   | 'low'
-  /** In its turn. */
+  /** The notification is sent in the order of the queue. */
   | 'normal';
 
-/** Where a notification stands on its way. */
+/** Delivery status of a notification. */
 export type NotificationStatus =
-  /** Not sent in time. */
+  /** The notification expired before it was sent. */
   | 'expired'
-  /** Not sent, and will not be: errorCode says why. */
+  /** The notification could not be sent. `errorCode` gives the reason. */
   | 'failed'
-  /** Accepted; waits for its turn. */
+  /** The notification is accepted and waits in the queue. */
   | 'queued'
-  /** Failed for now; will be tried again. */
+  /** An attempt failed, and the service will try again. */
   | 'retrying'
-  /** In the hands of a process. */
+  /** A process is sending the notification. */
   | 'sending'
-  /** Handed over to the provider, or put into the inbox. */
+  /** The provider accepted the notification, or it was added to the inbox. */
   | 'sent'
-  /** Sent through another channel than the first. */
+  /** The notification was sent through a fallback channel. */
   | 'sent_fallback'
-  /** Not sent on purpose: errorCode says why. */
+  /** The service did not send the notification on purpose. `errorCode` gives the reason. */
   | 'suppressed';
 
-/** Which templates to show. Conditions are joined by "and". */
+/** Filter for templates. A template must match every condition that is given. */
 export type NotificationTemplateFilter = {
-  /** For one of these channels. */
+  /** Only templates for one of these channels. */
   channels?: Array<NotificationChannel> | null | undefined;
-  /** For this event. */
+  /** Only templates for this event code, for example `user.welcome`. */
   eventCode?: string | null | undefined;
-  /** Only active (true) or inactive (false) ones. */
+  /** When true, only active templates; when false, only inactive templates; when absent, both. */
   isActive?: boolean | null | undefined;
-  /** In this language. */
+  /** Only templates in this language, as a BCP 47 tag. */
   locale?: string | null | undefined;
 };
 
@@ -252,177 +252,177 @@ export type PolicyDefinitionInput = {
   userId: string | number;
 };
 
-/** Over what somebody holds a role. */
+/** Kind of entity in which a user has a role. */
 export type PolicyScope =
-  /** A merchant. */
+  /** The role applies to a merchant. */
   | 'merchant'
-  /** An organization. */
+  /** The role applies to an organization. */
   | 'organization';
 
-/** What to render: a template, or texts that are not saved yet. */
+/** Content to render: a saved template, or unsaved texts. */
 export type PreviewTemplateInput = {
-  /** Body. */
+  /** Body of the message, as a Handlebars template. */
   body?: string | null | undefined;
-  /** The channel of the texts. */
+  /** Channel of the unsaved texts. */
   channel?: NotificationChannel | null | undefined;
-  /** Values of variables that an event does not bring. */
+  /** Default values of variables, used when an event does not provide them. */
   defaultParams?: Record<string, unknown> | null | undefined;
-  /** By whose rules to write dates and numbers; absent: the template's. */
+  /** Language for dates and numbers as a BCP 47 tag; when absent, the language of the template. */
   locale?: string | null | undefined;
-  /** What an event would bring. */
+  /** Values of variables, as an event would provide them. */
   params?: Record<string, unknown> | null | undefined;
-  /** Subject or title. */
+  /** Subject of an email or title of a message; null when there is none. */
   subject?: string | null | undefined;
-  /** A template; absent: the texts below. */
+  /** ID of a saved template; when absent, `channel` and `body` are required. */
   templateId?: string | number | null | undefined;
-  /** Plain text beside HTML. */
+  /** Plain-text alternative of an HTML body. */
   text?: string | null | undefined;
-  /** Time zone (IANA) of dates; absent: the tenant's. */
+  /** Time zone of dates as an IANA name, for example `Asia/Ho_Chi_Minh`; when absent, the tenant's time zone. */
   timeZone?: string | null | undefined;
-  /** Which version of it; absent: the newest, published or not. */
+  /** Version of the saved template; when absent, the newest version, published or not. */
   version?: number | null | undefined;
 };
 
-/** Whom a notification was for. */
+/** Kind of audience of a notification. */
 export type RecipientScope =
-  /** Whoever holds a role over a merchant. */
+  /** Users who have a role in a merchant. */
   | 'merchant'
-  /** Whoever holds a role over an organization. */
+  /** Users who have a role in an organization. */
   | 'organization'
-  /** Named users. */
+  /** Users that the event names. */
   | 'users';
 
-/** Which of the configurations that the tenant has of its own. */
+/** Configuration of the tenant to remove. */
 export type RemoveChannelConfigInput = {
-  /** For which channel. */
+  /** Channel of the provider. */
   channel: NotificationChannel;
-  /** The version that was read: answered `conflict` where it is another by now. */
+  /** Version that the client has read. The mutation fails with `conflict` when the current version differs. */
   expectedVersion?: number | null | undefined;
-  /** Which of several of one provider. */
+  /** Name of the configuration when the provider has several. */
   name?: string;
-  /** Which provider, e.g. `smtp`. */
+  /** Type of the provider, for example `smtp`. */
   provider: string;
 };
 
-/** A notification to try a template and a channel with. */
+/** Test notification for a template and a channel. */
 export type SendTestNotificationInput = {
-  /** Through which channel. */
+  /** Channel of the notification. */
   channel: NotificationChannel;
-  /** Which template, e.g. `user.welcome`. */
+  /** Event code of the template, for example `user.welcome`. */
   eventCode: string;
-  /** Language tag (BCP 47), e.g. `vi-VN`. */
+  /** Language as a BCP 47 tag, for example `vi-VN`. */
   locale?: string | null | undefined;
-  /** Variables of the template. */
+  /** Values of the template's variables. */
   params?: Record<string, unknown> | null | undefined;
-  /** Address for that channel: email, phone number, device token, URL or user id. */
+  /** Address for the channel: an email address, phone number, device token, URL or user ID. */
   recipient: string;
 };
 
-/** What statistics tell apart. */
+/** Dimension by which statistics are grouped. */
 export type StatisticsDimension =
-  /** The channel. */
+  /** Group by channel. */
   | 'channel'
-  /** The day (UTC) in which they were accepted. */
+  /** Group by the day (UTC) in which the events were accepted. */
   | 'day'
-  /** The event code. */
+  /** Group by event code. */
   | 'event_code'
-  /** The hour (UTC) in which they were accepted. */
+  /** Group by the hour (UTC) in which the events were accepted. */
   | 'hour'
-  /** Where they stand. */
+  /** Group by delivery status. */
   | 'status'
-  /** The template. */
+  /** Group by template. */
   | 'template';
 
-/** An address to be used no more. */
+/** Address to suppress. */
 export type SuppressAddressInput = {
-  /** The address. */
+  /** Address in the format of the channel, for example an email address or a phone number. */
   address: string;
-  /** Of which category; absent: of all. */
+  /** Category to suppress; when absent, all categories. */
   category?: string | null | undefined;
-  /** On which channel. */
+  /** Channel on which the address is suppressed. */
   channel: NotificationChannel;
 };
 
-/** Why an address is not used any more. */
+/** Reason why the service does not send to an address. */
 export type SuppressionReason =
-  /** Its owner complained, or answered STOP. */
+  /** The owner of the address complained, or replied STOP. */
   | 'complaint'
-  /** It does not exist. */
+  /** The address does not exist. */
   | 'hard_bounce'
-  /** An admin added it. */
+  /** An admin added the address. */
   | 'manual'
-  /** Its owner unsubscribed. */
+  /** The owner of the address unsubscribed. */
   | 'unsubscribed';
 
-/** How the tenant sends through one provider. */
+/** Configuration to save for one provider. */
 export type UpdateChannelConfigInput = {
-  /** Messages that may go at once after a quiet time; absent: what a second takes. */
+  /** Maximum number of messages in a burst; when absent, the number of messages per second. */
   burst?: number | null | undefined;
-  /** For which channel. */
+  /** Channel of the provider. */
   channel: NotificationChannel;
-  /** Messages in hand at once, in each process; 1 to 10 000. */
+  /** Maximum number of messages in flight in each process; 1 to 10 000. */
   concurrency?: number | null | undefined;
-  /** Its settings, all of them, as its schema has them. A secret that is left out stays as it is, and null takes it away; it may be named as `secret://name`. */
+  /** All settings of the provider, as its `configSchema` describes them. An absent secret keeps its value, and null removes it. `secret://name` refers to a secret that the operator stores. */
   config: Record<string, unknown>;
-  /** The version that was read: answered `conflict` where it is another by now. 0: there is none yet. */
+  /** Version that the client has read. The mutation fails with `conflict` when the current version differs. Use 0 when there is no configuration yet. */
   expectedVersion?: number | null | undefined;
-  /** Whether it is used. */
+  /** Whether the provider is used. */
   isEnabled?: boolean;
-  /** Tells several of one provider apart. */
+  /** Name that distinguishes several configurations of the same provider. */
   name?: string;
-  /** Its turn: the smallest is first; 0 to 100. */
+  /** Position in the failover order of the channel, 0 to 100. The service tries the smallest position first. */
   position?: number;
-  /** Which provider, e.g. `smtp`: see `channelProviders`. */
+  /** Type of the provider, for example `smtp`. The query `channelProviders` lists the types. */
   provider: string;
-  /** Messages a second, over all processes; more than 0. */
+  /** Maximum number of messages per second, over all processes; greater than 0. */
   ratePerSecond?: number | null | undefined;
 };
 
-/** A decision about one category on one channel. */
+/** New preference for one category on one channel. */
 export type UpdateNotificationPreferenceInput = {
-  /** The category. */
+  /** Key of the category, for example `marketing`. */
   category: string;
-  /** The channel. */
+  /** Channel that the preference applies to. */
   channel: NotificationChannel;
-  /** Whether it shall come. */
+  /** True to opt in, false to opt out. */
   isEnabled: boolean;
-  /** Own time zone (IANA), for quiet hours; null forgets it. */
+  /** The user's time zone for quiet hours, as an IANA name, for example `Asia/Ho_Chi_Minh`. Null clears it; absent keeps it. */
   timeZone?: string | null | undefined;
 };
 
-/** A new draft of a template. What is absent stays as it was in the version before. */
+/** Changes for a new draft of a template. Absent fields keep the value of the newest version. */
 export type UpdateNotificationTemplateInput = {
-  /** Body. */
+  /** Body of the message, as a Handlebars template. */
   body?: string | null | undefined;
-  /** Values of variables that an event does not bring. */
+  /** Default values of variables, used when an event does not provide them. */
   defaultParams?: Record<string, unknown> | null | undefined;
-  /** The newest version that was seen: `conflict` where there is a newer one by now. */
+  /** Number of the newest version that the client has read. The mutation fails with `conflict` when there is a newer version. */
   expectedVersion?: number | null | undefined;
-  /** Which template. */
+  /** ID of the template. */
   id: string | number;
-  /** Subject or title; null: none. */
+  /** Subject of an email or title of a message. Null removes it. */
   subject?: string | null | undefined;
-  /** Plain text beside HTML; null: worked out from it. */
+  /** Plain-text alternative of an HTML body. With null, the service derives it from the body. */
   text?: string | null | undefined;
 };
 
-/** What changes for the tenant as a whole. What is absent stays; null goes back to the default. */
+/** Changes of the tenant's settings. Absent fields keep their value; null restores the default. */
 export type UpdateTenantSettingsInput = {
-  /** By name: `name`, `description`, `isMandatory`, `defaultEnabled`, `channels`. */
+  /** Categories, by key: `name`, `description`, `isMandatory`, `defaultEnabled` and `channels`. */
   categories?: Record<string, unknown> | null | undefined;
-  /** Language (BCP 47). */
+  /** Language of users without a known language, as a BCP 47 tag, for example `vi-VN`. */
   defaultLocale?: string | null | undefined;
-  /** By event code: `channels` in order, and `category`. */
+  /** Settings of each event, by event code: `channels` in order of preference, and `category`. */
   events?: Record<string, unknown> | null | undefined;
-  /** `concurrency`, `ratePerSecond`, `burst`. */
+  /** Sending limits: `concurrency`, `ratePerSecond` and `burst`. */
   limits?: Record<string, unknown> | null | undefined;
-  /** `recipients`, `params`, `anonymiseAfterDays`, `retentionDays`. */
+  /** Privacy settings: `recipients`, `params`, `anonymiseAfterDays` and `retentionDays`. */
   privacy?: Record<string, unknown> | null | undefined;
-  /** `from`, `to`, `timeZone`, `channels`. Null is a decision too: none, whatever an operator has set up. */
+  /** Quiet hours: `from`, `to`, `timeZone` and `channels`. Null disables quiet hours, even when the operator has set them. */
   quietHours?: Record<string, unknown> | null | undefined;
-  /** `maxAttempts`, `baseDelayMs`, `maxDelayMs`, `deadlineMs`. */
+  /** Retry settings: `maxAttempts`, `baseDelayMs`, `maxDelayMs` and `deadlineMs`. */
   retry?: Record<string, unknown> | null | undefined;
-  /** Time zone (IANA). */
+  /** Time zone of users without a known time zone, as an IANA name, for example `Asia/Ho_Chi_Minh`. */
   timeZone?: string | null | undefined;
 };
 
