@@ -227,7 +227,7 @@ export class DeliveryResolver {
   ): Promise<NotificationLog> {
     await this.#core.delivery.retry(signedIn(context), logId, context.traceId);
     const row = await context.loaders.notificationLog.load(logId);
-    if (!row) throw new AppError('internal', 'the delivery record was not found');
+    if (!row) throw new AppError('internal', 'The delivery record was not found after it was written.');
     return toLog(row);
   }
 }

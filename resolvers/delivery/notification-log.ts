@@ -284,7 +284,7 @@ export class NotificationLogResolver {
       context.traceId,
     );
     const row = await context.loaders.notificationLog.load(id);
-    if (!row) throw new AppError('internal', 'the delivery record was not found');
+    if (!row) throw new AppError('internal', 'The delivery record was not found after it was written.');
     return toLog(row);
   }
 

@@ -1,6 +1,6 @@
 import { Directive, Field, ID, ObjectType } from 'type-graphql';
 
-/** What this subgraph knows of a user: the id. The identity subgraph owns the rest. */
+/** Federation reference to a user. The identity subgraph owns every field except the ID. */
 @Directive('@key(fields: "id")')
 @ObjectType('User', { description: 'A user of the platform. The identity subgraph provides the other fields.' })
 export class UserReference {

@@ -9,7 +9,7 @@ import { NotificationConnection, notificationConnection, NotificationsArgs } fro
 import { SignedIn } from '../server/requires.ts';
 import { UserReference } from './user-reference.ts';
 
-/** The inbox as a part of the platform's user. Everybody sees their own, and only that. */
+/** Adds the inbox to the platform's `User` type. A user can read only their own inbox. */
 @Resolver(() => UserReference)
 export class UserResolver {
   readonly #core: Core;
@@ -28,7 +28,7 @@ export class UserResolver {
     @Args(() => NotificationsArgs) args: NotificationsArgs,
     @Ctx() context: GraphContext,
   ) {
-    return notificationConnection(this.#core, themselves(user, context), args);
+    return notificationConnection(this.#core, ownerOnly(user, context), args);
   }
 
   @SignedIn()
@@ -36,12 +36,12 @@ export class UserResolver {
     description: "Number of unread notifications in the user's inbox. Only the user can read it.",
   })
   unreadNotificationCount(@Root() user: UserReference, @Ctx() context: GraphContext): Promise<number> {
-    return this.#core.inbox.unreadCount(themselves(user, context));
+    return this.#core.inbox.unreadCount(ownerOnly(user, context));
   }
 }
 
-function themselves(user: UserReference, context: GraphContext): Actor {
+function ownerOnly(user: UserReference, context: GraphContext): Actor {
   const actor = signedIn(context);
-  if (actor.userId !== user.id) throw new AppError('permission_denied', "Nobody reads another person's inbox.");
+  if (actor.userId !== user.id) throw new AppError('permission_denied', 'You can read only your own inbox.');
   return actor;
 }

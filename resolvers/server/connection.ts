@@ -63,7 +63,7 @@ export interface Connection<Node> {
   pageInfo: PageInfo;
 }
 
-/** The Relay connection type of a node type: `<Name>Connection` and `<Name>Edge`. */
+/** Creates the Relay types of a node type: `<Name>Connection` and `<Name>Edge`. */
 export function connectionOf<Node extends object>(name: string, node: ClassType<Node>): ClassType<Connection<Node>> {
   @ObjectType(`${name}Edge`, { description: `One ${name} with its cursor in the list.` })
   class EdgeType implements Edge<Node> {

@@ -2,7 +2,7 @@ import { Authorized, Directive, Extensions } from 'type-graphql';
 
 import type { Permission } from '../../src/identity/permissions.ts';
 
-/** Under this key a field's schema extensions say what it needs: `null` for any signed-in user. */
+/** Key of the schema extension that holds a field's required permission; `null` for any signed-in user. */
 export const PERMISSION = 'permission';
 
 const all =
@@ -11,7 +11,7 @@ const all =
     for (const decorate of decorators) decorate(target, key, descriptor);
   };
 
-/** The field is for callers with this permission: said to gateways, and enforced here. Contracts may leave it out. */
+/** Restricts a field to callers with this permission. Gateways read it as a directive, and the service enforces it. */
 export const Requires = (permission: Permission): MethodDecorator =>
   all(
     Authorized(permission),
@@ -20,7 +20,7 @@ export const Requires = (permission: Permission): MethodDecorator =>
     Extensions({ [PERMISSION]: permission }) as MethodDecorator,
   );
 
-/** The field is for anybody who is signed in. */
+/** Restricts a field to signed-in callers. */
 export const SignedIn = (): MethodDecorator =>
   all(
     Authorized(),
@@ -29,9 +29,9 @@ export const SignedIn = (): MethodDecorator =>
     Extensions({ [PERMISSION]: null }) as MethodDecorator,
   );
 
-/** A list that is given as a whole, and about how long it is. */
+/** Declares the typical length of a list without pagination, for cost estimation. */
 export const Sized = (assumedSize: number): MethodDecorator & PropertyDecorator =>
   Directive(`@listSize(assumedSize: ${assumedSize})`) as MethodDecorator & PropertyDecorator;
 
-/** What the field costs by itself, where that is more than an object of its own; see `limits.ts`. */
+/** Declares the cost of a field when it is more than that of an object: see `query-limits.ts`. */
 export const Costs = (weight: number): MethodDecorator => Directive(`@cost(weight: ${weight})`) as MethodDecorator;

@@ -1,9 +1,9 @@
 import { GraphQLDateTime, GraphQLJSON, GraphQLJSONObject } from 'graphql-scalars';
 
-/** RFC 3339, always in UTC when we say it. */
+/** RFC 3339 timestamp. Output is always in UTC. */
 export const DateTime = GraphQLDateTime;
-/** A JSON object, as it is. */
+/** JSON object. */
 export const JSONObject = GraphQLJSONObject;
 
-/** Any JSON, as it is. */
+/** Any JSON value. */
 export const JSONValue = GraphQLJSON;

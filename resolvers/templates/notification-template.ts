@@ -105,7 +105,7 @@ export class NotificationTemplate {
   })
   text!: string | null;
 
-  /** What is sent in place of the body. Not shown. */
+  /** HTML that is sent instead of `body`. The API does not expose it. */
   page!: string | null;
 
   @Field(() => JSONObject, {

@@ -5,6 +5,7 @@ import { AppError, validationFailed } from '../../src/errors.ts';
 import { mayDo } from '../../src/identity/actor.ts';
 import type { Channel } from '../../src/intake/channel.ts';
 import type { TemplateChanges } from '../../src/templates/editing.ts';
+import type { NotificationTemplate as TemplateRow } from '../../src/templates/templates.ts';
 import { type Preview, previewTemplate as preview, type PreviewSource } from '../../src/templates/preview.ts';
 import { type GraphContext, signedIn } from '../server/context.ts';
 import { NotificationChannel } from '../server/enums.ts';
@@ -181,7 +182,7 @@ export class TemplateEditingResolver {
     return preview(checked(source, timeZone), input.params ?? {}, {
       timeZone,
       parts: await this.#core.templateEditing.sharedParts(actor.tenantId, source.locale),
-      // Whoever may only look at templates looks at those, too, that others may write.
+      // A saved template may contain raw HTML that somebody with the permission wrote; every reader can preview it.
       mayUseRaw: Boolean(input.templateId) || mayDo(actor, 'notif.write.template.raw'),
     });
   }
@@ -251,7 +252,7 @@ export class TemplateEditingResolver {
 
   async #read(id: string, context: GraphContext): Promise<NotificationTemplate> {
     const row = await context.loaders.notificationTemplate.load(id);
-    if (!row) throw notFound();
+    if (!row) throw templateNotFound(id);
     return toTemplate(row);
   }
 
@@ -265,19 +266,27 @@ export class TemplateEditingResolver {
       return { channel, subject, body, text, defaultParams: defaultParams ?? {}, locale: locale ?? 'en' };
     }
     const template = await context.loaders.notificationTemplate.load(templateId);
-    if (!template) throw notFound();
+    if (!template) throw templateNotFound(templateId);
     const versions = await context.loaders.templateVersions.load(templateId);
-    const wanted = versions.find(({ version }) => version === (input.version ?? template.latestVersion));
-    if (!wanted) throw notFound();
+    const number = input.version ?? template.latestVersion;
+    const wanted = versions.find(({ version }) => version === number);
+    if (!wanted) throw versionNotFound(template, number);
     return { ...wanted, channel: template.channel, locale: locale ?? template.locale };
   }
 }
 
-const notFound = (): AppError => new AppError('not_found', 'There is no such template or version.');
+const templateNotFound = (id: string): AppError =>
+  new AppError('not_found', `The tenant has no template with the id "${id}".`);
+
+const versionNotFound = ({ eventCode, channel, locale, latestVersion }: TemplateRow, version: number): AppError =>
+  new AppError(
+    'not_found',
+    `Template \`${eventCode}\` (${channel}, ${locale}) has no version ${version}. Its newest version is ${latestVersion}.`,
+  );
 
 const by = (context: GraphContext) => ({ actor: signedIn(context), traceId: context.traceId });
 
-/** What `Intl` would only complain about once it is at work. */
+/** Rejects an invalid language or time zone, because `Intl` would otherwise throw while rendering. */
 function checked(source: PreviewSource, timeZone: string): PreviewSource {
   const problems = [];
   if (!works(() => Intl.getCanonicalLocales(source.locale)))

@@ -186,7 +186,7 @@ export class RemoveChannelConfigInput {
   expectedVersion?: number | null;
 }
 
-/** Reads the circuits of a tenant where somebody asks for one, and then once for all of them. */
+/** Reads the circuit breakers of a tenant: on the first call only, so that a list of configurations needs one read. */
 type ReadCircuits = () => ReturnType<Core['delivery']['circuits']>;
 
 const NEVER_FAILED: Circuit = { state: 'closed', retryAt: null, changedAt: null };
@@ -279,7 +279,7 @@ const toChannelConfig = ({ limits, ...config }: ShownChannelConfig, circuits: Re
   },
 });
 
-/** Every setting that is there, by its path. */
+/** Returns the path of each setting, for example `dkim.domainName`. */
 function pathsOf(config: Record<string, unknown>, prefix = ''): string[] {
   return Object.entries(config).flatMap(([key, value]) =>
     typeof value === 'object' && value !== null && !Array.isArray(value)

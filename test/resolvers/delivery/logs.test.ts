@@ -52,7 +52,7 @@ describe('delivery records', () => {
     expect(pages).toHaveLength(Math.ceil(25 / first));
   });
 
-  it('are filtered by every one of their marks, all at once', async () => {
+  it('can be filtered by every condition in combination', async () => {
     const [failed, known, activity] = ids.slice(-3) as [string, string, string];
     expect(await idsOf({ statuses: ['failed'] })).toEqual([failed]);
     expect(await idsOf({ statuses: ['sent', 'failed'] })).toHaveLength(25);
@@ -90,7 +90,7 @@ describe('delivery records', () => {
     expect(errors).toMatchObject([{ extensions: { code: 'BAD_USER_INPUT', error_code: 'validation_failed' } }]);
   });
 
-  it('tell how each try went, by whose template, and never the whole address', async () => {
+  it('show each attempt and the template, and mask the address', async () => {
     const { notificationLog } = await query(service.url, admin, DeliveryLogDocument, { id: ids[0] as string });
     expect(notificationLog).toMatchObject({
       status: 'sent',
@@ -113,7 +113,7 @@ describe('delivery records', () => {
     expect(JSON.stringify(notificationLog)).not.toContain('student@');
   });
 
-  it('tell why nothing was sent', async () => {
+  it('show why a notification was not sent', async () => {
     const { notificationLog } = await query(service.url, admin, DeliveryLogDocument, { id: ids[22] as string });
     expect(notificationLog).toMatchObject({
       status: 'failed',
@@ -124,7 +124,7 @@ describe('delivery records', () => {
     });
   });
 
-  it('that do not exist are null', async () => {
+  it('are null when they do not exist', async () => {
     for (const id of ['x', '00000000-0000-0000-0000-000000000000']) {
       expect(await query(service.url, admin, DeliveryLogDocument, { id })).toEqual({ notificationLog: null });
     }
@@ -141,7 +141,7 @@ describe('delivery records', () => {
       },
     });
 
-    it('are there at once, marked as a test, and are delivered like any other', async () => {
+    it('exist immediately, are marked as tests, and are delivered', async () => {
       const { sendTestNotification: sent } = await query(service.url, admin, SendTestNotificationDocument, input());
       expect(sent).toMatchObject({
         eventCode: 'user.welcome',
@@ -191,7 +191,7 @@ describe('delivery records', () => {
       expect(await idsOf({ isTest: true })).toEqual(before);
     });
 
-    it('are not written when something is missing or of the wrong type', async () => {
+    it('are not written when an input field is missing or has the wrong type', async () => {
       for (const changes of [{ recipient: undefined }, { channel: 'pigeon' }, { params: 'x' }, { params: ['x'] }]) {
         const { status, errors } = await run(
           service.url,

@@ -43,7 +43,7 @@ describe('the inbox', () => {
   const markRead = async (sub: string, id: string) =>
     run(service.url, await tokenOf(sub), MarkNotificationReadDocument, { id });
 
-  it('is given newest first, 20 to a page unless asked otherwise', async () => {
+  it('lists notifications newest first, 20 on a page by default', async () => {
     const page = await list('anna');
     expect(page.edges.map(({ node }) => node.title)).toEqual(NUMBERS.toReversed().slice(0, 20));
     expect(page.pageInfo).toEqual({
@@ -82,7 +82,7 @@ describe('the inbox', () => {
     expect(ends.map(({ hasNextPage }) => hasNextPage)).toEqual(ends.map((end) => end !== ends[0]));
   });
 
-  it('that is empty is an empty page without cursors', async () => {
+  it('returns a page without edges and cursors when it is empty', async () => {
     expect(await list('nobody')).toEqual({
       edges: [],
       liveCursor: expect.any(String),
@@ -104,7 +104,7 @@ describe('the inbox', () => {
     ]);
   });
 
-  it('refuses such a size backward too', async () => {
+  it('refuses an invalid page size when paging backward', async () => {
     for (const last of [0, -1, 101]) {
       const { status, errors } = await run(service.url, await tokenOf('anna'), InboxBackwardsDocument, { last });
       expect(status).toBe(400);
@@ -124,20 +124,20 @@ describe('the inbox', () => {
     }
   });
 
-  it("gives cursors that say nothing to a client, and that do not open anybody else's inbox", async () => {
+  it("returns opaque cursors that give no access to another user's inbox", async () => {
     const [edge] = (await list('anna', { first: 1 })).edges;
     expect(edge?.cursor).toMatch(/^[\w-]+$/);
     expect(await titles('anna-of-others', { after: edge?.cursor ?? '' })).toEqual(['somebody else']);
   });
 
-  it('keeps its pages when new notifications come in between', async () => {
+  it('returns the same next page when new notifications arrive between two requests', async () => {
     await post('busy', ['one', 'two', 'three']);
     const { pageInfo } = await list('busy', { first: 2 });
     await post('busy', ['four']);
     expect(await titles('busy', { first: 2, after: pageInfo.endCursor ?? '' })).toEqual(['one']);
   });
 
-  it('is filtered by type, category and whether it was read, all at once', async () => {
+  it('filters by type, category and read state in combination', async () => {
     const kinds = [
       { type: 'a', category: 'x' },
       { type: 'a', category: 'y' },
@@ -161,7 +161,7 @@ describe('the inbox', () => {
     expect(await shown({ isRead: null, types: null })).toEqual(['ax', 'ay', 'b', 'bx']);
   });
 
-  it('gives pages of what the filter lets through', async () => {
+  it('pages through the notifications that match a filter', async () => {
     await post('filtered-pages', NUMBERS, (index) => ({ type: index % 2 === 0 ? 'even' : 'odd' }));
     const pages = await allPages((after) => list('filtered-pages', { first: 5, after, filter: { types: ['odd'] } }));
     expect(nodesOf(pages).map(({ title }) => title)).toEqual(
@@ -169,7 +169,7 @@ describe('the inbox', () => {
     );
   });
 
-  it('counts the unread, at once', async () => {
+  it('updates the unread count immediately', async () => {
     await post('counter', ['a', 'b', 'c']);
     expect(await unread('counter')).toBe(3);
     const ids = (await list('counter')).edges.map(({ node }) => node.id);
@@ -182,7 +182,7 @@ describe('the inbox', () => {
     expect(await unread('counter')).toBe(1);
   });
 
-  it('marks a notification as read once: again changes neither the time nor the count', async () => {
+  it('changes neither the read time nor the count when a notification is marked as read again', async () => {
     await post('again', ['a', 'b']);
     const id = (await list('again')).edges[0]?.node.id as string;
     const first = await markRead('again', id);
@@ -194,7 +194,7 @@ describe('the inbox', () => {
     expect(notification).toEqual(first.data?.markNotificationRead);
   });
 
-  it('counts right when one notification is marked as read 20 times at once', async () => {
+  it('counts correctly when one notification is marked as read 20 times concurrently', async () => {
     await post('rush', ['a', 'b']);
     const id = (await list('rush')).edges[0]?.node.id as string;
     const answers = await Promise.all(Array.from({ length: 20 }, () => markRead('rush', id)));
@@ -202,7 +202,7 @@ describe('the inbox', () => {
     expect(await unread('rush')).toBe(1);
   });
 
-  it('counts right when notifications come in while others are marked as read', async () => {
+  it('counts correctly when notifications arrive while others are marked as read', async () => {
     await post('both', NUMBERS);
     const ids = (await list('both', { first: 100 })).edges.map(({ node }) => node.id);
     await Promise.all([...ids.map((id) => markRead('both', id)), post('both', NUMBERS.slice(0, 10))]);
@@ -210,7 +210,7 @@ describe('the inbox', () => {
     expect((await list('both', { first: 100, filter: { isRead: false } })).edges).toHaveLength(10);
   });
 
-  it('finds nothing under an id that is none', async () => {
+  it('returns null for an id that is not valid', async () => {
     const token = await tokenOf('anna');
     for (const id of ['', 'x', '1', '00000000-0000-0000-0000-000000000000', "' or 1=1 --"]) {
       expect(await query(service.url, token, NotificationDocument, { id })).toEqual({ notification: null });

@@ -69,7 +69,7 @@ describe('a template', () => {
     return { log: notificationLog, mail };
   };
 
-  it('is drafted, published and taken back, and each delivery keeps to the version that it was sent with', async () => {
+  it('can be drafted, published and rolled back, while each delivery keeps its version', async () => {
     const made = await create();
     expect(made).toMatchObject({ version: null, latestVersion: 1, body: null });
     expect((await send(made.eventCode)).log).toMatchObject({ status: 'failed', errorCode: 'template_not_found' });
@@ -100,7 +100,7 @@ describe('a template', () => {
     ]);
   });
 
-  it('of an email stands in the layout as it was when it was made, whatever becomes of that', async () => {
+  it('keeps the email layout of the time when its version was created', async () => {
     const tenant = 'tenant-layout';
     const author = await service.token({
       tenant_id: tenant,
@@ -141,7 +141,7 @@ describe('a template', () => {
     expect(await mail()).toBe(first);
   });
 
-  it('is changed by nobody who has not seen the newest version', async () => {
+  it('refuses a change with an outdated `expectedVersion`', async () => {
     const { id } = await create();
     const change = (body: string, expectedVersion: number) =>
       run(service.url, admin, UpdateTemplateDocument, { input: { id, body, expectedVersion } });
@@ -152,7 +152,7 @@ describe('a template', () => {
     expect((await history(id))?.latestVersion).toBe(2);
   });
 
-  it('leaves what was changed, line by line, in the audit trail', async () => {
+  it('records a line diff of each change in the audit trail', async () => {
     const { id } = await create();
     await query(service.url, admin, UpdateTemplateDocument, { input: { id, body: '<p>Bye {{full_name}}</p>' } });
     await publish(id, 2);
@@ -171,7 +171,7 @@ describe('a template', () => {
     expect(trail[1]?.['diff']).toContain(`-${BODY}\n+<p>Bye {{full_name}}</p>`);
   });
 
-  it('says what it needs, within lists and conditions too', async () => {
+  it('lists its required variables, including those in lists and conditions', async () => {
     const { id } = await create({
       body: '<p>{{customer.name}}{{#each items as |item|}}{{item.name}}{{price}}{{../currency}}{{/each}}{{#if vip}}{{level}}{{/if}}</p>',
     });
@@ -224,7 +224,7 @@ describe('a template', () => {
     ]);
   });
 
-  it('may hold raw HTML where its author may write it', async () => {
+  it('may contain raw HTML when its author has the permission', async () => {
     const permissions = ['notif.write.template', 'notif.write.template.raw'];
     const author = await service.token({ tenant_id: TENANT, permissions });
     const { errors } = await run(service.url, author, CreateTemplateDocument, {
@@ -233,7 +233,7 @@ describe('a template', () => {
     expect(errors).toEqual([]);
   });
 
-  it('of another tenant does not exist, and nor does another version', async () => {
+  it('is not found when it belongs to another tenant or the version does not exist', async () => {
     const { id } = await create();
     const stranger = await service.token({ tenant_id: 'tenant-other', permissions: ['notif.write.template'] });
     const input = { id, body: '<p>x</p>' };
@@ -248,7 +248,7 @@ describe('a template', () => {
     }
   });
 
-  it('is there once for an event, channel and language', async () => {
+  it('is unique for an event code, channel and language', async () => {
     const { eventCode } = await create();
     expect(await run(service.url, admin, CreateTemplateDocument, { input: texts({ eventCode }) })).toMatchObject({
       status: 409,
@@ -256,7 +256,7 @@ describe('a template', () => {
     });
   });
 
-  it('that is changed through one instance is sent by the others', async () => {
+  it('is sent by every instance after a change through one of them', async () => {
     const { id, eventCode } = await create();
     await publish(id, 1);
     expect((await send(eventCode)).mail?.subject).toBe('Hello Anna');
@@ -265,11 +265,11 @@ describe('a template', () => {
     await eventually(async () => (await send(eventCode)).mail?.subject === 'From elsewhere', 'the new subject');
   });
 
-  describe('is previewed', () => {
+  describe('preview', () => {
     const preview = async (input: object) =>
       (await query(service.url, admin, PreviewTemplateDocument, { input })).previewTemplate;
 
-    it('as it would be sent, in any language, with what is missing and what is not used', async () => {
+    it('renders the message in any language and lists missing and unused variables', async () => {
       const { id } = await create();
       const params = { full_name: 'Anna', total: 1_234_567, unused: 1 };
       expect(await preview({ templateId: id, params })).toEqual({
@@ -294,7 +294,7 @@ describe('a template', () => {
       });
     });
 
-    it('before it is saved, and says where it is wrong', async () => {
+    it('renders unsaved texts and reports where they are invalid', async () => {
       const texts = { channel: 'sms' as const, body: 'Hi {{name}}{{#each items}}, {{name}}{{/each}}' };
       expect(await preview({ ...texts, params: { items: [{ name: 'a' }, {}] } })).toMatchObject({
         text: 'Hi «name», a, «items[].name»',

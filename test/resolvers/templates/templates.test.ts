@@ -50,7 +50,7 @@ describe('templates', () => {
     expect(new Set(codes.slice(0, 4))).toEqual(new Set(['user.welcome', 'user.goodbye']));
   });
 
-  it('show what is published', async () => {
+  it('show the published version', async () => {
     const [edge] = (await list({ filter: { eventCode: 'user.welcome', locale: 'vi' } })).edges;
     const { notificationTemplate } = await query(service.url, admin, TemplateDocument, { id: edge?.node.id as string });
     expect(notificationTemplate).toEqual(edge?.node);
@@ -80,7 +80,7 @@ describe('templates', () => {
     ]);
   });
 
-  it('are filtered by event, channel, language and state, all at once', async () => {
+  it('can be filtered by event, channel, language and state in combination', async () => {
     expect(await keys({ eventCode: 'user.welcome' })).toEqual([
       'user.welcome email en',
       'user.welcome email vi',
@@ -107,7 +107,7 @@ describe('templates', () => {
     expect(errors).toMatchObject([{ extensions: { error_code: 'validation_failed', fields: [{ path }] } }]);
   });
 
-  it('that do not exist are null', async () => {
+  it('are null when they do not exist', async () => {
     for (const id of ['x', '00000000-0000-0000-0000-000000000000']) {
       expect(await query(service.url, admin, TemplateDocument, { id })).toEqual({ notificationTemplate: null });
     }
