@@ -106,7 +106,8 @@ export class ConsideredChannel {
 @ObjectType({ description: 'Expected delivery of an event, with reasons.' })
 export class DeliveryExplanation {
   @Field(() => NotificationStatus, {
-    description: 'Delivery status that the notification would reach if the provider accepted it.',
+    description:
+      'Delivery status that the notification would have after its first attempt, if that attempt succeeded; `queued` when it would wait.',
   })
   status!: LogStatus;
 
@@ -115,13 +116,14 @@ export class DeliveryExplanation {
 
   @Field(() => NotificationChannel, {
     nullable: true,
-    description: 'First channel that would be used; null when the event would not be sent.',
+    description: 'First channel that would be used; null when no channel was chosen.',
   })
   channel!: Channel | null;
 
   @Field(() => String, {
     nullable: true,
-    description: 'First provider that would be used; null when the event would not be sent.',
+    description:
+      'First provider that would be used; null for the inbox, and when the message would wait or not be sent.',
   })
   provider!: string | null;
 
