@@ -156,7 +156,7 @@ try {
           { eventId },
         );
         const { edges } = data['notificationLogs'] as { edges: { node: { status: string } }[] };
-        return edges.find(({ node }) => node.status === 'sent')?.node;
+        return edges.find(({ node }) => node.status === 'SENT')?.node;
       });
       show(log);
     })(),

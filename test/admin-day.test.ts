@@ -61,7 +61,7 @@ channels: { email: [{ provider: smtp, config: { host: 127.0.0.1, port: ${relays.
     // A mistake, with its place; then without it.
     const draft = {
       eventCode: 'order.paid',
-      channel: 'email' as const,
+      channel: 'EMAIL' as const,
       locale: 'vi',
       subject: 'Đơn hàng {{order.number}}',
     };
@@ -89,12 +89,12 @@ channels: { email: [{ provider: smtp, config: { host: 127.0.0.1, port: ${relays.
     const sendTest = async (relay: SmtpSink) => {
       const before = relay.mails.length;
       const { sendTestNotification } = await query(service.url, admin, SendTestNotificationDocument, {
-        input: { eventCode: 'order.paid', channel: 'email', recipient: 'anna@example.com', params },
+        input: { eventCode: 'order.paid', channel: 'EMAIL', recipient: 'anna@example.com', params },
       });
       await eventually(() => relay.mails.length > before, 'the mail');
       const { notificationLog } = await eventually(async () => {
         const found = await query(service.url, admin, DeliveryLogDocument, { id: sendTestNotification.id });
-        return found.notificationLog?.status === 'sent' && found;
+        return found.notificationLog?.status === 'SENT' && found;
       }, 'the record of the mail');
       return { mail: relay.mails.at(-1)?.mail, log: notificationLog };
     };
@@ -112,7 +112,7 @@ channels: { email: [{ provider: smtp, config: { host: 127.0.0.1, port: ${relays.
       password: 'typed in',
     };
     await query(service.url, admin, UpdateChannelConfigDocument, {
-      input: { channel: 'email', provider: 'smtp', config },
+      input: { channel: 'EMAIL', provider: 'smtp', config },
     });
     const second = await sendTest(relays.new);
     expect(second.mail?.from?.text).toBe('new@vas.example');

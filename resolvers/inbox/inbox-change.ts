@@ -64,6 +64,14 @@ const toChange = ({ notification, unreadCount }: ChangeRow): InboxChange => ({
   unreadCount,
 });
 
+/** The plaintext of a sealed payload: the same JSON as a response of `inboxChanged`, with the enums' GraphQL names. */
+const toJson = ({ notification, ...change }: InboxChange): string =>
+  JSON.stringify({
+    ...change,
+    kind: change.kind.toUpperCase(),
+    notification: { ...notification, recipientScope: notification.recipientScope.toUpperCase() },
+  });
+
 function kindOf({ archivedAt, createdSeq, seq, readAt }: ChangeRow['notification']): string {
   if (archivedAt !== null) return 'archived';
   if (createdSeq === seq) return 'created';
@@ -103,7 +111,7 @@ export class InboxChangeResolver {
     @Ctx() context: GraphContext,
   ): SealedPayload {
     const opened = toChange(change);
-    return { cursor: opened.cursor, ...seal(args, context, JSON.stringify(opened)) };
+    return { cursor: opened.cursor, ...seal(args, context, toJson(opened)) };
   }
 }
 

@@ -9,15 +9,16 @@ import { PRIORITIES } from '../../src/intake/command.ts';
 import { type Transport, TRANSPORTS } from '../../src/live/clients.ts';
 import { SUPPRESSION_REASONS } from '../../src/preferences/suppressions.ts';
 
-const mirror = <T extends string>(values: readonly T[]): Record<T, T> =>
-  Object.fromEntries(values.map((value) => [value, value])) as Record<T, T>;
+/** GraphQL names are UPPER_CASE; events, the database and metrics keep the lower-case codes. */
+const named = <T extends string>(codes: readonly T[]): Record<Uppercase<T>, T> =>
+  Object.fromEntries(codes.map((code) => [code.toUpperCase(), code])) as Record<Uppercase<T>, T>;
 
-const described = <T extends string>(descriptions: Record<T, string>): Record<T, { description: string }> =>
+const described = <T extends string>(descriptions: Record<T, string>): Record<Uppercase<T>, { description: string }> =>
   Object.fromEntries(
-    Object.entries<string>(descriptions).map(([value, description]) => [value, { description }]),
-  ) as Record<T, { description: string }>;
+    Object.entries<string>(descriptions).map(([code, description]) => [code.toUpperCase(), { description }]),
+  ) as Record<Uppercase<T>, { description: string }>;
 
-export const NotificationChannel = mirror(CHANNELS);
+export const NotificationChannel = named(CHANNELS);
 registerEnumType(NotificationChannel, {
   name: 'NotificationChannel',
   description: 'Channel through which a notification is delivered.',
@@ -31,7 +32,7 @@ registerEnumType(NotificationChannel, {
   }),
 });
 
-export const NotificationStatus = mirror(LOG_STATUSES);
+export const NotificationStatus = named(LOG_STATUSES);
 registerEnumType(NotificationStatus, {
   name: 'NotificationStatus',
   description: 'Delivery status of a notification.',
@@ -47,7 +48,7 @@ registerEnumType(NotificationStatus, {
   }),
 });
 
-export const AttemptOutcome = mirror(['ok', 'transient', 'permanent', 'unknown'] as const);
+export const AttemptOutcome = named(['ok', 'transient', 'permanent', 'unknown'] as const);
 registerEnumType(AttemptOutcome, {
   name: 'AttemptOutcome',
   description: 'Outcome of an attempt to send a notification.',
@@ -60,7 +61,7 @@ registerEnumType(AttemptOutcome, {
   }),
 });
 
-export const RecipientScope = mirror(['users', 'merchant', 'organization'] as const);
+export const RecipientScope = named(['users', 'merchant', 'organization'] as const);
 registerEnumType(RecipientScope, {
   name: 'RecipientScope',
   description: 'Kind of audience of a notification.',
@@ -71,7 +72,7 @@ registerEnumType(RecipientScope, {
   }),
 });
 
-export const NotificationPriority = mirror(PRIORITIES);
+export const NotificationPriority = named(PRIORITIES);
 registerEnumType(NotificationPriority, {
   name: 'NotificationPriority',
   description: 'Priority of a notification within its tenant.',
@@ -82,7 +83,7 @@ registerEnumType(NotificationPriority, {
   }),
 });
 
-export const DeliveryMode = mirror(DELIVERY_MODES);
+export const DeliveryMode = named(DELIVERY_MODES);
 registerEnumType(DeliveryMode, {
   name: 'DeliveryMode',
   description: 'How the service handles notifications that are due.',
@@ -93,7 +94,7 @@ registerEnumType(DeliveryMode, {
   }),
 });
 
-export const CircuitState = mirror(['closed', 'open', 'half_open'] as const);
+export const CircuitState = named(['closed', 'open', 'half_open'] as const);
 registerEnumType(CircuitState, {
   name: 'CircuitState',
   description: 'State of the circuit breaker of a provider.',
@@ -104,7 +105,7 @@ registerEnumType(CircuitState, {
   }),
 });
 
-export const ConfigOrigin = mirror(['database', 'file', 'environment'] as const);
+export const ConfigOrigin = named(['database', 'file', 'environment'] as const);
 registerEnumType(ConfigOrigin, {
   name: 'ConfigOrigin',
   description: 'Origin of a setting, in order of precedence.',
@@ -115,7 +116,7 @@ registerEnumType(ConfigOrigin, {
   }),
 });
 
-export const SuppressionReason = mirror(SUPPRESSION_REASONS);
+export const SuppressionReason = named(SUPPRESSION_REASONS);
 registerEnumType(SuppressionReason, {
   name: 'SuppressionReason',
   description: 'Reason why the service does not send to an address.',
@@ -127,7 +128,7 @@ registerEnumType(SuppressionReason, {
   }),
 });
 
-export const InboxChangeKind = mirror(['created', 'read', 'unread', 'archived'] as const);
+export const InboxChangeKind = named(['created', 'read', 'unread', 'archived'] as const);
 registerEnumType(InboxChangeKind, {
   name: 'InboxChangeKind',
   description: 'The most recent change of a notification.',
@@ -139,7 +140,7 @@ registerEnumType(InboxChangeKind, {
   }),
 });
 
-export const StatisticsDimension = mirror(DIMENSIONS);
+export const StatisticsDimension = named(DIMENSIONS);
 registerEnumType(StatisticsDimension, {
   name: 'StatisticsDimension',
   description: 'Dimension by which statistics are grouped.',
@@ -153,7 +154,7 @@ registerEnumType(StatisticsDimension, {
   }),
 });
 
-export const ClientTransport = mirror(TRANSPORTS);
+export const ClientTransport = named(TRANSPORTS);
 registerEnumType(ClientTransport, {
   name: 'ClientTransport',
   description: 'Transport of a subscription connection.',
@@ -165,7 +166,7 @@ registerEnumType(ClientTransport, {
   }),
 });
 
-export const PolicyScope = mirror(POLICY_SCOPES);
+export const PolicyScope = named(POLICY_SCOPES);
 registerEnumType(PolicyScope, {
   name: 'PolicyScope',
   description: 'Kind of entity in which a user has a role.',

@@ -169,14 +169,14 @@ describe('a delivery', () => {
     const id = await tenant.post({ recipient: ANNA, channels: ['sms'] });
     const admin = await tenant.token(['notif.write.config']);
     const circuit = async () => (await query(service.url, admin, ChannelsDocument, {})).channelConfigs[0]?.circuit;
-    await eventually(async () => (await circuit())?.state === 'open', 'the open circuit');
+    await eventually(async () => (await circuit())?.state === 'OPEN', 'the open circuit');
     expect(gateway.requests).toHaveLength(5);
     expect((await circuit())?.retryAt).not.toBeNull();
     expect(await tenant.row(id)).toMatchObject({ attempts: 5 });
 
     gateway.onRequest = (_request, response) => answer(response, { status: 200 });
     expect(await tenant.reached(id, 'sent')).toMatchObject({ attempts: 6 });
-    await eventually(async () => (await circuit())?.state === 'closed', 'the closed circuit');
+    await eventually(async () => (await circuit())?.state === 'CLOSED', 'the closed circuit');
   });
 
   it('waits in a tenant’s rate, and each message goes out once', async () => {
@@ -224,7 +224,7 @@ describe('a delivery', () => {
     const flood = await service.newTenant({}, ['in_app']);
     const single = await service.newTenant({}, ['in_app']);
     const admin = await flood.token(['notif.write.config']);
-    await query(service.url, admin, SetDeliveryModeDocument, { mode: 'hold' });
+    await query(service.url, admin, SetDeliveryModeDocument, { mode: 'HOLD' });
     await sql(
       service.databaseUrl,
       `insert into notification_log (id, tenant_id, event_id, event_type, event_code, channels, recipient, params,
@@ -235,7 +235,7 @@ describe('a delivery', () => {
        from generate_series(1, 5000) n`,
       [flood.id],
     );
-    await query(service.url, admin, SetDeliveryModeDocument, { mode: 'live' });
+    await query(service.url, admin, SetDeliveryModeDocument, { mode: 'LIVE' });
     const id = await single.post({ recipient: ANNA, channels: ['in_app'] });
     await single.reached(id, 'sent');
     const [left] = await sql<{ n: number }>(

@@ -123,33 +123,33 @@ describe('operators', () => {
   it('hold one tenant and let it go on, while the others are not held up', async () => {
     const [held, free] = [await service.newTenant({}, ['in_app']), await service.newTenant({}, ['in_app'])];
     const admin = await held.token(['notif.write.config']);
-    const set = (mode: 'hold' | 'live') => query(service.url, admin, SetDeliveryModeDocument, { mode });
-    expect(await set('hold')).toEqual({ setDeliveryMode: 'hold' });
+    const set = (mode: 'HOLD' | 'LIVE') => query(service.url, admin, SetDeliveryModeDocument, { mode });
+    expect(await set('HOLD')).toEqual({ setDeliveryMode: 'HOLD' });
     const waiting = await Promise.all(Array.from({ length: 5 }, () => held.post(INBOX)));
     await free.reached(await free.post(INBOX), 'sent');
     for (const id of waiting) expect(await held.row(id)).toMatchObject({ status: 'queued', attempts: 0 });
-    await set('live');
+    await set('LIVE');
     for (const id of waiting) expect(await held.reached(id, 'sent')).toMatchObject({ attempts: 1 });
   });
 
   it('switch a whole process while it runs, as superadmins', async () => {
     const tenant = await service.newTenant({}, ['in_app']);
     const admin = await tenant.token(['notif.write.config']);
-    const denied = await run(service.url, admin, SetDeliveryModeDocument, { mode: 'hold', process: true });
+    const denied = await run(service.url, admin, SetDeliveryModeDocument, { mode: 'HOLD', process: true });
     expect(codeOf(denied.errors)).toBe('validation_failed');
     const root = await service.token({ tenant_id: tenant.id, role: 'superadmin' });
-    const set = (mode: 'hold' | 'live') => query(service.url, root, SetDeliveryModeDocument, { mode, process: true });
+    const set = (mode: 'HOLD' | 'LIVE') => query(service.url, root, SetDeliveryModeDocument, { mode, process: true });
     const doors = await service.startAnother({ ROLES: 'api' });
-    const elsewhere = await run(doors.url, root, SetDeliveryModeDocument, { mode: 'hold', process: true });
+    const elsewhere = await run(doors.url, root, SetDeliveryModeDocument, { mode: 'HOLD', process: true });
     expect(codeOf(elsewhere.errors)).toBe('validation_failed');
-    await set('hold');
+    await set('HOLD');
     const id = await tenant.post(INBOX);
     const sandboxed = await service.token({ tenant_id: tenant.id, permissions: ['notif.write.config'] });
     // Of the two the stricter one counts.
-    const answer = await query(service.url, sandboxed, SetDeliveryModeDocument, { mode: 'live' });
-    expect(answer).toEqual({ setDeliveryMode: 'hold' });
+    const answer = await query(service.url, sandboxed, SetDeliveryModeDocument, { mode: 'LIVE' });
+    expect(answer).toEqual({ setDeliveryMode: 'HOLD' });
     expect(await tenant.row(id)).toMatchObject({ status: 'queued' });
-    await set('live');
+    await set('LIVE');
     await eventually(async () => (await tenant.row(id)).status === 'sent', 'the notification');
     expect(await tenant.row(id)).toMatchObject({ attempts: 1 });
   });

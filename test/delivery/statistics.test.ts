@@ -34,7 +34,7 @@ describe('delivery statistics', () => {
   afterAll(() => service.close());
 
   const nothing = { channel: null, status: null, eventCode: null, templateId: null, periodStart: null };
-  const ask = async (groupBy?: ('channel' | 'status' | 'event_code' | 'day' | 'hour')[], from = FROM, to = TO) =>
+  const ask = async (groupBy?: ('CHANNEL' | 'STATUS' | 'EVENT_CODE' | 'DAY' | 'HOUR')[], from = FROM, to = TO) =>
     (await query(service.url, token, StatisticsDocument, { from, to, ...(groupBy && { groupBy }) })).deliveryStatistics;
 
   it('count the time that was asked for, of the tenant alone, and leave tests out', async () => {
@@ -43,22 +43,22 @@ describe('delivery statistics', () => {
   });
 
   it('tell apart what they are asked to', async () => {
-    expect(await ask(['status', 'channel'])).toEqual([
-      { ...nothing, channel: 'email', status: 'sent', count: 10, sent: 10, p50Ms: 4_000, p95Ms: 8_000 },
-      { ...nothing, channel: 'sms', status: 'failed', count: 10, sent: 0, p50Ms: null, p95Ms: null },
+    expect(await ask(['STATUS', 'CHANNEL'])).toEqual([
+      { ...nothing, channel: 'EMAIL', status: 'SENT', count: 10, sent: 10, p50Ms: 4_000, p95Ms: 8_000 },
+      { ...nothing, channel: 'SMS', status: 'FAILED', count: 10, sent: 0, p50Ms: null, p95Ms: null },
     ]);
-    const days = await ask(['day']);
+    const days = await ask(['DAY']);
     expect(days.map(({ periodStart, count }) => [periodStart, count])).toEqual([
       ['2026-03-01T00:00:00.000Z', 10],
       ['2026-03-02T00:00:00.000Z', 10],
     ]);
-    expect(await ask(['hour', 'event_code'])).toHaveLength(20);
+    expect(await ask(['HOUR', 'EVENT_CODE'])).toHaveLength(20);
   });
 
   it.each([
     ['a time that ends before it begins', { from: TO, to: FROM }],
     ['more than 92 days', { from: FROM, to: '2026-06-02T00:00:00Z' }],
-    ['hours and days at once', { from: FROM, to: TO, groupBy: ['hour' as const, 'day' as const] }],
+    ['hours and days at once', { from: FROM, to: TO, groupBy: ['HOUR' as const, 'DAY' as const] }],
   ])('refuse %s', async (_what, variables) => {
     const { status, errors } = await run(service.url, token, StatisticsDocument, variables);
     expect(status).toBe(400);

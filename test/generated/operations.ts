@@ -6,13 +6,13 @@ import type { TypedDocumentNode as DocumentNode } from '@graphql-typed-document-
 /** Outcome of an attempt to send a notification. */
 export type AttemptOutcome =
   /** The provider accepted the message. */
-  | 'ok'
+  | 'OK'
   /** The attempt failed with an error that a retry cannot solve. */
-  | 'permanent'
+  | 'PERMANENT'
   /** The attempt failed with an error that may be temporary. */
-  | 'transient'
+  | 'TRANSIENT'
   /** It is not known whether the provider accepted the message, because no response arrived or the process crashed. */
-  | 'unknown';
+  | 'UNKNOWN';
 
 /** Filter for audit events. An event must match every condition that is given. */
 export type AuditEventFilter = {
@@ -31,31 +31,31 @@ export type AuditEventFilter = {
 /** State of the circuit breaker of a provider. */
 export type CircuitState =
   /** The provider is used. */
-  | 'closed'
+  | 'CLOSED'
   /** One message tests whether the provider has recovered. */
-  | 'half_open'
+  | 'HALF_OPEN'
   /** The provider failed too often in a row and is not used for a while. */
-  | 'open';
+  | 'OPEN';
 
 /** Transport of a subscription connection. */
 export type ClientTransport =
   /** HTTP callbacks to a gateway. */
-  | 'callback'
+  | 'CALLBACK'
   /** Server-sent events. */
-  | 'sse'
+  | 'SSE'
   /** WebSocket with the graphql-transport-ws protocol inside end-to-end encrypted frames. */
-  | 'stream'
+  | 'STREAM'
   /** WebSocket with the graphql-transport-ws protocol. */
-  | 'websocket';
+  | 'WEBSOCKET';
 
 /** Origin of a setting, in order of precedence. */
 export type ConfigOrigin =
   /** An admin of the tenant set it. */
-  | 'database'
+  | 'DATABASE'
   /** It is set in the operator's environment variables. */
-  | 'environment'
+  | 'ENVIRONMENT'
   /** It is set in the operator's file for the tenant. */
-  | 'file';
+  | 'FILE';
 
 /** Template to create. */
 export type CreateNotificationTemplateInput = {
@@ -78,11 +78,11 @@ export type CreateNotificationTemplateInput = {
 /** How the service handles notifications that are due. */
 export type DeliveryMode =
   /** Notifications stay in the queue until the mode changes. */
-  | 'hold'
+  | 'HOLD'
   /** Notifications are sent. */
-  | 'live'
+  | 'LIVE'
   /** Notifications are captured and not sent. */
-  | 'sandbox';
+  | 'SANDBOX';
 
 /** Identifiers of the person to erase. At least one is required. */
 export type ErasePersonInput = {
@@ -145,28 +145,28 @@ export type ImportPolicyDefinitionsInput = {
 /** The most recent change of a notification. */
 export type InboxChangeKind =
   /** The notification was archived. */
-  | 'archived'
+  | 'ARCHIVED'
   /** The notification was created. */
-  | 'created'
+  | 'CREATED'
   /** The notification was marked as read. */
-  | 'read'
+  | 'READ'
   /** The notification was marked as unread. */
-  | 'unread';
+  | 'UNREAD';
 
 /** Channel through which a notification is delivered. */
 export type NotificationChannel =
   /** Email. */
-  | 'email'
+  | 'EMAIL'
   /** Notification in the inbox of this service. */
-  | 'in_app'
+  | 'IN_APP'
   /** Push notification to a device. */
-  | 'push'
+  | 'PUSH'
   /** SMS text message. */
-  | 'sms'
+  | 'SMS'
   /** HTTP request to a URL of the recipient. */
-  | 'webhook'
+  | 'WEBHOOK'
   /** Zalo Notification Service. */
-  | 'zalo';
+  | 'ZALO';
 
 /** Filter for notifications of the inbox. A notification must match every condition that is given. */
 export type NotificationFilter = {
@@ -203,30 +203,30 @@ export type NotificationLogFilter = {
 /** Priority of a notification within its tenant. */
 export type NotificationPriority =
   /** The notification is sent before all others, even in quiet hours. */
-  | 'high'
+  | 'HIGH'
   /** The notification is sent after all others. */
-  | 'low'
+  | 'LOW'
   /** The notification is sent in the order of the queue. */
-  | 'normal';
+  | 'NORMAL';
 
 /** Delivery status of a notification. */
 export type NotificationStatus =
   /** The notification expired before it was sent. */
-  | 'expired'
+  | 'EXPIRED'
   /** The notification could not be sent. `errorCode` gives the reason. */
-  | 'failed'
+  | 'FAILED'
   /** The notification is accepted and waits in the queue. */
-  | 'queued'
+  | 'QUEUED'
   /** An attempt failed, and the service will try again. */
-  | 'retrying'
+  | 'RETRYING'
   /** A process is sending the notification. */
-  | 'sending'
+  | 'SENDING'
   /** The provider accepted the notification, or it was added to the inbox. */
-  | 'sent'
+  | 'SENT'
   /** The notification was sent through a fallback channel. */
-  | 'sent_fallback'
+  | 'SENT_FALLBACK'
   /** The service did not send the notification on purpose. `errorCode` gives the reason. */
-  | 'suppressed';
+  | 'SUPPRESSED';
 
 /** Filter for templates. A template must match every condition that is given. */
 export type NotificationTemplateFilter = {
@@ -255,9 +255,9 @@ export type PolicyDefinitionInput = {
 /** Kind of entity in which a user has a role. */
 export type PolicyScope =
   /** The role applies to a merchant. */
-  | 'merchant'
+  | 'MERCHANT'
   /** The role applies to an organization. */
-  | 'organization';
+  | 'ORGANIZATION';
 
 /** Content to render: a saved template, or unsaved texts. */
 export type PreviewTemplateInput = {
@@ -286,11 +286,11 @@ export type PreviewTemplateInput = {
 /** Kind of audience of a notification. */
 export type RecipientScope =
   /** Users who have a role in a merchant. */
-  | 'merchant'
+  | 'MERCHANT'
   /** Users who have a role in an organization. */
-  | 'organization'
+  | 'ORGANIZATION'
   /** Users that the event names. */
-  | 'users';
+  | 'USERS';
 
 /** Configuration of the tenant to remove. */
 export type RemoveChannelConfigInput = {
@@ -321,17 +321,17 @@ export type SendTestNotificationInput = {
 /** Dimension by which statistics are grouped. */
 export type StatisticsDimension =
   /** Group by channel. */
-  | 'channel'
+  | 'CHANNEL'
   /** Group by the day (UTC) in which the events were accepted. */
-  | 'day'
+  | 'DAY'
   /** Group by event code. */
-  | 'event_code'
+  | 'EVENT_CODE'
   /** Group by the hour (UTC) in which the events were accepted. */
-  | 'hour'
+  | 'HOUR'
   /** Group by delivery status. */
-  | 'status'
+  | 'STATUS'
   /** Group by template. */
-  | 'template';
+  | 'TEMPLATE';
 
 /** Address to suppress. */
 export type SuppressAddressInput = {
@@ -346,13 +346,13 @@ export type SuppressAddressInput = {
 /** Reason why the service does not send to an address. */
 export type SuppressionReason =
   /** The owner of the address complained, or replied STOP. */
-  | 'complaint'
+  | 'COMPLAINT'
   /** The address does not exist. */
-  | 'hard_bounce'
+  | 'HARD_BOUNCE'
   /** An admin added the address. */
-  | 'manual'
+  | 'MANUAL'
   /** The owner of the address unsubscribed. */
-  | 'unsubscribed';
+  | 'UNSUBSCRIBED';
 
 /** Configuration to save for one provider. */
 export type UpdateChannelConfigInput = {

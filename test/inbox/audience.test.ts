@@ -87,7 +87,7 @@ describe('the audience of an activity notification', () => {
         body: 'Đơn hàng #1024 đã được thanh toán.',
         data: { order_id: 1024 },
         actionUrl: '/orders/1024',
-        recipientScope: 'users',
+        recipientScope: 'USERS',
         actor: { id: 'user-042' },
         readAt: null,
       },

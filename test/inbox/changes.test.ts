@@ -143,24 +143,24 @@ describe('an inbox', () => {
     const take = await watch(after);
     const [first, second, third] = ids as [string, string, string];
     await query(service.url, token, MarkNotificationReadDocument, { id: first });
-    expect(await take(1)).toMatchObject([{ kind: 'read', unreadCount: 2, notification: { id: first } }]);
+    expect(await take(1)).toMatchObject([{ kind: 'READ', unreadCount: 2, notification: { id: first } }]);
     await query(service.url, token, MarkNotificationUnreadDocument, { id: first });
-    expect(await take(1)).toMatchObject([{ kind: 'unread', unreadCount: 3, notification: { id: first } }]);
+    expect(await take(1)).toMatchObject([{ kind: 'UNREAD', unreadCount: 3, notification: { id: first } }]);
     await query(service.url, token, ArchiveNotificationDocument, { id: second });
-    expect(await take(1)).toMatchObject([{ kind: 'archived', unreadCount: 2, notification: { id: second } }]);
+    expect(await take(1)).toMatchObject([{ kind: 'ARCHIVED', unreadCount: 2, notification: { id: second } }]);
     await query(service.url, token, MarkAllNotificationsReadDocument, {});
     const read = await take(2);
     expect(read.map(({ kind, notification }) => [kind, notification.id])).toEqual([
-      ['read', first],
-      ['read', third],
+      ['READ', first],
+      ['READ', third],
     ]);
     expect(read.at(-1)?.unreadCount).toBe(0);
 
     const late = await (await watch(after))(3);
     expect(late.map(({ kind, notification }) => [kind, notification.id])).toEqual([
-      ['archived', second],
-      ['read', first],
-      ['read', third],
+      ['ARCHIVED', second],
+      ['READ', first],
+      ['READ', third],
     ]);
     expect(late.map(({ unreadCount }) => unreadCount)).toEqual([0, 0, 0]);
   });
@@ -170,7 +170,7 @@ describe('an inbox', () => {
     const after = await cursorNow(token);
     await settled(service.databaseUrl, await postActivities(service, producer, TENANT, [user], ['between']));
     expect(await (await watch(after))(1)).toMatchObject([
-      { kind: 'created', unreadCount: 1, notification: { title: 'between' } },
+      { kind: 'CREATED', unreadCount: 1, notification: { title: 'between' } },
     ]);
   });
 

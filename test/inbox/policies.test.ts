@@ -25,12 +25,12 @@ describe('policy definitions', () => {
   afterAll(() => service.close());
 
   const over = (scopeId: string, ...userIds: string[]) =>
-    userIds.map((userId) => ({ userId, role: 'cashier', scope: 'merchant' as const, scopeId }));
+    userIds.map((userId) => ({ userId, role: 'cashier', scope: 'MERCHANT' as const, scopeId }));
   const take = async (definitions: ReturnType<typeof over>, isWhole = false) =>
     (await query(service.url, admin, ImportPolicyDefinitionsDocument, { input: { definitions, isWhole } }))
       .importPolicyDefinitions;
   const holders = async (scopeId: string): Promise<string[]> => {
-    const variables = { first: 100, scope: 'merchant' as const, scopeId };
+    const variables = { first: 100, scope: 'MERCHANT' as const, scopeId };
     const { policyDefinitions } = await query(service.url, admin, PolicyDefinitionsDocument, variables);
     return policyDefinitions.edges.map(({ node }) => node.userId).toSorted();
   };

@@ -56,7 +56,7 @@ describe('people', () => {
     const tenant = await newTenant();
     const token = await tenant.token([], 'anna');
     const mail = { recipient: anna(), channels: ['email'] };
-    const input = { category: 'marketing', channel: 'email' as const, isEnabled: false };
+    const input = { category: 'marketing', channel: 'EMAIL' as const, isEnabled: false };
     await query(service.url, token, ChangePreferenceDocument, { input });
 
     const optedOut = await tenant.post({ ...mail, category: 'marketing' });
@@ -72,10 +72,10 @@ describe('people', () => {
 
     const mine = (await query(service.url, token, MyPreferencesDocument, {})).notificationPreferences;
     expect(mine.filter(({ category }) => category === 'digest')).toEqual([
-      { category: 'digest', name: null, description: null, channel: 'email', isEnabled: false, isMandatory: false },
+      { category: 'digest', name: null, description: null, channel: 'EMAIL', isEnabled: false, isMandatory: false },
     ]);
     const marketing = mine.filter(({ category, isEnabled }) => category === 'marketing' && !isEnabled);
-    expect(marketing).toMatchObject([{ channel: 'email', name: 'Offers' }]);
+    expect(marketing).toMatchObject([{ channel: 'EMAIL', name: 'Offers' }]);
   });
 
   it('get what is opt-in only once they asked for it', async () => {
@@ -83,14 +83,14 @@ describe('people', () => {
     const mail = { recipient: anna(), channels: ['email'], category: 'digest' };
     expect(await tenant.reached(await tenant.post(mail), 'suppressed')).toMatchObject({ error_code: 'opted_out' });
     const token = await tenant.token([], 'anna');
-    const input = { category: 'digest', channel: 'email' as const, isEnabled: true };
+    const input = { category: 'digest', channel: 'EMAIL' as const, isEnabled: true };
     await query(service.url, token, ChangePreferenceDocument, { input });
     await tenant.reached(await tenant.post(mail), 'sent');
   });
 
   it('are left out of an audience whose category they do not want', async () => {
     const tenant = await newTenant();
-    const input = { category: 'marketing', channel: 'in_app' as const, isEnabled: false };
+    const input = { category: 'marketing', channel: 'IN_APP' as const, isEnabled: false };
     await query(service.url, await tenant.token([], 'anna'), ChangePreferenceDocument, { input });
     const producer = await tenant.token(['notif.ingest']);
     const event = activityEvent(tenant.id, ['anna', 'bình'], { category: 'marketing' });
@@ -104,10 +104,10 @@ describe('people', () => {
     const tenant = await newTenant();
     const token = await tenant.token([], 'anna');
     for (const [input, path] of [
-      [{ category: 'security', channel: 'email', isEnabled: false }, 'input.isEnabled'],
-      [{ category: 'nonsense', channel: 'email', isEnabled: false }, 'input.category'],
-      [{ category: 'digest', channel: 'sms', isEnabled: true }, 'input.channel'],
-      [{ category: 'digest', channel: 'email', isEnabled: true, timeZone: 'Mars/Olympus' }, 'input.timeZone'],
+      [{ category: 'security', channel: 'EMAIL', isEnabled: false }, 'input.isEnabled'],
+      [{ category: 'nonsense', channel: 'EMAIL', isEnabled: false }, 'input.category'],
+      [{ category: 'digest', channel: 'SMS', isEnabled: true }, 'input.channel'],
+      [{ category: 'digest', channel: 'EMAIL', isEnabled: true, timeZone: 'Mars/Olympus' }, 'input.timeZone'],
     ] as const) {
       const { errors } = await run(service.url, token, ChangePreferenceDocument, { input });
       expect(errors[0]?.extensions).toMatchObject({ error_code: 'validation_failed', fields: [{ path }] });
@@ -129,8 +129,8 @@ describe('people', () => {
     const admin = await tenant.token(['notif.read.log', 'notif.write.config']);
     const [entry] = (await query(service.url, admin, SuppressionsDocument, {})).suppressions.edges;
     expect(entry?.node).toMatchObject({
-      channel: 'email',
-      reason: 'hard_bounce',
+      channel: 'EMAIL',
+      reason: 'HARD_BOUNCE',
       category: null,
       sourceLogId: bounced,
     });
@@ -151,7 +151,7 @@ describe('people', () => {
     await other.reached(await other.post({ recipient, channels: ['email'] }), 'sent');
 
     const admin = await other.token(['notif.write.config']);
-    const input = { channel: 'email' as const, address: recipient.email };
+    const input = { channel: 'EMAIL' as const, address: recipient.email };
     const { suppressAddress: first } = await query(service.url, admin, SuppressAddressDocument, { input });
     const { suppressAddress: again } = await query(service.url, admin, SuppressAddressDocument, { input });
     expect(again.id).toBe(first.id);
@@ -229,7 +229,7 @@ describe('people', () => {
     expect(row.due_at.getTime()).toBeGreaterThan(Date.now() + 50 * 60_000);
 
     const token = await tenant.token([], 'anna');
-    const input = { category: 'marketing', channel: 'email' as const, isEnabled: true, timeZone: 'Etc/GMT-2' };
+    const input = { category: 'marketing', channel: 'EMAIL' as const, isEnabled: true, timeZone: 'Etc/GMT-2' };
     await query(service.url, token, ChangePreferenceDocument, { input });
     await tenant.reached(await tenant.post(mail), 'sent');
 
@@ -253,31 +253,31 @@ describe('people', () => {
         })
       ).explainDelivery;
 
-    expect(await explain({})).toMatchObject({ status: 'sent', channel: 'email', provider: 'smtp', mode: 'live' });
-    const named = await explain({ channels: ['email', 'sms'] });
-    expect(named.considered).toMatchObject([{ channel: 'email', verdict: 'chosen', provider: 'smtp', locale: 'vi' }]);
-    expect(await explain({ eventCode: 'no.template', channels: ['email'] })).toMatchObject({
-      status: 'failed',
+    expect(await explain({})).toMatchObject({ status: 'SENT', channel: 'EMAIL', provider: 'smtp', mode: 'LIVE' });
+    const named = await explain({ channels: ['EMAIL', 'SMS'] });
+    expect(named.considered).toMatchObject([{ channel: 'EMAIL', verdict: 'chosen', provider: 'smtp', locale: 'vi' }]);
+    expect(await explain({ eventCode: 'no.template', channels: ['EMAIL'] })).toMatchObject({
+      status: 'FAILED',
       errorCode: 'template_not_found',
     });
-    expect(await explain({ params: {}, channels: ['email'] })).toMatchObject({
-      status: 'failed',
+    expect(await explain({ params: {}, channels: ['EMAIL'] })).toMatchObject({
+      status: 'FAILED',
       errorCode: 'template_variable_missing',
       errorMessage: expect.stringContaining('full_name'),
     });
     expect(await explain({ sendAt: '2999-01-01T00:00:00Z' })).toMatchObject({
-      status: 'queued',
+      status: 'QUEUED',
       waitReason: 'send_at',
     });
-    const input = { channel: 'email' as const, address: 'anna@example.com' };
+    const input = { channel: 'EMAIL' as const, address: 'anna@example.com' };
     await query(service.url, admin, SuppressAddressDocument, { input });
-    expect(await explain({ channels: ['email'] })).toMatchObject({
-      status: 'sent_fallback',
-      channel: 'in_app',
+    expect(await explain({ channels: ['EMAIL'] })).toMatchObject({
+      status: 'SENT_FALLBACK',
+      channel: 'IN_APP',
       considered: [
-        { channel: 'email', verdict: 'address_suppressed' },
-        { channel: 'sms', verdict: 'template_not_found' },
-        { channel: 'in_app', verdict: 'chosen' },
+        { channel: 'EMAIL', verdict: 'address_suppressed' },
+        { channel: 'SMS', verdict: 'template_not_found' },
+        { channel: 'IN_APP', verdict: 'chosen' },
       ],
     });
     expect(relay.mails).toEqual([]);

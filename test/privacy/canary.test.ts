@@ -117,14 +117,14 @@ describe('what is of people, and secrets', () => {
     await ask('/events', `{"broken": "${CANARIES.recipient} ${CANARIES.body}"`, {
       'content-type': 'application/cloudevents+json',
     });
-    const test = { eventCode: 'user.welcome', channel: 'email', recipient: CANARIES.recipient, params };
+    const test = { eventCode: 'user.welcome', channel: 'EMAIL', recipient: CANARIES.recipient, params };
     const mutation =
       'mutation ($input: SendTestNotificationInput!) { sendTestNotification(input: $input) { id recipient } }';
     await graph(mutation, { input: test });
-    await graph(mutation, { input: { ...test, channel: 'sms' } });
+    await graph(mutation, { input: { ...test, channel: 'SMS' } });
     await graph(mutation, { input: { ...test, recipient: `${CANARIES.recipient}\u0000` } });
     await graph('mutation ($input: SuppressAddressInput!) { suppressAddress(input: $input) { id address } }', {
-      input: { channel: 'email', address: CANARIES.recipient },
+      input: { channel: 'EMAIL', address: CANARIES.recipient },
     });
     await graph('mutation ($input: ErasePersonInput!) { erasePerson(input: $input) { id } }', {
       input: { phone: CANARIES.phone },
@@ -141,7 +141,7 @@ describe('what is of people, and secrets', () => {
     await graph('{ notificationLogs { edges { node { recipient errorMessage attempts { errorMessage } } } } }');
     await sql(database.url, 'alter table suppression rename to suppression_gone');
     await graph('mutation ($input: SuppressAddressInput!) { suppressAddress(input: $input) { id address } }', {
-      input: { channel: 'email', address: CANARIES.recipient },
+      input: { channel: 'EMAIL', address: CANARIES.recipient },
     });
     const metrics = await (await fetch(`${service.url}/metrics`)).text();
 

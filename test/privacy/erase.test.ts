@@ -63,7 +63,7 @@ describe('a person who is to be forgotten', () => {
     await run(
       service.url,
       own,
-      `mutation { updateNotificationPreference(input: {category: "marketing", channel: email, isEnabled: false}) { category } }`,
+      `mutation { updateNotificationPreference(input: {category: "marketing", channel: EMAIL, isEnabled: false}) { category } }`,
     );
     expect(await dump(service.databaseUrl, EMAIL)).toEqual(
       expect.arrayContaining(['notification_log', 'sandbox_message']),

@@ -47,7 +47,7 @@ describe('a key that is replaced', () => {
     });
     const config = { host: 'smtp.example.com', port: 587, from: 'a@example.com', password: 'typed in' };
     await query(service.url, admin, UpdateChannelConfigDocument, {
-      input: { channel: 'email', provider: 'smtp', config },
+      input: { channel: 'EMAIL', provider: 'smtp', config },
     });
     await service.core.settings.save(TENANT, { privacy: { recipients: 'encrypted' } }, { userId: null });
     await service.core.templates.publish(TENANT, [WELCOME_TEMPLATE], null);

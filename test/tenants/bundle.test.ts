@@ -86,7 +86,7 @@ describe('a tenant as a file', () => {
       const { notificationLog } = await query(service.url, token, DeliveryLogDocument, { id });
       const { status, locale, errorMessage } = notificationLog ?? {};
       expect({ status, locale, errorMessage }).toEqual({
-        status: 'sent',
+        status: 'SENT',
         locale: events[index]?.recipient.locale,
         errorMessage: null,
       });

@@ -77,11 +77,11 @@ describe('how a tenant sends', () => {
   });
   const update = (config: object, changes: object = {}, to: Pick<Service, 'url'> = service) =>
     run(to.url, admin, UpdateChannelConfigDocument, {
-      input: { channel: 'email', provider: 'smtp', config: config as Record<string, unknown>, ...changes },
+      input: { channel: 'EMAIL', provider: 'smtp', config: config as Record<string, unknown>, ...changes },
     });
   const remove = (changes: object = {}) =>
     run(service.url, admin, RemoveChannelConfigDocument, {
-      input: { channel: 'email', provider: 'smtp', ...changes },
+      input: { channel: 'EMAIL', provider: 'smtp', ...changes },
     });
   const stored = async (channel = 'email') =>
     (
@@ -103,12 +103,12 @@ describe('how a tenant sends', () => {
   it('is what the environment says, secrets apart, as long as nobody says otherwise', async () => {
     expect(await channels()).toMatchObject([
       {
-        channel: 'email',
+        channel: 'EMAIL',
         provider: 'smtp',
-        origin: 'environment',
+        origin: 'ENVIRONMENT',
         version: null,
         config: { url: '***' },
-        sources: [{ path: 'url', origin: 'environment' }],
+        sources: [{ path: 'url', origin: 'ENVIRONMENT' }],
       },
     ]);
   });
@@ -177,7 +177,7 @@ describe('how a tenant sends', () => {
   });
 
   it('takes several secrets together, some of them named', async () => {
-    const sms = { channel: 'sms', provider: 'http' } as const;
+    const sms = { channel: 'SMS', provider: 'http' } as const;
     const named = { authorization: 'secret://sms-token' };
     // Names are no secrets: they need no key, and are shown.
     const first = await update({ url: gateway.url, headers: named }, sms, keyless);
@@ -204,7 +204,7 @@ describe('how a tenant sends', () => {
   ])('names its own secrets and no others: %s leads nowhere', async (reference) => {
     // A name for each, since a provider that fails again and again is left alone for a while.
     const name = `case-${reference.length}`;
-    const sms = { channel: 'sms', provider: 'http', name } as const;
+    const sms = { channel: 'SMS', provider: 'http', name } as const;
     const before = gateway.requests.length;
     for (const headers of [{ authorization: reference }, { authorization: reference, 'x-key': PASSWORD }]) {
       await update({ url: gateway.url, headers }, sms);
@@ -233,7 +233,7 @@ describe('how a tenant sends', () => {
   });
 
   it('takes the file of a service account as it is handed out', async () => {
-    const fcm = { channel: 'push', provider: 'fcm' } as const;
+    const fcm = { channel: 'PUSH', provider: 'fcm' } as const;
     const serviceAccount = JSON.stringify({ project_id: 'shop-1', private_key: PASSWORD });
     const { data, errors } = await update({ serviceAccount }, fcm);
     expect(errors).toEqual([]);
@@ -273,18 +273,18 @@ describe('how a tenant sends', () => {
     const [shown] = await channels();
     await update(smtp(), { name: shown?.name, concurrency: 3, burst: 7, position: 2 });
     expect(await channels()).toMatchObject([
-      { name: 'smtp', origin: 'database', position: 2, concurrency: 3, burst: 7 },
+      { name: 'smtp', origin: 'DATABASE', position: 2, concurrency: 3, burst: 7 },
     ]);
   });
 
   it('is switched off and stays to be seen, and is removed with its secrets', async () => {
     await update(smtp(), { isEnabled: false });
     expect(await channels()).toMatchObject([
-      { origin: 'environment', isEnabled: true, config: { url: '***' } },
-      { origin: 'database', isEnabled: false, name: 'smtp', config: { password: '***' } },
+      { origin: 'ENVIRONMENT', isEnabled: true, config: { url: '***' } },
+      { origin: 'DATABASE', isEnabled: false, name: 'smtp', config: { password: '***' } },
     ]);
     expect((await remove()).data).toEqual({ removeChannelConfig: true });
-    expect(await channels()).toMatchObject([{ origin: 'environment' }]);
+    expect(await channels()).toMatchObject([{ origin: 'ENVIRONMENT' }]);
     expect(await stored()).toBeUndefined();
     expect(await newest()).toMatchObject({
       channel: 'email',
@@ -324,7 +324,7 @@ describe('how a tenant sends', () => {
       'input.config.user',
     ],
     ['a provider that there is not', {}, { provider: 'pigeon' }, 'input.provider'],
-    ['a channel that needs none', {}, { channel: 'in_app' }, 'input.provider'],
+    ['a channel that needs none', {}, { channel: 'IN_APP' }, 'input.provider'],
     ['a place that is none', {}, { position: -1 }, 'input.position'],
     ['a limit that is none', {}, { ratePerSecond: 0 }, 'input.ratePerSecond'],
     ['a quiet time that is none', {}, { burst: 0 }, 'input.burst'],
@@ -339,7 +339,7 @@ describe('how a tenant sends', () => {
   it('is told by a schema for each provider, secrets marked', async () => {
     const { channelProviders } = await query(service.url, admin, ChannelProvidersDocument);
     expect(channelProviders.map(({ channel, provider }) => `${channel} ${provider}`)).toEqual(
-      expect.arrayContaining(['email smtp', 'sms twilio', 'push fcm', 'webhook webhook']),
+      expect.arrayContaining(['EMAIL smtp', 'SMS twilio', 'PUSH fcm', 'WEBHOOK webhook']),
     );
     const relay = channelProviders.find(({ provider }) => provider === 'smtp')?.configSchema as {
       properties: Record<string, object>;

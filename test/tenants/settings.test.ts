@@ -50,7 +50,7 @@ describe('the settings of a tenant', () => {
     const id = body.results[0]?.log_id as string;
     return eventually(async () => {
       const { notificationLog } = await query(service.url, admin, DeliveryLogDocument, { id });
-      const isOpen = ['queued', 'sending'].includes(notificationLog?.status ?? '');
+      const isOpen = ['QUEUED', 'SENDING'].includes(notificationLog?.status ?? '');
       return !isOpen && notificationLog;
     });
   }
@@ -66,7 +66,7 @@ describe('the settings of a tenant', () => {
   };
 
   it('come from the environment where nobody says anything else', async () => {
-    expect(await send(await newTenant())).toMatchObject({ status: 'sent', locale: 'en' });
+    expect(await send(await newTenant())).toMatchObject({ status: 'SENT', locale: 'en' });
     expect(receivers()).toEqual(['environment']);
   });
 
@@ -76,7 +76,7 @@ describe('the settings of a tenant', () => {
       join(folder, `${tenantId}.yaml`),
       `defaultLocale: vi\n${channels(sinks.file.port, 'f@vas.example')}`,
     );
-    expect(await send(tenantId)).toMatchObject({ status: 'sent', locale: 'vi' });
+    expect(await send(tenantId)).toMatchObject({ status: 'SENT', locale: 'vi' });
     expect(receivers()).toEqual(['file']);
   });
 
@@ -133,11 +133,11 @@ describe('the settings of a tenant', () => {
     };
     await configure({ host: '127.0.0.1', password: 'hunter2' });
     const incomplete = await send(tenantId);
-    expect(incomplete).toMatchObject({ status: 'failed', errorCode: 'channel_misconfigured' });
+    expect(incomplete).toMatchObject({ status: 'FAILED', errorCode: 'channel_misconfigured' });
     expect(incomplete.errorMessage).toMatch(/port/);
     await configure({ url: 'secret://nobody-mounted-it' });
     const missing = await send(tenantId);
-    expect(missing).toMatchObject({ status: 'failed', errorCode: 'channel_misconfigured' });
+    expect(missing).toMatchObject({ status: 'FAILED', errorCode: 'channel_misconfigured' });
     expect(missing.errorMessage).toContain('secret://nobody-mounted-it');
     expect(JSON.stringify([incomplete, missing])).not.toContain('hunter2');
     expect(receivers()).toEqual([]);
@@ -146,6 +146,6 @@ describe('the settings of a tenant', () => {
   it('that name a provider nobody has written end the delivery the same way', async () => {
     const tenantId = await newTenant();
     await writeFile(join(folder, `${tenantId}.json`), '{"channels":{"email":{"provider":"pigeon","config":{}}}}');
-    expect(await send(tenantId)).toMatchObject({ status: 'failed', errorCode: 'channel_misconfigured' });
+    expect(await send(tenantId)).toMatchObject({ status: 'FAILED', errorCode: 'channel_misconfigured' });
   });
 });

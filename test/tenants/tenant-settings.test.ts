@@ -87,7 +87,7 @@ describe('what holds for a tenant', () => {
       expect.arrayContaining([expect.objectContaining({ isMandatory: true, isEnabled: true })]),
     );
     const optOut = (category: string) =>
-      run(service.url, person, ChangePreferenceDocument, { input: { category, channel: 'email', isEnabled: false } });
+      run(service.url, person, ChangePreferenceDocument, { input: { category, channel: 'EMAIL', isEnabled: false } });
     expect((await optOut('account')).status).toBe(400);
     expect((await optOut('offers')).errors).toEqual([]);
     await update({ categories: { quiet: { defaultEnabled: false } } });
@@ -95,7 +95,7 @@ describe('what holds for a tenant', () => {
     expect(after.notificationPreferences).toEqual(
       expect.arrayContaining([
         expect.objectContaining({ category: 'quiet', isEnabled: false }),
-        expect.objectContaining({ category: 'offers', channel: 'email', isEnabled: false }),
+        expect.objectContaining({ category: 'offers', channel: 'EMAIL', isEnabled: false }),
       ]),
     );
   });

@@ -54,15 +54,15 @@ describe('delivery records', () => {
 
   it('can be filtered by every condition in combination', async () => {
     const [failed, known, activity] = ids.slice(-3) as [string, string, string];
-    expect(await idsOf({ statuses: ['failed'] })).toEqual([failed]);
-    expect(await idsOf({ statuses: ['sent', 'failed'] })).toHaveLength(25);
+    expect(await idsOf({ statuses: ['FAILED'] })).toEqual([failed]);
+    expect(await idsOf({ statuses: ['SENT', 'FAILED'] })).toHaveLength(25);
     expect(await idsOf({ statuses: [] })).toEqual([]);
-    expect(await idsOf({ channels: ['in_app'] })).toEqual([activity]);
+    expect(await idsOf({ channels: ['IN_APP'] })).toEqual([activity]);
     expect(await idsOf({ eventCode: 'no.template' })).toEqual([failed]);
     expect(await idsOf({ traceId: 'trace-of-failure' })).toEqual([failed]);
     expect(await idsOf({ eventId })).toEqual([known]);
     expect(await idsOf({ eventId: eventId.toUpperCase() })).toEqual([known]);
-    expect(await idsOf({ eventId, statuses: ['failed'] })).toEqual([]);
+    expect(await idsOf({ eventId, statuses: ['FAILED'] })).toEqual([]);
     expect(await idsOf({ isTest: false })).toHaveLength(25);
     expect(await idsOf({ createdAfter: '2100-01-01T00:00:00Z' })).toEqual([]);
     expect(await idsOf({ createdBefore: '2100-01-01T00:00:00+07:00', eventId })).toEqual([known]);
@@ -93,17 +93,17 @@ describe('delivery records', () => {
   it('show each attempt and the template, and mask the address', async () => {
     const { notificationLog } = await query(service.url, admin, DeliveryLogDocument, { id: ids[0] as string });
     expect(notificationLog).toMatchObject({
-      status: 'sent',
-      channel: 'email',
+      status: 'SENT',
+      channel: 'EMAIL',
       recipient: 's***@example.edu.vn',
       template: { eventCode: 'user.welcome', locale: 'vi' },
       templateVersion: 1,
       attempts: [
         {
           number: 1,
-          channel: 'email',
+          channel: 'EMAIL',
           provider: 'sandbox',
-          outcome: 'ok',
+          outcome: 'OK',
           durationMs: expect.any(Number),
           startedAt: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
           errorCode: null,
@@ -116,7 +116,7 @@ describe('delivery records', () => {
   it('show why a notification was not sent', async () => {
     const { notificationLog } = await query(service.url, admin, DeliveryLogDocument, { id: ids[22] as string });
     expect(notificationLog).toMatchObject({
-      status: 'failed',
+      status: 'FAILED',
       errorCode: 'template_not_found',
       attempts: [],
       template: null,
@@ -134,7 +134,7 @@ describe('delivery records', () => {
     const input = (changes: Partial<SendTestNotificationMutationVariables['input']> = {}) => ({
       input: {
         eventCode: 'user.welcome',
-        channel: 'email' as const,
+        channel: 'EMAIL' as const,
         recipient: 'tester@example.com',
         params: { full_name: 'T', first_login_at: 'now' },
         ...changes,
@@ -152,8 +152,8 @@ describe('delivery records', () => {
       const { notificationLog } = await query(service.url, admin, DeliveryLogDocument, { id: sent.id });
       expect(notificationLog).toMatchObject({
         id: sent.id,
-        status: 'sent',
-        channel: 'email',
+        status: 'SENT',
+        channel: 'EMAIL',
         isTest: true,
         locale: 'vi',
       });
@@ -179,7 +179,7 @@ describe('delivery records', () => {
       ['input.recipient', { recipient: '' }],
       ['input.recipient', { recipient: 'a@example.com, b@example.com' }],
       ['input.recipient', { recipient: 'a@example.com\r\nBcc: b@example.com' }],
-      ['input.recipient', { channel: 'sms' as const, recipient: 'a@example.com' }],
+      ['input.recipient', { channel: 'SMS' as const, recipient: 'a@example.com' }],
       ['input.eventCode', { eventCode: '' }],
       ['input.eventCode', { eventCode: '../../etc/passwd' }],
       ['input.params.full_name', { params: { full_name: 'a\u0000b' } }],

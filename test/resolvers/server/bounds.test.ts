@@ -485,7 +485,7 @@ describe('a connection', () => {
       await eventually(async () => (await isListed(here)) && (await isListed(there)), 'both');
       const instances = (await listed()).filter(({ userId }) => userId === here || userId === there);
       expect(new Set(instances.map(({ instanceId }) => instanceId)).size).toBe(2);
-      expect(instances.map(({ transport }) => transport)).toEqual(['websocket', 'websocket']);
+      expect(instances.map(({ transport }) => transport)).toEqual(['WEBSOCKET', 'WEBSOCKET']);
       await child.kill('SIGKILL');
       await eventually(async () => !(await isListed(there)), 'the end of the killed instance');
       await eventually(() => isListed(here), 'the one that lives');

@@ -93,7 +93,7 @@ const ATTACKS: Attack[] = [
     variables: {
       input: {
         eventCode: 'a',
-        channel: 'email',
+        channel: 'EMAIL',
         recipient: 'a@b.test',
         params: JSON.parse(`${'{"a":'.repeat(1_000)}1${'}'.repeat(1_000)}`) as unknown,
       },

@@ -193,11 +193,11 @@ describe('live updates', () => {
     it('come from every process, in their newest state', async () => {
       const live = await connect(neighbour, 'admin', 'notif.read.log');
       const deliveries = live.subscribe(WatchDeliveriesDocument, {});
-      const seen = await until(deliveries, { event_code: 'user.welcome' }, ({ status }) => status === 'sent');
-      expect(seen.find(({ status }) => status === 'sent')).toMatchObject({
+      const seen = await until(deliveries, { event_code: 'user.welcome' }, ({ status }) => status === 'SENT');
+      expect(seen.find(({ status }) => status === 'SENT')).toMatchObject({
         eventCode: 'user.welcome',
         recipient: 's***@example.edu.vn',
-        attempts: [{ number: 1, outcome: 'ok' }],
+        attempts: [{ number: 1, outcome: 'OK' }],
       });
     });
 
@@ -212,11 +212,11 @@ describe('live updates', () => {
     it('come filtered', async () => {
       const live = await connect(neighbour, 'admin', 'notif.read.log');
       const everything = live.subscribe(WatchDeliveriesDocument, {});
-      const failures = live.subscribe(WatchDeliveriesDocument, { filter: { statuses: ['failed'] } });
+      const failures = live.subscribe(WatchDeliveriesDocument, { filter: { statuses: ['FAILED'] } });
       const unknown = live.subscribe(WatchDeliveriesDocument, { filter: { eventCode: 'no.such' } });
-      await until(everything, { event_code: 'user.welcome' }, ({ status }) => status === 'sent');
+      await until(everything, { event_code: 'user.welcome' }, ({ status }) => status === 'SENT');
       const failed = await until(failures, { event_code: 'no.such' }, () => true);
-      expect(new Set(failed.map(({ status }) => status))).toEqual(new Set(['failed']));
+      expect(new Set(failed.map(({ status }) => status))).toEqual(new Set(['FAILED']));
       const [first] = await until(unknown, { event_code: 'no.such' }, () => true);
       expect(first).toMatchObject({ eventCode: 'no.such' });
     });
@@ -228,7 +228,7 @@ describe('live updates', () => {
       const foreign = live.subscribe(WatchDeliveriesDocument, {});
       const own = (await connect(neighbour, 'admin', 'notif.read.log')).subscribe(WatchDeliveriesDocument, {});
       const foreignProducer = await service.token({ tenant_id: 'tenant-foreign', permissions: ['notif.ingest'] });
-      await until(own, {}, ({ status }) => status === 'sent');
+      await until(own, {}, ({ status }) => status === 'SENT');
       await eventually(async () => {
         const change = { event_code: 'foreign' };
         await settled(service.databaseUrl, await postWelcomes(service, foreignProducer, 'tenant-foreign', [change]));
@@ -247,7 +247,7 @@ describe('live updates', () => {
           query: `subscription ($filter: NotificationLogFilter) {
             notificationLogChanged(filter: $filter) { template { version } }
           }`,
-          variables: { filter: { eventCode: 'changing', statuses: ['sent'] } },
+          variables: { filter: { eventCode: 'changing', statuses: ['SENT'] } },
         },
         {
           next: ({ data }) => versions.push(data?.notificationLogChanged.template?.version),

@@ -96,7 +96,7 @@ describe('/stream', () => {
     });
     await post(user, 'hai');
     expect((await changes.next()).value).toEqual({
-      data: { inboxChanged: { kind: 'created', notification: { title: 'hai' } } },
+      data: { inboxChanged: { kind: 'CREATED', notification: { title: 'hai' } } },
     });
   });
 

@@ -133,14 +133,14 @@ describe.concurrent.each(TRANSPORTS)('a subscription over $name', ({ name, subsc
           data ? [[String(data.inboxChanged.notification.title), data.inboxChanged.kind] as const] : [],
         ),
       );
-    await eventually(() => latest().size === 30 && latest().get('n1') === 'archived', 'every change');
+    await eventually(() => latest().size === 30 && latest().get('n1') === 'ARCHIVED', 'every change');
     const cursors = watch.results.map(({ data }) => data?.inboxChanged.cursor as string);
     const positions = cursors.map((cursor) => Number(Buffer.from(cursor, 'base64url').toString().slice(3)));
     expect(positions).toEqual([...new Set(positions)].toSorted((a, b) => a - b));
     expect(Object.fromEntries(latest())).toEqual({
-      ...Object.fromEntries(titles.map((title) => [title, 'created'])),
-      n0: 'read',
-      n1: 'archived',
+      ...Object.fromEntries(titles.map((title) => [title, 'CREATED'])),
+      n0: 'READ',
+      n1: 'ARCHIVED',
     });
     expect(watch.results.at(-1)?.data?.inboxChanged.unreadCount).toBe(28);
     watch.stop();

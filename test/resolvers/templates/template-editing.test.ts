@@ -45,7 +45,7 @@ describe('a template', () => {
 
   const texts = (changes: object = {}) => ({
     eventCode: `order.paid.${(events += 1)}`,
-    channel: 'email' as const,
+    channel: 'EMAIL' as const,
     locale: 'vi',
     subject: 'Hello {{full_name}}',
     body: BODY,
@@ -72,11 +72,11 @@ describe('a template', () => {
   it('can be drafted, published and rolled back, while each delivery keeps its version', async () => {
     const made = await create();
     expect(made).toMatchObject({ version: null, latestVersion: 1, body: null });
-    expect((await send(made.eventCode)).log).toMatchObject({ status: 'failed', errorCode: 'template_not_found' });
+    expect((await send(made.eventCode)).log).toMatchObject({ status: 'FAILED', errorCode: 'template_not_found' });
 
     await publish(made.id, 1);
     const first = await send(made.eventCode);
-    expect(first.log).toMatchObject({ status: 'sent', templateVersion: 1, locale: 'vi' });
+    expect(first.log).toMatchObject({ status: 'SENT', templateVersion: 1, locale: 'vi' });
     expect(first.mail?.subject).toBe('Hello Anna');
     expect(first.mail?.html).toMatch(/<html lang="vi">.*<p>Dear Anna, your total is 1\.000\u00a0₫\.<\/p>/);
 
@@ -295,7 +295,7 @@ describe('a template', () => {
     });
 
     it('renders unsaved texts and reports where they are invalid', async () => {
-      const texts = { channel: 'sms' as const, body: 'Hi {{name}}{{#each items}}, {{name}}{{/each}}' };
+      const texts = { channel: 'SMS' as const, body: 'Hi {{name}}{{#each items}}, {{name}}{{/each}}' };
       expect(await preview({ ...texts, params: { items: [{ name: 'a' }, {}] } })).toMatchObject({
         text: 'Hi «name», a, «items[].name»',
         missingVariables: ['items[].name', 'name'],

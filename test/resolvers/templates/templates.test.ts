@@ -57,7 +57,7 @@ describe('templates', () => {
     expect(notificationTemplate).toEqual({
       id: expect.any(String),
       eventCode: 'user.welcome',
-      channel: 'email',
+      channel: 'EMAIL',
       locale: 'vi',
       subject: WELCOME_TEMPLATE.subject,
       body: WELCOME_TEMPLATE.body,
@@ -82,17 +82,17 @@ describe('templates', () => {
 
   it('can be filtered by event, channel, language and state in combination', async () => {
     expect(await keys({ eventCode: 'user.welcome' })).toEqual([
-      'user.welcome email en',
-      'user.welcome email vi',
-      'user.welcome sms en',
+      'user.welcome EMAIL en',
+      'user.welcome EMAIL vi',
+      'user.welcome SMS en',
     ]);
-    expect(await keys({ channels: ['sms'] })).toEqual(['user.welcome sms en']);
-    expect(await keys({ locale: 'en', channels: ['email'] })).toEqual([
-      'user.goodbye email en',
-      'user.welcome email en',
+    expect(await keys({ channels: ['SMS'] })).toEqual(['user.welcome SMS en']);
+    expect(await keys({ locale: 'en', channels: ['EMAIL'] })).toEqual([
+      'user.goodbye EMAIL en',
+      'user.welcome EMAIL en',
     ]);
-    expect(await keys({ eventCode: 'user.welcome', channels: ['sms', 'email'], locale: 'vi' })).toEqual([
-      'user.welcome email vi',
+    expect(await keys({ eventCode: 'user.welcome', channels: ['SMS', 'EMAIL'], locale: 'vi' })).toEqual([
+      'user.welcome EMAIL vi',
     ]);
     expect(await keys({ isActive: false })).toEqual([]);
     expect(await keys({ isActive: true })).toHaveLength(25);
