@@ -1,5 +1,6 @@
 import { GraphQLError, type GraphQLFormattedError } from 'graphql';
 
+import { isDatabaseUnavailable } from '../../src/database/errors.ts';
 import { AppError, ERROR_STATUS, type ErrorCode } from '../../src/errors.ts';
 import type { Log } from '../../src/log.ts';
 
@@ -78,6 +79,13 @@ export const errorFormatter =
       };
     }
     log.error({ error: original, trace_id: traceId, path: graphQLError?.path }, 'operation failed');
+    if (isDatabaseUnavailable(original)) {
+      return {
+        message: 'The database cannot be reached. Send the operation again later.',
+        ...place,
+        extensions: { code: GRAPHQL_CODES.unavailable, error_code: 'unavailable', trace_id: traceId },
+      };
+    }
     return {
       message: 'Something went wrong on our side. The trace_id finds it in our log.',
       ...place,

@@ -31,6 +31,9 @@ export interface GraphHttpOptions extends OperationOptions {
 /** Maximum request body size, in bytes. */
 const BODY_LIMIT = 1024 * 1024;
 
+/** Time after which a client may send a request again that failed with 503, in seconds. */
+const RETRY_AFTER_S = '5';
+
 const EVENT_STREAM = 'text/event-stream';
 /** Media types of a response; the first one when the client has no preference. */
 const JSON_TYPES = ['application/json', 'application/graphql-response+json'];
@@ -208,6 +211,7 @@ function sendRefusal(
 
 function send(reply: FastifyReply, request: FastifyRequest, status: number, body: string): FastifyReply {
   if (status === 405) void reply.header('allow', 'POST');
+  if (status === 503) void reply.header('retry-after', RETRY_AFTER_S);
   return reply
     .code(status)
     .type(`${mediaTypeFor(request, JSON_TYPES) ?? JSON_TYPES[0]}; charset=utf-8`)

@@ -17,3 +17,28 @@ export function isRefusedData(error: unknown): boolean {
   const code = (error as { code?: unknown }).code;
   return typeof code === 'string' && /^(22|23|54)/.test(code);
 }
+
+/** PostgreSQL shuts down or starts (57P01–57P03), has no free connection (53300), or a connection failed (class 08). */
+const UNAVAILABLE_CODES = /^(57P0[123]|53300|08\w{3})$/;
+/** A connection that Node could not open or that broke. */
+const NETWORK_CODES = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ETIMEDOUT',
+  'EHOSTUNREACH',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+]);
+/** The driver raises these without a code. */
+const DRIVER_MESSAGES =
+  /^(Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error)/;
+
+/** True when the database could not be reached: the same operation may succeed later. */
+export function isDatabaseUnavailable(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const { code } = error as { code?: unknown };
+  if (typeof code === 'string') return UNAVAILABLE_CODES.test(code) || NETWORK_CODES.has(code);
+  if (error instanceof AggregateError) return error.errors.some(isDatabaseUnavailable);
+  return DRIVER_MESSAGES.test(error.message) || isDatabaseUnavailable(error.cause);
+}

@@ -1,22 +1,27 @@
 import type { FastifyInstance } from 'fastify';
 
-/** Names a part that the service needs and tries it. @throws when the part is not to be had. */
+/** Checks by the name of the part that they try. A check rejects when its part cannot be used. */
 export type Checks = Record<string, () => Promise<void>>;
 
 const CHECK_TIMEOUT_MS = 3_000;
 
-/** `/healthz`: the process is alive. `/readyz`: so are the parts that it needs; it says which one is not. */
+/** Serves `/healthz` (the process runs) and `/readyz` (each part that it needs works; names those that do not). */
 export async function healthRoutes(app: FastifyInstance, { checks }: { checks: Checks }): Promise<void> {
   app.get('/healthz', () => ({ status: 'ok' }));
+
+  /** The checks that failed last time: a change is logged, a probe is not. */
+  const failing = new Set<string>();
 
   app.get('/readyz', async (_request, reply) => {
     const entries = Object.entries(checks).map(async ([name, check]): Promise<[string, string]> => {
       try {
         await withTimeout(check());
+        if (failing.delete(name)) app.log.info({ check: name }, 'ready again');
         return [name, 'ok'];
       } catch (error) {
-        // What went wrong may hold an address or a login; the name is enough to know where to look.
-        app.log.warn({ error, check: name }, 'not ready');
+        // The response leaves out the error: it may hold an address or a login.
+        if (!failing.has(name)) app.log.warn({ error, check: name }, 'not ready');
+        failing.add(name);
         return [name, 'unavailable'];
       }
     });

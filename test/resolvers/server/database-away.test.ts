@@ -1,0 +1,54 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+import type { Service } from '../../../src/main.ts';
+import { eventually } from '../../support/eventually.ts';
+import { startTestService, type TestService } from '../../support/service.ts';
+import { type TcpDoor, tcpDoor } from '../../support/tcp-proxy.ts';
+
+describe('while PostgreSQL is away', () => {
+  let service: TestService;
+  let other: Service;
+  let proxy: TcpDoor;
+  let token: string;
+  const log: string[] = [];
+  beforeAll(async () => {
+    service = await startTestService();
+    const database = new URL(service.env['DATABASE_URL'] as string);
+    proxy = await tcpDoor(database.hostname, Number(database.port));
+    database.hostname = '127.0.0.1';
+    database.port = String(proxy.port);
+    other = await service.startAnother(
+      { DATABASE_URL: database.href, LOG_LEVEL: 'info' },
+      { write: (line) => void log.push(line) },
+    );
+    token = await service.token({ tenant_id: 'tenant-away', sub: 'anna' });
+    await proxy.shut();
+  });
+  afterAll(async () => {
+    await service.close();
+    await proxy.shut();
+  });
+
+  it('answers a query with 503 `unavailable` and Retry-After', async () => {
+    const response = await fetch(`${other.url}/graphql`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', authorization: `Bearer ${token}` },
+      body: JSON.stringify({ query: '{ unreadNotificationCount }' }),
+    });
+    expect(response.status).toBe(503);
+    expect(Number(response.headers.get('retry-after'))).toBeGreaterThan(0);
+    expect(await response.json()).toMatchObject({ errors: [{ extensions: { error_code: 'unavailable' } }] });
+  });
+
+  it('logs once that it is not ready, however often it is probed, and once that it is again', async () => {
+    const probe = async (): Promise<number> => (await fetch(`${other.url}/readyz`)).status;
+    const logged = (message: string): number =>
+      log.filter((line) => line.includes(`"${message}"`) && line.includes('"check":"database"')).length;
+    expect([await probe(), await probe(), await probe()]).toEqual([503, 503, 503]);
+    expect(logged('not ready')).toBe(1);
+    await proxy.open();
+    await eventually(async () => (await probe()) === 200, 'readiness');
+    await probe();
+    expect([logged('not ready'), logged('ready again')]).toEqual([1, 1]);
+  });
+});
