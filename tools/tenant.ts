@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 
@@ -6,6 +7,7 @@ import { structuredPatch } from 'diff';
 
 import { providerSchemas } from '../src/channels/registry.ts';
 import { type Database, openDatabase } from '../src/database/database.ts';
+import { findEmbeddedDatabase } from '../src/database/embedded.ts';
 import { AppError } from '../src/errors.ts';
 import { newId } from '../src/ids.ts';
 import { createKeyring, parseDataKeys } from '../src/keyring.ts';
@@ -24,7 +26,7 @@ const { values, positionals } = parseArgs({
   options: { tenant: { type: 'string' }, 'dry-run': { type: 'boolean', default: false } },
 });
 const [command, subject] = positionals;
-const { DATABASE_URL, DATA_KEYS, REDIS_URL } = process.env;
+const { DATABASE_URL, DATA_KEYS, DATA_PATH, REDIS_URL } = process.env;
 
 /** Ends a transaction that was only to be looked at. */
 class DryRun extends Error {}
@@ -108,11 +110,12 @@ async function run(database: Database): Promise<void> {
   throw new AppError('validation_failed', USAGE);
 }
 
-if (!DATABASE_URL) {
-  process.stderr.write('DATABASE_URL is missing\n');
+const url = DATABASE_URL ?? (await findEmbeddedDatabase(resolve(DATA_PATH ?? '.data')));
+if (url === undefined) {
+  process.stderr.write('No database: set DATABASE_URL, or start `npm run dev` first to use its embedded database.\n');
   process.exit(1);
 }
-const database = openDatabase({ url: DATABASE_URL, log: createLog('silent') });
+const database = openDatabase({ url, log: createLog('silent') });
 try {
   await run(database);
 } catch (error) {

@@ -76,6 +76,23 @@ export async function startEmbeddedDatabase(options: EmbeddedOptions): Promise<E
   };
 }
 
+/**
+ * Finds the embedded database that another process of this machine runs, such as `npm run dev`.
+ *
+ * @returns the URL of the service's login; undefined when no server runs in `dataPath`.
+ */
+export async function findEmbeddedDatabase(dataPath: string): Promise<string | undefined> {
+  const { user } = await findBinaries();
+  const home = await serverFolder(join(dataPath, 'postgres'), user);
+  const pidFile = join(home, 'cluster', 'postmaster.pid');
+  const pid = await readPid(pidFile);
+  if (pid === undefined || !isAlive(pid)) return undefined;
+  // The fourth line of this file is the port.
+  const port = (await readFile(pidFile, 'utf8')).split('\n')[3];
+  const password = (await readFile(join(home, 'password'), 'utf8')).trim();
+  return `postgres://${LOGIN}:${password}@127.0.0.1:${port}/${DATABASE}`;
+}
+
 /** Makes the cluster where there is none yet. @returns the password of its superuser. */
 async function initialise(home: string, cluster: string, { initdb, user }: Binaries): Promise<string> {
   const passwordFile = join(home, 'password');
