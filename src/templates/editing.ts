@@ -136,7 +136,7 @@ export function createTemplateEditing({
       change(by, async (tx) => {
         const stored = await lock(tx, by.actor.tenantId, id);
         const wanted = await findVersion(tx, id, version);
-        if (!wanted) throw notFound();
+        if (!wanted) throw versionNotFound(stored, version);
         if (stored.publishedVersion === version) return;
         const before =
           stored.publishedVersion === null ? undefined : await findVersion(tx, id, stored.publishedVersion);
@@ -168,7 +168,14 @@ export function createTemplateEditing({
   };
 }
 
-const notFound = (): AppError => new AppError('not_found', 'There is no such template or version.');
+const templateNotFound = (id: string): AppError =>
+  new AppError('not_found', `This tenant has no template with the id ${JSON.stringify(id.slice(0, 64))}.`);
+
+const versionNotFound = ({ eventCode, channel, locale, latestVersion }: Stored, version: number): AppError =>
+  new AppError(
+    'not_found',
+    `Template \`${eventCode}\` (${channel}, ${locale}) has no version ${version}. Its newest version is ${latestVersion}.`,
+  );
 
 const lintFor = (actor: Actor, texts: TemplateTexts & { eventCode: string; locale: string }, parts: SharedParts) =>
   lintTemplate(texts, {
@@ -178,7 +185,7 @@ const lintFor = (actor: Actor, texts: TemplateTexts & { eventCode: string; local
 
 /** The template with its newest text; nobody else changes it until the transaction is over. */
 async function lock(tx: Transaction, tenantId: string, id: string): Promise<Stored> {
-  if (!isUuid(id)) throw notFound();
+  if (!isUuid(id)) throw templateNotFound(id);
   await tx.query('select 1 from notification_template where tenant_id = $1 and id = $2 for update', [tenantId, id]);
   const [stored] = await tx.query<Stored>(
     `select t.id, t.event_code as "eventCode", t.channel, t.locale, t.is_active as "isActive",
@@ -188,7 +195,7 @@ async function lock(tx: Transaction, tenantId: string, id: string): Promise<Stor
      where t.tenant_id = $1 and t.id = $2 order by v.version desc limit 1`,
     [tenantId, id],
   );
-  if (!stored) throw notFound();
+  if (!stored) throw templateNotFound(id);
   return stored;
 }
 

@@ -248,6 +248,14 @@ describe('a template', () => {
     }
   });
 
+  it('is named with its newest version when the version to publish does not exist', async () => {
+    const { id, eventCode } = await create();
+    const { errors } = await run(service.url, admin, PublishTemplateDocument, { id, version: 9 });
+    expect(errors).toMatchObject([
+      { message: `Template \`${eventCode}\` (email, vi) has no version 9. Its newest version is 1.` },
+    ]);
+  });
+
   it('is unique for an event code, channel and language', async () => {
     const { eventCode } = await create();
     expect(await run(service.url, admin, CreateTemplateDocument, { input: texts({ eventCode }) })).toMatchObject({
