@@ -20,3 +20,9 @@ export function createLog(level: string, destination: DestinationStream = pino.d
   };
   return pino(options, destination);
 }
+
+/** Writes the warnings of Node and of libraries as log lines; Node would print them as plain text on standard error. */
+export function logProcessWarnings(log: Log): void {
+  process.removeAllListeners('warning');
+  process.on('warning', ({ name, message }) => log.warn({ warning: name }, message));
+}

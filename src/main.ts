@@ -17,7 +17,7 @@ import { verificationKeys } from './identity/keys.ts';
 import { createAuthenticator } from './identity/verify.ts';
 import { memoryBus } from './live/bus-memory.ts';
 import { redisBus } from './live/bus-redis.ts';
-import { createLog, type Log } from './log.ts';
+import { createLog, type Log, logProcessWarnings } from './log.ts';
 import { type Checks, healthRoutes } from './observability/health.ts';
 import { createMetrics, metricsRoutes } from './observability/metrics.ts';
 import { loadUnsubscribeLinks } from './preferences/unsubscribe.ts';
@@ -132,6 +132,7 @@ if (import.meta.main) {
   try {
     const config = readConfig(process.env);
     const log = createLog(config.logLevel);
+    logProcessWarnings(log);
     await runUntilStopped(await startService(config, { log }), log);
     process.exit(0);
   } catch (error) {

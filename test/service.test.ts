@@ -1,13 +1,16 @@
 import { once } from 'node:events';
+import { mkdtemp } from 'node:fs/promises';
 import { type IncomingMessage, request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 
 import { afterEach, describe, expect, inject, it } from 'vitest';
 
-import { outputOf, spawnScript } from './support/child.ts';
+import { outputOf, spawnScript, startChild } from './support/child.ts';
 import { liveClient } from './support/client.ts';
 import { eventually } from './support/eventually.ts';
 import { WatchDeliveriesDocument, WatchInboxDocument } from './generated/operations.ts';
-import { activityEvent, postEvent, startTestService, type TestService } from './support/service.ts';
+import { activityEvent, postEvent, startTestService, testDatabase, type TestService } from './support/service.ts';
 import { sql } from './support/sql.ts';
 import { tcpDoor } from './support/tcp-proxy.ts';
 
@@ -131,6 +134,34 @@ describe('a running service', () => {
     expect((await fetch(`${service.url}/healthz`)).status).toBe(200);
     expect((await fetch(`${service.url}/graphql`, { method: 'POST' })).status).toBe(404);
     expect((await fetch(`${service.url}/events`, { method: 'POST' })).status).toBe(404);
+  });
+});
+
+describe('a warning of Node or a library', () => {
+  it('is a line of the JSON log, and nothing is printed beside it', async () => {
+    const database = await testDatabase();
+    const warn = 'setInterval(() => process.emitWarning("probe", "ProbeWarning"), 50).unref()';
+    const child = await startChild({
+      ENVIRONMENT: 'dev',
+      DATABASE_URL: database.loginUrl,
+      DATABASE_OWNER_URL: database.url,
+      DATA_PATH: await mkdtemp(join(tmpdir(), 'notification-warning-')),
+      NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(warn)}`,
+    });
+    let printed = '';
+    child.process.stderr?.on('data', (chunk: Buffer) => (printed += chunk.toString()));
+    const logged = (): number => child.lines.filter(({ warning }) => warning === 'ProbeWarning').length;
+    await eventually(() => logged() > 0, 'the first warning');
+    // Warnings from before the log existed are printed by Node.
+    printed = '';
+    await eventually(() => logged() > 3, 'more warnings');
+    await child.kill('SIGTERM');
+    expect(child.lines.find(({ warning }) => warning === 'ProbeWarning')).toMatchObject({
+      level: 'warn',
+      message: 'probe',
+    });
+    expect(printed).toBe('');
+    await database.drop();
   });
 });
 
