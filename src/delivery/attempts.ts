@@ -6,16 +6,17 @@ export interface OpenedAttempt {
   log: ClaimedLog;
   channel: Channel;
   provider: string;
-  /** Where on the delivery's route it stands. */
+  /** Channels of the delivery, in order; `step` is the index of this attempt's channel. */
   route: Channel[];
   step: number;
 }
 
 /**
- * Writes down, before any provider is called, that it is about to be, and counts it. One statement for the whole batch.
- * A row whose lease was lost meanwhile is somebody else's now: no attempt is opened for it and it must not be sent.
+ * Inserts an attempt for each row before its provider is called, so that a crash during the call leaves a trace. Runs one
+ * statement for the whole batch. A row whose lease was lost belongs to another process: it gets no attempt and must not be
+ * sent.
  *
- * @returns the ids of the rows that are still ours.
+ * @returns the ids of the rows whose lease this process still holds.
  */
 export async function openAttempts(database: Database, attempts: OpenedAttempt[]): Promise<ReadonlySet<string>> {
   if (attempts.length === 0) return new Set();

@@ -6,105 +6,106 @@ import type { Channel } from '../intake/channel.ts';
 import { admit, afterResult, type Circuit, type CircuitPolicy, CLOSED, DEFAULT_CIRCUIT } from './circuit-breaker.ts';
 
 /** One provider of one tenant. */
-export interface LaneKey {
+export interface ProviderKey {
   tenantId: string;
   channel: Channel;
   provider: string;
 }
 
-interface Lane {
-  key: LaneKey;
-  gate: Semaphore;
+interface Bulkhead {
+  key: ProviderKey;
+  semaphore: Semaphore;
   concurrency: number;
   circuit: Circuit;
-  /** The provider asked not to be called before. Milliseconds since the epoch. */
+  /** End of the pause that the provider asked for (`Retry-After`), in milliseconds since the epoch. */
   pausedUntil: number;
 }
 
 export interface Bulkheads {
-  /** When a provider may be tried again; undefined where it may be now. */
-  blockedUntil(key: LaneKey): Date | undefined;
+  /** Returns the time until which a provider must not be called; undefined if it may be called now. */
+  blockedUntil(key: ProviderKey): Date | undefined;
   /**
-   * Calls a provider once a place is free. Undefined where its circuit opened while the message waited, or the bulkheads
-   * were closed: the provider was not called.
+   * Calls a provider as soon as its concurrency limit allows. Returns undefined, without a call, if the circuit opened or
+   * the bulkheads were closed while the message waited.
    */
-  run(key: LaneKey, concurrency: number, send: () => Promise<SendResult>): Promise<SendResult | undefined>;
-  /** From now on nobody is called: what waits for a place is sent back, and what is in hand comes to its end. */
+  run(key: ProviderKey, concurrency: number, send: () => Promise<SendResult>): Promise<SendResult | undefined>;
+  /** Stops all new calls: waiting messages return undefined, and calls in flight finish. */
   close(): void;
 }
 
-export interface LanesOptions {
+export interface BulkheadsOptions {
   policy?: CircuitPolicy;
   /** Called when a circuit changes its state. */
-  onChange?: (key: LaneKey, circuit: Circuit) => void;
+  onChange?: (key: ProviderKey, circuit: Circuit) => void;
 }
 
-/** Bulkheads that are remembered. One that is forgotten starts closed, which costs a few calls. */
-const MAX_LANES = 10_000;
-/** A provider that asks for a longer pause is tried again after this. Milliseconds. */
+/** Maximum number of bulkheads in memory. An evicted one restarts with a closed circuit, which costs a few failed calls. */
+const MAX_BULKHEADS = 10_000;
+/** Maximum pause that a provider can ask for, in milliseconds. */
 const MAX_PAUSE_MS = 10 * 60_000;
 
 /**
- * Keeps each provider of each tenant to itself: what is slow or broken in one lane holds up nothing in another. The
- * state is of this process, and each process finds out for itself.
+ * Gives each provider of each tenant its own concurrency limit and circuit breaker, so that a slow or broken provider does
+ * not delay the others. The state is local to this process.
  */
-export function createBulkheads({ policy = DEFAULT_CIRCUIT, onChange }: LanesOptions = {}): Bulkheads {
-  const bulkheads = new LRUCache<string, Lane>({ max: MAX_LANES });
+export function createBulkheads({ policy = DEFAULT_CIRCUIT, onChange }: BulkheadsOptions = {}): Bulkheads {
+  const bulkheads = new LRUCache<string, Bulkhead>({ max: MAX_BULKHEADS });
   let isClosed = false;
 
-  const laneOf = (key: LaneKey, concurrency: number): Lane => {
-    const name = nameOf(key);
+  const findOrCreate = (key: ProviderKey, concurrency: number): Bulkhead => {
+    const name = cacheKey(key);
     const known = bulkheads.get(name);
-    // A lane whose bound was changed starts anew; what is in hand ends in the old one.
+    // A changed limit creates a new bulkhead; calls in flight finish in the old one.
     if (known?.concurrency === concurrency) return known;
     const { circuit = CLOSED, pausedUntil = 0 } = known ?? {};
-    const lane = { key, gate: createSemaphore(concurrency), concurrency, circuit, pausedUntil };
-    bulkheads.set(name, lane);
-    return lane;
+    const bulkhead = { key, semaphore: createSemaphore(concurrency), concurrency, circuit, pausedUntil };
+    bulkheads.set(name, bulkhead);
+    return bulkhead;
   };
-  const change = (lane: Lane, circuit: Circuit): void => {
-    const isNews = circuit.state !== lane.circuit.state;
-    lane.circuit = circuit;
-    if (isNews) onChange?.(lane.key, circuit);
+  const change = (bulkhead: Bulkhead, circuit: Circuit): void => {
+    const hasStateChanged = circuit.state !== bulkhead.circuit.state;
+    bulkhead.circuit = circuit;
+    if (hasStateChanged) onChange?.(bulkhead.key, circuit);
   };
 
   return {
     blockedUntil: (key) => {
-      const lane = bulkheads.get(nameOf(key));
-      if (!lane) return undefined;
+      const bulkhead = bulkheads.get(cacheKey(key));
+      if (!bulkhead) return undefined;
       const now = Date.now();
-      const { state, retryAt } = lane.circuit;
-      // Of a trial nobody knows yet how it ends: the others look again soon.
+      const { state, retryAt } = bulkhead.circuit;
+      // The trial call has not finished: check again in a second.
       const circuitUntil = state === 'closed' ? 0 : state === 'half_open' ? now + 1_000 : retryAt;
-      const until = Math.max(circuitUntil, lane.pausedUntil);
+      const until = Math.max(circuitUntil, bulkhead.pausedUntil);
       return until > now ? new Date(until) : undefined;
     },
     run: async (key, concurrency, send) => {
-      const lane = laneOf(key, concurrency);
-      await lane.gate.enter();
+      const bulkhead = findOrCreate(key, concurrency);
+      await bulkhead.semaphore.enter();
       try {
-        const { circuit, isAdmitted } = admit(lane.circuit, Date.now());
+        const { circuit, isAdmitted } = admit(bulkhead.circuit, Date.now());
         if (!isAdmitted || isClosed) return undefined;
-        change(lane, circuit);
+        change(bulkhead, circuit);
         const result = await send();
         const isBlamed = result.outcome !== 'ok' && result.blames === 'provider';
         if (isBlamed && result.retryAfterMs !== undefined) {
-          // Too many at once is no outage: it is a pause.
-          lane.pausedUntil = Date.now() + Math.min(result.retryAfterMs, MAX_PAUSE_MS);
-          change(lane, lane.circuit.state === 'half_open' ? CLOSED : lane.circuit);
+          // Rate limiting is not an outage, so it pauses the provider and does not count as a failure.
+          bulkhead.pausedUntil = Date.now() + Math.min(result.retryAfterMs, MAX_PAUSE_MS);
+          change(bulkhead, bulkhead.circuit.state === 'half_open' ? CLOSED : bulkhead.circuit);
         } else {
-          change(lane, afterResult(lane.circuit, isBlamed, Date.now(), policy));
+          change(bulkhead, afterResult(bulkhead.circuit, isBlamed, Date.now(), policy));
         }
         return result;
       } finally {
-        lane.gate.leave();
+        bulkhead.semaphore.leave();
       }
     },
     close: () => {
       isClosed = true;
-      for (const { gate } of bulkheads.values()) gate.open();
+      for (const { semaphore } of bulkheads.values()) semaphore.open();
     },
   };
 }
 
-const nameOf = ({ tenantId, channel, provider }: LaneKey): string => JSON.stringify([tenantId, channel, provider]);
+const cacheKey = ({ tenantId, channel, provider }: ProviderKey): string =>
+  JSON.stringify([tenantId, channel, provider]);

@@ -2,9 +2,9 @@ import type { Database } from '../database/database.ts';
 import type { Channel } from '../intake/channel.ts';
 import type { Log } from '../log.ts';
 import type { Circuit } from './circuit-breaker.ts';
-import type { LaneKey } from './bulkheads.ts';
+import type { ProviderKey } from './bulkheads.ts';
 
-/** What a dispatcher last found out about a provider of a tenant. */
+/** Last reported circuit breaker state of one provider of a tenant. */
 export interface ProviderCircuit {
   channel: Channel;
   provider: string;
@@ -13,8 +13,8 @@ export interface ProviderCircuit {
   changedAt: Date;
 }
 
-/** Shows changes of circuits to people: in the log, and in the database where GraphQL finds them. */
-export function circuitReporter(database: Database, log: Log): (key: LaneKey, circuit: Circuit) => void {
+/** Returns a listener that logs each circuit change and stores it for GraphQL. */
+export function circuitReporter(database: Database, log: Log): (key: ProviderKey, circuit: Circuit) => void {
   return ({ tenantId, channel, provider }, { state, failures, retryAt }) => {
     log[state === 'open' ? 'warn' : 'info'](
       { tenant_id: tenantId, channel, provider, state, failures },
@@ -33,7 +33,7 @@ export function circuitReporter(database: Database, log: Log): (key: LaneKey, ci
   };
 }
 
-/** Circuits of one tenant's providers. A provider that never failed is not in it. */
+/** Returns the circuits of one tenant's providers. A provider that never failed has no circuit here. */
 export function findCircuits(database: Database, tenantId: string): Promise<ProviderCircuit[]> {
   return database.asTenant(tenantId, (tx) =>
     tx.query<ProviderCircuit>(

@@ -1,17 +1,17 @@
 /**
  * A circuit breaker as a pure state machine.
  *
- *     closed ──failures in a row──► open ──its time is over──► half_open ──success──► closed
+ *     closed ──failures in a row──► open ──openMs has passed─► half_open ──success──► closed
  *                                    ▲                             │
  *                                    └───────────failure───────────┘  for twice as long
  */
 export interface Circuit {
   state: 'closed' | 'open' | 'half_open';
-  /** In a row. */
+  /** Consecutive failures. */
   failures: number;
-  /** How often it has opened in a row; each time it stays open twice as long. */
+  /** Consecutive openings; each one doubles the time that the circuit stays open. */
   openings: number;
-  /** While `open`: when it may be tried. Milliseconds since the epoch. */
+  /** While `open`: time of the next trial call, in milliseconds since the epoch. */
   retryAt: number;
 }
 
@@ -25,7 +25,7 @@ export const DEFAULT_CIRCUIT: CircuitPolicy = { failureThreshold: 5, openMs: 10_
 
 export const CLOSED: Circuit = { state: 'closed', failures: 0, openings: 0, retryAt: 0 };
 
-/** Whether a message may go now. Of an open circuit whose time is over, the first becomes the trial of `half_open`. */
+/** Decides whether a call may start. The first call after `retryAt` moves an open circuit to `half_open` as its trial. */
 export function admit(circuit: Circuit, now: number): { circuit: Circuit; isAdmitted: boolean } {
   if (circuit.state === 'closed') return { circuit, isAdmitted: true };
   if (circuit.state === 'open' && now >= circuit.retryAt) {
@@ -34,11 +34,11 @@ export function admit(circuit: Circuit, now: number): { circuit: Circuit; isAdmi
   return { circuit, isAdmitted: false };
 }
 
-/** What a result makes of it. Only failures that the provider is to blame for count. */
+/** Returns the circuit after a call. `isFailure` must be true only for failures that the provider caused. */
 export function afterResult(circuit: Circuit, isFailure: boolean, now: number, policy: CircuitPolicy): Circuit {
   if (!isFailure) return circuit.state === 'open' ? circuit : CLOSED;
   const failures = circuit.failures + 1;
-  // What was in hand when it opened may still fail: that opens nothing anew.
+  // Calls that started before the circuit opened may still fail; they must not extend the open time.
   if (circuit.state === 'open') return { ...circuit, failures };
   if (circuit.state === 'closed' && failures < policy.failureThreshold) return { ...circuit, failures };
   const openings = circuit.openings + 1;

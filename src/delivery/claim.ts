@@ -3,7 +3,7 @@ import { newId } from '../ids.ts';
 import type { Channel } from '../intake/channel.ts';
 import type { Audience, Content, Recipient } from '../intake/command.ts';
 
-/** A row that is ours until its lease runs out. */
+/** A row of `notification_log` that this process has leased. */
 export interface ClaimedLog {
   id: string;
   tenantId: string;
@@ -20,7 +20,7 @@ export interface ClaimedLog {
   priority: number;
   collapseKey: string | null;
   expiresAt: Date | null;
-  /** Attempts so far. */
+  /** Number of attempts so far. */
   attempts: number;
   /** See `route.ts`; null until the first attempt. */
   route: Channel[] | null;
@@ -28,9 +28,9 @@ export interface ClaimedLog {
   stepAttempts: number;
   provider: string | null;
   excludedProviders: string[];
-  /** Claims since it was last settled, this one included. */
+  /** Number of claims since the row was last settled, including this one. */
   claims: number;
-  /** Of the last attempt that failed. */
+  /** Error of the last failed attempt. */
   errorCode: string | null;
   errorMessage: string | null;
   traceId: string;
@@ -41,7 +41,7 @@ export interface ClaimedLog {
   leaseToken: string;
 }
 
-/** Prolongs the leases of rows that are still in hand, e.g. waiting for a slow relay. One statement for all. */
+/** Extends the leases of rows that are still in flight, e.g. because a relay is slow. Runs one statement for all rows. */
 export async function renewLeases(database: Database, held: Iterable<ClaimedLog>, leaseMs: number): Promise<void> {
   const rows = [...held];
   if (rows.length === 0) return;
@@ -56,25 +56,25 @@ export async function renewLeases(database: Database, held: Iterable<ClaimedLog>
 }
 
 export interface ClaimRequest {
-  /** Rows at the most. */
+  /** Maximum number of rows. */
   limit: number;
   leaseMs: number;
-  /** The last tenant that had its turn; empty to start over. */
+  /** Claims from tenants whose id is greater than this one; empty for the first tenant. */
   after: string;
-  /** How many more rows each of these tenants may have in hand. */
-  places: ReadonlyMap<string, number>;
-  /** The same for every other tenant. */
-  defaultPlaces: number;
+  /** Number of rows that may be claimed for each of these tenants. */
+  capacity: ReadonlyMap<string, number>;
+  /** Number of rows that may be claimed for each other tenant. */
+  defaultCapacity: number;
 }
 
 export interface Claim {
   rows: ClaimedLog[];
-  /** Where the next claim goes on; empty when every tenant had its turn. */
+  /** `after` of the next claim; empty when the last tenant was reached. */
   after: string;
 }
 
-/** Tenants that one claim looks at: the bound of what it costs, however many tenants there are. */
-const TENANTS = 100;
+/** Maximum number of tenants per claim. Bounds the cost of the statement when there are many tenants. */
+const MAX_TENANTS = 100;
 
 const OPEN = `log.status in ('queued', 'sending', 'retrying')`;
 
@@ -83,7 +83,7 @@ const dueOf = (priority: number): string =>
      select log.id from notification_log log
      where log.tenant_id = quota.tenant_id and ${OPEN} and log.priority = ${priority} and log.due_at <= now()
        and (log.status <> 'sending' or pg_postmaster_start_time() < now() - interval '10 seconds')
-     order by log.due_at limit quota.places for update skip locked
+     order by log.due_at limit quota.capacity for update skip locked
    ) as priority_${priority}`;
 
 const CLAIM = `
@@ -96,23 +96,23 @@ const CLAIM = `
       select log.tenant_id from notification_log log where ${OPEN} and log.tenant_id > tenant.tenant_id
       order by log.tenant_id limit 1
     ) next
-    where tenant.nth < ${TENANTS}
+    where tenant.nth < ${MAX_TENANTS}
   ), ready as (
-    select tenant.tenant_id, coalesce(busy.places, $4) as places
+    select tenant.tenant_id, coalesce(busy.capacity, $4) as capacity
     from tenant
-    left join unnest($2::text[], $3::int[]) as busy (tenant_id, places) using (tenant_id)
+    left join unnest($2::text[], $3::int[]) as busy (tenant_id, capacity) using (tenant_id)
     left join tenant_settings settings using (tenant_id)
-    where coalesce(busy.places, $4) > 0 and settings.delivery_mode is distinct from 'hold'
+    where coalesce(busy.capacity, $4) > 0 and settings.delivery_mode is distinct from 'hold'
       and exists (
         select from unnest(array[0, 1, 2]) as priority cross join lateral (
           select from notification_log log
           where log.tenant_id = tenant.tenant_id and ${OPEN} and log.priority = priority and log.due_at <= now() limit 1
         ) first_due)
   ), quota as (
-    select tenant_id, least(places, ceil($5::numeric / (select count(*) from ready)))::int as places from ready
+    select tenant_id, least(capacity, ceil($5::numeric / (select count(*) from ready)))::int as capacity from ready
   ), due as (
     select picked.id from quota cross join lateral (
-      select id from (${[0, 1, 2].map(dueOf).join(' union all ')}) as urgent_first limit quota.places
+      select id from (${[0, 1, 2].map(dueOf).join(' union all ')}) as urgent_first limit quota.capacity
     ) picked
   ), crashed as (
     update delivery_attempt attempt set outcome = 'unknown',
@@ -135,22 +135,22 @@ const CLAIM = `
   from (select max(tenant_id) as last, count(*) as total from tenant) turn left join claimed on true`;
 
 /**
- * Takes rows that are due and gives each a lease. Tenants take turns and share the places of a claim evenly, so that a
- * tenant with a long queue delays nobody else; within a tenant the most urgent go first.
+ * Claims due rows and gives each a lease. Tenants take turns and share the limit evenly, so that a tenant with a long
+ * queue does not delay the others. Within a tenant, rows with a higher priority come first.
  *
- * A row whose lease ran out belonged to a process that died: the attempt that it left open is marked `unknown`, and the
- * row is work again. Sending it once more can double a message and losing it cannot be mended, so it is sent, through
- * the same provider and with the same idempotency key. Right after the server itself was away, leases have run out whose
- * owners are well and about to settle: they are given a moment before anybody takes their rows.
+ * An expired lease means that its process died: its open attempt is marked `unknown` and the row is claimed again. It is
+ * sent again through the same provider with the same idempotency key, because a lost message cannot be recovered, while a
+ * duplicate can be detected by its key. After a restart of PostgreSQL the owners of expired leases may still be alive, so
+ * their rows are not claimed for the first 10 seconds.
  */
 export async function claimDue(database: Database, request: ClaimRequest): Promise<Claim> {
-  const { limit, leaseMs, after, places, defaultPlaces } = request;
+  const { limit, leaseMs, after, capacity, defaultCapacity } = request;
   const rows = await database.asWorker((tx) =>
     tx.query<ClaimedLog & { turnLast: string | null; turnTotal: number }>(CLAIM, [
       after,
-      [...places.keys()],
-      [...places.values()],
-      defaultPlaces,
+      [...capacity.keys()],
+      [...capacity.values()],
+      defaultCapacity,
       limit,
       newId(),
       leaseMs,
@@ -159,6 +159,6 @@ export async function claimDue(database: Database, request: ClaimRequest): Promi
   const [first] = rows;
   return {
     rows: rows.filter((row) => row.id !== null),
-    after: first?.turnTotal === TENANTS ? (first.turnLast ?? '') : '',
+    after: first?.turnTotal === MAX_TENANTS ? (first.turnLast ?? '') : '',
   };
 }

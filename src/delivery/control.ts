@@ -11,7 +11,7 @@ import type { PlanBatchOptions } from './plan-batch.ts';
 import { retryNotification } from './replay.ts';
 import { deliveryStatistics, type Dimension, type Statistic, type StatisticsRange } from './statistics.ts';
 
-/** What admins and operators do with deliveries. */
+/** Delivery operations of admins and operators. */
 export interface DeliveryControl {
   /** @throws `not_found`, `conflict` */
   retry(actor: Actor, logId: string, traceId: string): Promise<void>;
@@ -20,9 +20,9 @@ export interface DeliveryControl {
   /** @throws `validation_failed` */
   statistics(tenantId: string, range: StatisticsRange, groupBy: readonly Dimension[]): Promise<Statistic[]>;
   circuits(tenantId: string): Promise<ProviderCircuit[]>;
-  /** Switches a tenant, in every process at once. @returns what is in force for it. */
+  /** Sets the delivery mode of a tenant in all processes. @returns the mode in force for the tenant. */
   setTenantMode(actor: Actor, mode: DeliveryMode, traceId: string): Promise<DeliveryMode>;
-  /** Switches this process until it ends. @throws `validation_failed` where it delivers nothing. */
+  /** Sets the delivery mode of this process until it exits. @throws `validation_failed` if this process runs no dispatcher. */
   setProcessMode(mode: DeliveryMode): DeliveryMode;
 }
 
@@ -30,7 +30,7 @@ export interface DeliveryControlOptions {
   database: Database;
   bus: Bus;
   settings: Pick<TenantSettingsSource, 'save'>;
-  /** What the dispatcher plans with, so that an explanation says what would happen. */
+  /** The options that the dispatcher plans with, so that an explanation gives the same result. */
   planning: PlanBatchOptions;
   processMode: ProcessMode;
   log: Log;

@@ -9,7 +9,7 @@ import type { Settlement } from './settle.ts';
 
 export type SendPlan = Extract<Plan, { kind: 'send' }>;
 
-/** A message whose attempt is written down. */
+/** A message whose attempt is stored. */
 export interface Delivery {
   log: ClaimedLog;
   plan: SendPlan;
@@ -19,14 +19,14 @@ export interface Delivery {
 
 export interface DeliverOptions {
   bulkheads: Bulkheads;
-  /** A provider that has not answered so long after it was handed a message has failed. Milliseconds. */
+  /** Maximum duration of a call to a provider, in milliseconds. A longer call counts as failed. */
   timeoutMs: number;
 }
 
-/** Messages in hand with one provider of one tenant, where nobody says otherwise. */
+/** Maximum number of concurrent calls to one provider of one tenant, unless its settings set another. */
 const DEFAULT_CONCURRENCY = 100;
 
-/** Hands one message to its provider and says how the row is to be settled. Never rejects. */
+/** Sends one message through its provider and returns the settlement of its row. Never rejects. */
 export async function deliver(
   { log, plan, settings, provider }: Delivery,
   options: DeliverOptions,
@@ -104,14 +104,14 @@ export async function deliver(
   }
 }
 
-/** Those who wait for a provider come back one after the other, and not all at its first moment. Milliseconds. */
+/** Random delay added to the end of an outage, in milliseconds, so that waiting messages do not all return at once. */
 const RECOVERY_SPREAD_MS = 5_000;
 
-/** How long to wait for a circuit that may be tried again then. Milliseconds. */
+/** Returns the time to wait, in milliseconds, for a circuit that allows a trial at `until`. */
 export const untilRecovered = (until: Date): number =>
   until.getTime() - Date.now() + Math.random() * RECOVERY_SPREAD_MS;
 
-/** A row that goes back to the queue as it was, for so long. Milliseconds. */
+/** Returns the settlement that puts a row back into the queue unchanged, due again after `forMs` milliseconds. */
 export function waiting(log: ClaimedLog, forMs: number): Settlement {
   return {
     log,
@@ -124,7 +124,7 @@ export function waiting(log: ClaimedLog, forMs: number): Settlement {
 
 const excludedAt = (log: ClaimedLog, step: number): string[] => (step === log.step ? log.excludedProviders : []);
 
-/** It may have been handed over before it went wrong. */
+/** The outcome is `unknown` because the message may have been sent before the error. */
 const unexpected = (error: Error): SendFailure => ({
   outcome: 'unknown',
   blames: 'provider',

@@ -2,19 +2,19 @@ import { defineEntity, p } from '@mikro-orm/core';
 
 import { tenantIsolation } from '../database/row-level-security.ts';
 
-/** A token bucket that all processes draw from: of a tenant as a whole, or of one of its providers. */
+/** A token bucket of a tenant or of one of its providers, shared by all processes. */
 export const DeliveryRateEntity = defineEntity({
   name: 'DeliveryRateEntity',
   tableName: 'delivery_rate',
   properties: {
     tenantId: p.text().primary(),
-    /** Empty for the tenant as a whole, else `channel/provider`. */
+    /** `channel/provider`; empty for the bucket of the tenant. */
     key: p.text().primary(),
     tokens: p.double(),
-    /** How many the last draw was given. */
+    /** Number of tokens that the last draw received. */
     granted: p.integer().default(0),
     refilledAt: p.datetime().columnType('timestamptz'),
-    /** From when on the next message over the rate is told to come again. */
+    /** Earliest retry time for the next message over the rate. */
     nextSlotAt: p.datetime().columnType('timestamptz'),
   },
   ...tenantIsolation('delivery_rate'),

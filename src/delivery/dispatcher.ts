@@ -23,46 +23,44 @@ export interface DispatcherOptions extends PlanBatchOptions {
   database: Database;
   bus: Bus;
   providers: Providers;
-  /** Takes the place of every provider in sandbox mode. */
+  /** Replaces every provider in sandbox mode. */
   sandbox: Pick<Provider, 'name' | 'send'>;
   bulkheads: Bulkheads;
-  /** For addresses that are kept encrypted. */
+  /** Decrypts stored addresses. */
   keyring: Keyring;
-  /** Called for each delivery that came to its end. Tests are left out. */
+  /** Called for each delivery that reached a terminal status, except test notifications. */
   onEnded?: (outcome: DeliveryOutcome) => void;
-  /** Deliveries in hand at once. */
+  /** Maximum number of deliveries in flight. */
   concurrency?: number;
-  /** Of these, one tenant's at the most, where its settings do not say otherwise. */
+  /** Maximum number of deliveries in flight per tenant, unless the tenant's settings set another. */
   tenantConcurrency?: number;
-  /** How long a row is ours. A process that dies leaves its rows to the others after this time. Milliseconds. */
+  /** Duration of a lease, in milliseconds. Other processes claim the rows of a dead process after this time. */
   leaseMs?: number;
-  /** How often to look for due rows when nothing wakes us. Milliseconds. */
+  /** Time between two polls for due rows when no event wakes the dispatcher, in milliseconds. */
   pollMs?: number;
 }
 
 export interface Dispatcher {
-  /** Looks for work at once, e.g. because the mode was changed. */
+  /** Polls for due rows at once, e.g. after the mode changed. */
   wake(): void;
-  /** Stops claiming, finishes and records what is in hand. */
+  /** Stops claiming, and resolves when all deliveries in flight are settled. */
   close(): Promise<void>;
 }
 
-/** Rows that one claim takes at the most, so that no statement is long. */
+/** Maximum number of rows per claim. Bounds the duration of the statement. */
 const CLAIM_LIMIT = 500;
-/** Between two claims that found something. Milliseconds. */
+/** Time between two claims that returned rows, in milliseconds. */
 const GATHER_MS = 15;
 
 /**
- * Works off the queue: claims due rows, plans them, holds them against the limits, hands them to providers and records
- * the outcomes, in batches. Only as many rows are claimed as can be worked on at once, and their leases are renewed
- * until they are recorded.
+ * Delivers the queue in batches: claims due rows, plans them, applies rate limits, sends them through providers and
+ * records the outcomes. It claims only rows that it can start at once, and renews their leases until they are settled.
  */
 export function startDispatcher(options: DispatcherOptions): Dispatcher {
   const { database, bus, log, bulkheads, onEnded } = options;
   const { concurrency = 5_000, tenantConcurrency = 1_000, leaseMs = 60_000, pollMs = 1_000 } = options;
 
-  /** What is in hand, and ours for as long as this process lives. */
-  const hand = createInFlight(concurrency, tenantConcurrency);
+  const inFlight = createInFlight(concurrency, tenantConcurrency);
   let isClosing = false;
   let wake = (): void => {};
   let arrive = (): void => {};
@@ -78,7 +76,7 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
 
   const finish = async (settlement: Settlement): Promise<void> => {
     await recorder.record(settlement);
-    hand.release(settlement.log);
+    inFlight.release(settlement.log);
     wake();
   };
 
@@ -87,12 +85,12 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
     const sendable: Delivery[] = [];
     const excess = new Map<string, number>();
     for (const { log: row, settings } of planned) {
-      excess.set(row.tenantId, hand.limit(row.tenantId, settings.limits.concurrency));
+      excess.set(row.tenantId, inFlight.limit(row.tenantId, settings.limits.concurrency));
     }
     for (const { log: row, plan, settings, mode } of planned) {
-      const tooMany = excess.get(row.tenantId) ?? 0;
-      excess.set(row.tenantId, tooMany - 1);
-      if (tooMany > 0) settlements.push(waiting(row, 0));
+      const remainingExcess = excess.get(row.tenantId) ?? 0;
+      excess.set(row.tenantId, remainingExcess - 1);
+      if (remainingExcess > 0) settlements.push(waiting(row, 0));
       else if (mode === 'hold') settlements.push(waiting(row, pollMs));
       else if (plan.kind !== 'send') settlements.push(settlementOf(row, plan));
       else {
@@ -111,15 +109,15 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
       ...settlements.map(finish),
       ...ready.map(async (delivery) => {
         if (opened.has(delivery.log.id)) await finish(await deliver(delivery, { bulkheads, timeoutMs: leaseMs / 2 }));
-        else hand.release(delivery.log);
+        else inFlight.release(delivery.log);
       }),
     ]);
   };
 
   const claim = async (limit: number, after: string): Promise<Claim> => {
     try {
-      const { places, defaultPlaces } = hand;
-      return await claimDue(database, { limit, leaseMs, after, places: places(), defaultPlaces });
+      const { capacity, defaultCapacity } = inFlight;
+      return await claimDue(database, { limit, leaseMs, after, capacity: capacity(), defaultCapacity });
     } catch (error) {
       log.error({ error }, 'cannot claim due notifications');
       return { rows: [], after: '' };
@@ -128,34 +126,34 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
 
   const claimLoop = async (): Promise<void> => {
     let after = '';
-    /** The tenants were looked through from the first one on since something was last found. */
+    /** True if the claims since the last non-empty one started at the first tenant. */
     let isWholeRound = false;
     while (!isClosing) {
       const woken = new Promise<void>((resolve) => (wake = resolve));
       const arrived = new Promise<void>((resolve) => (arrive = resolve));
       const isIdle = recorder.isBehind || options.mode() === 'hold';
-      const limit = isIdle ? 0 : Math.min(hand.free, CLAIM_LIMIT);
+      const limit = isIdle ? 0 : Math.min(inFlight.free, CLAIM_LIMIT);
       const from = after;
       const claimed: Claim = limit > 0 ? await claim(limit, from) : { rows: [], after: '' };
       after = claimed.after;
       if (claimed.rows.length > 0) {
         isWholeRound = false;
-        for (const row of claimed.rows) hand.take(row);
+        for (const row of claimed.rows) inFlight.add(row);
         const task = planBatch(claimed.rows, options)
           .then(work)
           .catch((error: unknown) => {
-            log.error({ error, deliveries: claimed.rows.length }, 'batch given up');
+            log.error({ error, deliveries: claimed.rows.length }, 'batch failed');
             return Promise.all(claimed.rows.map((row) => finish(unsent(row, pollMs))));
           })
           .finally(() => working.delete(task));
         working.add(task);
-        // Under load places come free one by one: a moment later there are more of them to be filled at once. Where much
-        // more is in hand than came in now, that may be a longer moment; what is new does not wait for it.
-        const isPlenty = concurrency - hand.free > 4 * claimed.rows.length;
+        // Under load, deliveries finish one by one, so a short delay lets the next claim take more rows. The delay is
+        // longer when much more is in flight than was just claimed. A new notification ends it early.
+        const isPlenty = concurrency - inFlight.free > 4 * claimed.rows.length;
         await Promise.race([arrived, delay(isPlenty ? 3 * GATHER_MS : GATHER_MS)]);
         continue;
       }
-      // Not every tenant had its turn yet.
+      // Some tenants have not been checked yet.
       isWholeRound ||= from === '';
       if (limit > 0 && (after !== '' || !isWholeRound)) continue;
       isWholeRound = false;
@@ -166,16 +164,18 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
   };
 
   const renewal = setInterval(() => {
-    renewLeases(database, hand.rows(), leaseMs).catch((error: unknown) => log.error({ error }, 'leases not renewed'));
+    renewLeases(database, inFlight.rows(), leaseMs).catch((error: unknown) =>
+      log.error({ error }, 'leases not renewed'),
+    );
   }, leaseMs / 3);
-  const look = (): void => {
+  const wakeUp = (): void => {
     arrive();
     wake();
   };
-  const unsubscribe = [topics.due, topics.config].map((topic) => bus.subscribe(topic, look));
+  const unsubscribe = [topics.due, topics.config].map((topic) => bus.subscribe(topic, wakeUp));
   const loop = claimLoop();
   return {
-    wake: look,
+    wake: wakeUp,
     close: async () => {
       isClosing = true;
       for (const end of unsubscribe) end();
@@ -188,12 +188,12 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
   };
 }
 
-/** A row of a batch that came to nothing before any provider was called, whether or not its attempt was opened. */
+/** Returns the settlement of a row whose batch failed before a provider was called. Removes its attempt if one was opened. */
 function unsent(row: PlannedLog['log'], forMs: number): Settlement {
   return { ...waiting(row, forMs), next: row, withdrawn: { number: row.attempts + 1 } };
 }
 
-/** Tells whoever watches what changed. */
+/** Publishes changed delivery records and inboxes to subscribers. */
 function announce(bus: Bus, { logs, notifications }: Settled): void {
   for (const [tenantId, group] of Map.groupBy(logs, (row) => row.tenantId)) {
     bus.publish(
@@ -222,13 +222,13 @@ function settlementOf(row: PlannedLog['log'], plan: Exclude<Plan, { kind: 'send'
     status: step > 0 ? 'sent_fallback' : 'sent',
     channel: IN_APP.channel,
     template,
-    // Written in the transaction that settles the row, so it cannot be in doubt.
+    // The inbox is written in the transaction that settles the row, so the outcome is always known.
     attempt: { number: row.attempts + 1, provider: IN_APP.name, outcome: 'ok', durationMs: 0 },
     inbox: { logId, leaseToken, tenantId, audience, content, category, consent },
   };
 }
 
-/** Stands in for a provider that nobody has: another one, or another channel, takes over. */
+/** Replaces a provider that is not installed: its failure moves the delivery to the next provider or channel. */
 const unknownProvider = (channel: Channel, name: string): Pick<Provider, 'send'> => ({
   send: async () => ({
     outcome: 'permanent',

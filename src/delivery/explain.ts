@@ -11,7 +11,7 @@ import type { Consideration } from './plan.ts';
 import { planBatch, type PlanBatchOptions, type PlannedLog } from './plan-batch.ts';
 import type { LogStatus } from './status.ts';
 
-/** An event that was not sent, as far as delivery would look at it. */
+/** The fields of an event that delivery depends on. */
 export interface HypotheticalEvent {
   eventCode: string;
   channels: Channel[];
@@ -23,25 +23,26 @@ export interface HypotheticalEvent {
   expiresAt: Date | null;
 }
 
-/** What would happen, and why. */
+/** Result that an event would have, with the reasons. */
 export interface Explanation {
-  /** The state that the delivery record would be in after its first attempt went well, or at its end. */
+  /** Status of the delivery record if its first attempt succeeds. */
   status: LogStatus;
   mode: DeliveryMode;
   channel: Channel | null;
   provider: string | null;
   errorCode: string | null;
   errorMessage: string | null;
-  /** Where it would wait: why, and until when as far as that is known. */
+  /** Reason for which the delivery would wait; null if it would not. */
   waitReason: string | null;
+  /** End of the wait; null if it is not known or the delivery would not wait. */
   waitUntil: Date | null;
-  /** The channels that were looked at, in order. */
+  /** The channels that were evaluated, in order. */
   considered: Consideration[];
 }
 
 /**
- * Answers what would happen to an event if it came in now, by the code that decides it when it does. Nothing is sent and
- * nothing is written.
+ * Explains what would happen to an event that arrived now. Uses the planner of the dispatcher, and sends and writes
+ * nothing.
  *
  * @throws `validation_failed` naming the field.
  */
@@ -54,12 +55,12 @@ export async function explainDelivery(
   const unstorable = checkStorable(event, 'input');
   if (unstorable) problems.push(unstorable);
   if (problems.length > 0) throw validationFailed(problems);
-  const [planned] = await planBatch([asClaimed(actor, event)], planning);
-  if (!planned) throw new Error('one row gives one plan');
-  return explanationOf(planned, event.sendAt);
+  const [planned] = await planBatch([toClaimedLog(actor, event)], planning);
+  if (!planned) throw new Error('planBatch returned no plan for the row');
+  return toExplanation(planned, event.sendAt);
 }
 
-function asClaimed(actor: Actor, { sendAt, priority, ...event }: HypotheticalEvent): ClaimedLog {
+function toClaimedLog(actor: Actor, { sendAt, priority, ...event }: HypotheticalEvent): ClaimedLog {
   const now = new Date();
   return {
     ...event,
@@ -88,7 +89,7 @@ function asClaimed(actor: Actor, { sendAt, priority, ...event }: HypotheticalEve
   };
 }
 
-function explanationOf({ plan, mode }: PlannedLog, sendAt: Date | null): Explanation {
+function toExplanation({ plan, mode }: PlannedLog, sendAt: Date | null): Explanation {
   const base: Explanation = {
     status: 'queued',
     mode,

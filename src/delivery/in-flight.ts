@@ -2,38 +2,39 @@ import { LRUCache } from 'lru-cache';
 
 import type { ClaimedLog } from './claim.ts';
 
-/** What a dispatcher has in hand, and how much more it may take. */
+/** The deliveries that a dispatcher is processing, and its remaining capacity. */
 export interface InFlight {
-  /** Rows that may be claimed now, over all tenants. */
+  /** Number of rows that may be claimed now, over all tenants. */
   readonly free: number;
-  /** Rows that a tenant may have of which nothing is in hand and nothing special is known. */
-  readonly defaultPlaces: number;
-  /** How many more rows each tenant may have of which something is in hand, or whose limit is its own. */
-  places(): ReadonlyMap<string, number>;
-  /** Sets a tenant's own limit, as its settings say; undefined: the usual one. Gives back by how much it is exceeded. */
+  /** Capacity of each tenant that `capacity` does not list. */
+  readonly defaultCapacity: number;
+  /** Returns the number of rows that may be claimed for each tenant with deliveries in flight, a window or its own limit. */
+  capacity(): ReadonlyMap<string, number>;
+  /** Sets the limit of a tenant; undefined restores the default. @returns the number of rows in flight above the limit. */
   limit(tenantId: string, concurrency: number | undefined): number;
-  take(row: ClaimedLog): void;
+  add(row: ClaimedLog): void;
   release(row: ClaimedLog): void;
   rows(): Iterable<ClaimedLog>;
 }
 
-/** Tenants whose own limits are remembered. Of one that is forgotten too much is claimed once, and put back. */
+/** Maximum number of tenants with limits or windows in memory. For an evicted one, one claim may exceed its limit; the excess is put back. */
 const MAX_LIMITS = 1_000;
 
-/** What a tenant may have in hand at first. */
+/** Number of deliveries that a tenant may initially have in flight. */
 const FIRST_WINDOW = 100;
-/** How long a window is remembered after the last delivery that came to its end. Milliseconds. */
+/** Time after the last finished delivery until a window is reset, in milliseconds. */
 const WINDOW_TTL_MS = 10_000;
 
 /**
- * A tenant of which nothing came to its end lately starts with a small window, which grows with each delivery that comes to its end:
- * who is fast soon has all that a tenant may have, and who waits for a relay that does not answer never does.
+ * Limits the deliveries in flight, in total and per tenant. A tenant starts with a small window that grows by one with
+ * each finished delivery. A tenant with a fast provider soon reaches `tenantConcurrency`, while a tenant whose provider does
+ * not answer keeps the small window.
  */
 export function createInFlight(concurrency: number, tenantConcurrency: number): InFlight {
   const held = new Set<ClaimedLog>();
-  /** Only of tenants of which something is in hand, so that it stays small. */
-  const inHand = new Map<string, number>();
-  // Apart from what is in hand: a whole batch may end at once, and the next one is to find the window that it earned.
+  /** Number of deliveries in flight per tenant. Has no zero entries, so that it stays small. */
+  const counts = new Map<string, number>();
+  // Separate from `counts`: the window must survive the moment in which a whole batch finishes and the count is zero.
   const windows = new LRUCache<string, number>({ max: MAX_LIMITS, ttl: WINDOW_TTL_MS });
   const limits = new LRUCache<string, number>({ max: MAX_LIMITS });
   const firstWindow = Math.min(FIRST_WINDOW, tenantConcurrency);
@@ -42,29 +43,29 @@ export function createInFlight(concurrency: number, tenantConcurrency: number): 
     get free() {
       return concurrency - held.size;
     },
-    defaultPlaces: firstWindow,
-    places: () =>
+    defaultCapacity: firstWindow,
+    capacity: () =>
       new Map(
-        [...limits.keys(), ...windows.keys(), ...inHand.keys()].map((tenantId) => {
+        [...limits.keys(), ...windows.keys(), ...counts.keys()].map((tenantId) => {
           const window = windowOf(tenantId);
-          const places = Math.min(limits.get(tenantId) ?? window, window) - (inHand.get(tenantId) ?? 0);
-          return [tenantId, Math.max(0, places)];
+          const capacity = Math.min(limits.get(tenantId) ?? window, window) - (counts.get(tenantId) ?? 0);
+          return [tenantId, Math.max(0, capacity)];
         }),
       ),
     limit: (tenantId, own) => {
       if (own === undefined) limits.delete(tenantId);
       else limits.set(tenantId, own);
-      return Math.max(0, (inHand.get(tenantId) ?? 0) - (own ?? tenantConcurrency));
+      return Math.max(0, (counts.get(tenantId) ?? 0) - (own ?? tenantConcurrency));
     },
-    take: (row) => {
+    add: (row) => {
       held.add(row);
-      inHand.set(row.tenantId, (inHand.get(row.tenantId) ?? 0) + 1);
+      counts.set(row.tenantId, (counts.get(row.tenantId) ?? 0) + 1);
     },
     release: (row) => {
       if (!held.delete(row)) return;
-      const left = (inHand.get(row.tenantId) ?? 1) - 1;
-      if (left > 0) inHand.set(row.tenantId, left);
-      else inHand.delete(row.tenantId);
+      const left = (counts.get(row.tenantId) ?? 1) - 1;
+      if (left > 0) counts.set(row.tenantId, left);
+      else counts.delete(row.tenantId);
       windows.set(row.tenantId, Math.min(tenantConcurrency, windowOf(row.tenantId) + 1));
     },
     rows: () => held,

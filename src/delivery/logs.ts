@@ -8,7 +8,7 @@ import type { Keyring } from '../keyring.ts';
 import { openRecipient, type StoredRecipient } from '../privacy/at-rest.ts';
 import type { LogStatus } from './status.ts';
 
-/** A try to hand a notification to a provider. */
+/** One attempt to send a notification through a provider. */
 export interface DeliveryAttempt {
   number: number;
   channel: Channel;
@@ -21,7 +21,7 @@ export interface DeliveryAttempt {
   errorMessage: string | null;
 }
 
-/** One accepted event and what became of it, as admins see it. */
+/** One accepted event and its delivery status, as admins see it. */
 export interface NotificationLog {
   id: string;
   tenantId: string;
@@ -31,7 +31,7 @@ export interface NotificationLog {
   channel: Channel | null;
   status: LogStatus;
   isTest: boolean;
-  /** As far as it is kept; null where the notification is for an audience. Not for everybody: see `maskAddress`. */
+  /** Address of the recipient; null if it is not stored or the notification is for an audience. Personal data: see `maskAddress`. */
   address: string | null;
   templateId: string | null;
   templateVersion: number | null;
@@ -60,7 +60,7 @@ export interface LogFilter {
 
 export interface DeliveryLogs {
   list(tenantId: string, args: PageArgs, filter?: LogFilter | null): Promise<Page<NotificationLog>>;
-  /** In the order of `ids`; null for what does not exist in this tenant. */
+  /** Returns the records in the order of `ids`, with null for each id that does not exist in this tenant. */
   findMany(tenantId: string, ids: readonly string[], filter?: LogFilter | null): Promise<(NotificationLog | null)[]>;
 }
 
@@ -87,10 +87,10 @@ const FILTER = `($2::text[] is null or log.status = any($2)) and ($3::text[] is 
   and ($6::text is null or log.trace_id = $6) and ($7::boolean is null or log.is_test = $7)
   and ($8::timestamptz is null or log.created_at >= $8) and ($9::timestamptz is null or log.created_at < $9)`;
 
-/** Above this the queue is only said to be long: counting it would take longer and longer. */
+/** Maximum queue size that is reported. Bounds the cost of counting. */
 const MAX_COUNTED = 100_000;
 
-/** Deliveries that are not at their end, by status, over all tenants. */
+/** Returns the number of unfinished deliveries by status, over all tenants. */
 export function queueSizes(database: Database): Promise<{ status: LogStatus; size: number }[]> {
   return database.asWorker((tx) =>
     tx.query(

@@ -1,19 +1,19 @@
 export const DELIVERY_MODES = ['live', 'sandbox', 'hold'] as const;
 
 /**
- * `live` sends; `sandbox` captures what would have been sent, and nothing leaves; `hold` keeps everything queued, to go
- * on later.
+ * `live` sends messages. `sandbox` stores them in the sandbox mailbox and sends nothing. `hold` keeps them in the queue
+ * until the mode changes.
  */
 export type DeliveryMode = (typeof DELIVERY_MODES)[number];
 
-/** The mode of this process, which an operator may change while it runs. */
+/** Delivery mode of this process. An operator can change it at run time. */
 export interface ProcessMode {
   current: DeliveryMode;
-  /** Tells what delivers; absent where the process delivers nothing. */
+  /** Notifies the dispatcher; absent if this process runs none. */
   onChanged?: () => void;
 }
 
-/** The mode in force: a tenant can be more careful than the process, never less. */
+/** Returns the stricter of both modes. A tenant can restrict the mode of the process, but not relax it. */
 export function stricterMode(process: DeliveryMode, tenant: DeliveryMode | null): DeliveryMode {
   if (tenant === null) return process;
   return DELIVERY_MODES.indexOf(tenant) > DELIVERY_MODES.indexOf(process) ? tenant : process;

@@ -9,8 +9,8 @@ const oneOf = (column: string, values: readonly string[]) =>
   `${column} in (${values.map((value) => `'${value}'`).join(', ')})`;
 
 /**
- * One accepted event and what became of it. The table is the queue as well: a row whose status is not terminal is
- * work from `dueAt` on, and while it is `sending`, `dueAt` is the end of its lease.
+ * One accepted event and its delivery status. The table is also the queue: a row whose status is not terminal is claimed
+ * from `dueAt` on. While the status is `sending`, `dueAt` is the end of the lease.
  */
 export const NotificationLogEntity = defineEntity({
   name: 'NotificationLogEntity',
@@ -22,16 +22,16 @@ export const NotificationLogEntity = defineEntity({
     eventType: p.text(),
     eventCode: p.text(),
     isTest: p.boolean().default(false),
-    /** The channels to try, in order; empty where the tenant's policy decides. */
+    /** Channels that the event names, in order; empty if the tenant's policy decides. */
     channels: p.array().columnType('text[]'),
     /** The channel in use; null until delivery has chosen one. */
     channel: p.text().nullable(),
     recipient: p.json<Recipient>(),
     audience: p.json<Audience>().nullable(),
-    /** Ready-made text of events that bring their own, instead of a template. */
+    /** Text of events that are not rendered from a template. */
     content: p.json<Content>().nullable(),
     params: p.json<Record<string, unknown>>(),
-    /** Event fields that this version does not know, as they came. */
+    /** Unknown event fields, unchanged. */
     extra: p.json<Record<string, unknown>>().nullable(),
     category: p.text().nullable(),
     /** 0 high, 1 normal, 2 low. */
@@ -40,23 +40,23 @@ export const NotificationLogEntity = defineEntity({
     expiresAt: p.datetime().columnType('timestamptz').nullable(),
     status: p.text(),
     attempts: p.integer().default(0),
-    /** The channels that are tried, in order: decided at the first attempt, so that a change of policy moves nobody. */
+    /** Channels that are tried, in order. Fixed at the first attempt, so that a policy change does not affect it. */
     route: p.array().columnType('text[]').nullable(),
-    /** Where on the route it stands; above 0 it has fallen back. */
+    /** Index of the current channel in `route`; above 0, the delivery has fallen back. */
     step: p.smallint().default(0),
-    /** Attempts through the channel of this step. */
+    /** Number of attempts through the channel of this step. */
     stepAttempts: p.smallint().default(0),
-    /** The provider that is next, or in use; null: the first of the channel. */
+    /** Current or next provider; null for the first provider of the channel. */
     provider: p.text().nullable(),
-    /** Providers that refused for good at this step. */
+    /** Providers that failed permanently at this step. */
     excludedProviders: p.array().columnType('text[]').defaultRaw(`'{}'`),
-    /** Claims since the row was last settled: many of them, and it takes its process down or never gets that far. */
+    /** Number of claims since the row was last settled. A high number means that its delivery crashes the process. */
     claims: p.smallint().default(0),
-    /** When it was first due: `send_at`, or when it was accepted. The deadline of its retries counts from here. */
+    /** First due time: `send_at`, or the time of acceptance. The retry deadline counts from here. */
     scheduledAt: p.datetime().columnType('timestamptz').defaultRaw('now()'),
     dueAt: p.datetime().columnType('timestamptz').defaultRaw('now()'),
     leaseToken: p.uuid().nullable(),
-    /** Its address or its variables are not, or not as they came, there any more: it cannot be sent again. */
+    /** True if the address or the variables were removed or masked. The notification cannot be replayed. */
     isReduced: p.boolean().default(false),
     templateId: p.uuid().nullable(),
     templateVersion: p.integer().nullable(),
@@ -92,7 +92,7 @@ export const NotificationLogEntity = defineEntity({
   ...tenantIsolation('notification_log'),
 });
 
-/** One try to hand a notification to a provider: written before the provider is called, settled after. */
+/** One attempt to send a notification through a provider. Inserted before the call and settled after it. */
 export const DeliveryAttemptEntity = defineEntity({
   name: 'DeliveryAttemptEntity',
   tableName: 'delivery_attempt',
@@ -104,7 +104,7 @@ export const DeliveryAttemptEntity = defineEntity({
     provider: p.text(),
     startedAt: p.datetime().columnType('timestamptz').defaultRaw('now()'),
     durationMs: p.integer().nullable(),
-    /** `ok`, `transient`, `permanent`, or `unknown` after a crash; null while the provider has it in hand. */
+    /** `ok`, `transient`, `permanent`, or `unknown` after a crash; null while the call is in flight. */
     outcome: p.text().nullable(),
     providerMessageId: p.text().nullable(),
     errorCode: p.text().nullable(),

@@ -23,22 +23,22 @@ export interface PlanBatchOptions {
   templates: TemplateLookup;
   reach: RecipientEligibility;
   bulkheads: Pick<Bulkheads, 'blockedUntil'>;
-  /** Absent where the service has no public address. */
+  /** Absent if the service has no public URL. */
   unsubscribeLinks?: UnsubscribeLinks | undefined;
-  /** Of this process. */
+  /** Returns the delivery mode of this process. */
   mode: () => DeliveryMode;
   log: Log;
 }
 
-/** Reads settings, templates and what keeps people from being reached for the whole batch, and decides each row. */
+/** Loads settings, templates and recipient eligibility for the whole batch, and plans each row. */
 export async function planBatch(claimed: ClaimedLog[], options: PlanBatchOptions): Promise<PlannedLog[]> {
   const { settings, templates, reach, log } = options;
-  const loadSettings = await settings.load(claimed.map((row) => row.tenantId));
+  const settingsByTenant = await settings.load(claimed.map((row) => row.tenantId));
   const rows = claimed.map((row) => {
-    const tenant = loadSettings.get(row.tenantId);
-    if (!tenant) throw new Error('settings of a tenant were not loaded');
+    const tenant = settingsByTenant.get(row.tenantId);
+    if (!tenant) throw new Error(`settings of tenant ${row.tenantId} were not loaded`);
     const policy = tenant.events[row.eventCode];
-    // What brings its own text goes to an audience, which is worked out when it is written.
+    // A notification with its own text goes to an audience, which is resolved when the inbox rows are written.
     const channels = row.content ? [] : candidateChannels(row.channels, policy);
     return { row, tenant, channels, category: row.category ?? policy?.category ?? null };
   });

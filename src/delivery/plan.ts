@@ -43,7 +43,7 @@ export type Plan = { considered: Consideration[] } & (
       consent: Consent;
       template?: UsedTemplate;
     }
-  /** Nothing is wrong, it is only too early. */
+  /** The delivery can succeed later, e.g. after quiet hours. */
   | { kind: 'wait'; until: Date; reason: WaitReason; channel: Channel }
   | { kind: 'end'; status: EndStatus; channel?: Channel; errorCode: string; errorMessage: string }
 );
@@ -51,10 +51,10 @@ export type Plan = { considered: Consideration[] } & (
 export type WaitReason = 'quiet_hours' | 'circuit_open' | 'rate_limited' | 'hold';
 type EndStatus = Extract<LogStatus, 'failed' | 'expired' | 'suppressed'>;
 
-/** One channel that was looked at, and what came of it. */
+/** One evaluated channel and the result. */
 export interface Consideration {
   channel: Channel;
-  /** `chosen`, or the code of why not. */
+  /** `chosen`, or the error code of the reason against it. */
   verdict: string;
   message: string;
   provider?: string;
@@ -63,29 +63,29 @@ export interface Consideration {
 
 export interface PlanContext {
   settings: TenantSettings;
-  /** In force for this tenant. */
+  /** Delivery mode in force for this tenant. */
   mode: DeliveryMode;
   templatesFor: (channel: Channel) => PublishedTemplate[];
-  /** What keeps the notification from the person. */
+  /** Opt-outs, suppressions and newer notifications that prevent the delivery. */
   reach: ReachOf;
-  /** When a provider whose circuit is open may be tried again; undefined where it may be now. */
+  /** Returns the time until which a provider must not be called; undefined if it may be called now. */
   blockedUntil: (channel: Channel, provider: string) => Date | undefined;
-  /** Where the person can opt out of the category by one click. */
+  /** Returns the one-click unsubscribe URL for a category; undefined if the service has no public URL. */
   unsubscribeUrl: (channel: Channel, category: string) => string | undefined;
   now: Date;
 }
 
-/** A row that was claimed this often without being settled takes its process down with it, or never gets that far. */
+/** Maximum number of claims without a settlement. A row above it probably crashes the process, so it fails. */
 const MAX_CLAIMS = 25;
 
 const SANDBOX: ProviderSettings = { name: 'sandbox', provider: 'sandbox', config: {}, origin: 'environment' };
 
-/** Channels that wake people. */
+/** Channels to which quiet hours apply by default. */
 const LOUD: readonly Channel[] = ['email', 'sms', 'push', 'zalo'];
 
 /**
- * Decides what happens to a row. Pure: everything that it needs is handed in, so that `explainDelivery` gives the same
- * answer without sending.
+ * Decides what happens to a row. Pure: it reads only its arguments, so that `explainDelivery` gets the same plan without
+ * sending.
  */
 export function planDelivery(log: ClaimedLog, context: PlanContext): Plan {
   const { settings, now } = context;
@@ -93,7 +93,7 @@ export function planDelivery(log: ClaimedLog, context: PlanContext): Plan {
     return end('expired', 'expired', 'expires_at passed before it was sent.');
   }
   if (log.claims > MAX_CLAIMS) {
-    return end('failed', 'attempts_exhausted', `It was taken up ${log.claims} times and never came to an end.`);
+    return end('failed', 'attempts_exhausted', `The row was claimed ${log.claims} times and never settled.`);
   }
   const policy = settings.events[log.eventCode];
   const category = log.category ?? policy?.category ?? null;
@@ -119,22 +119,26 @@ export function planDelivery(log: ClaimedLog, context: PlanContext): Plan {
   const considered: Consideration[] = [];
   for (const [step, channel] of route.entries()) {
     if (step < log.step) continue;
-    const looked = evaluateChannel(channel, step === log.step ? log : null, { log, category, isMandatory, context });
-    if ('code' in looked) {
-      considered.push({ channel, verdict: looked.code, message: looked.message });
-      // A text that is missing or broken is a mistake to be mended, and no reason to disturb people elsewhere.
-      if (step === 0 && looked.isFinal) return end('failed', looked.code, looked.message, channel, considered);
+    const decision = evaluateChannel(channel, step === log.step ? log : null, { log, category, isMandatory, context });
+    if ('code' in decision) {
+      considered.push({ channel, verdict: decision.code, message: decision.message });
+      // A missing or invalid template needs a correction. It is no reason to fall back to another channel.
+      if (step === 0 && decision.isFinal) return end('failed', decision.code, decision.message, channel, considered);
       continue;
     }
-    if ('until' in looked) {
-      considered.push({ channel, verdict: looked.reason, message: `It waits until ${looked.until.toISOString()}.` });
-      return { kind: 'wait', channel, ...looked, considered };
+    if ('until' in decision) {
+      considered.push({
+        channel,
+        verdict: decision.reason,
+        message: `It waits until ${decision.until.toISOString()}.`,
+      });
+      return { kind: 'wait', channel, ...decision, considered };
     }
-    const { template, provider } = looked;
+    const { template, provider } = decision;
     considered.push({ channel, verdict: 'chosen', message: '', template, ...(provider && { provider }) });
-    return { ...looked.plan, route, step, considered };
+    return { ...decision.plan, route, step, considered };
   }
-  return nothingLeft(log, considered);
+  return noUsableChannel(log, considered);
 }
 
 interface Subject {
@@ -152,7 +156,7 @@ type ChannelDecision =
 type Chosen<P> = P extends { kind: 'send' | 'inbox' } ? Omit<P, 'route' | 'step' | 'considered'> : never;
 type ChosenPlan = Chosen<Plan>;
 
-/** Looks at one channel. `position`: the row, where it already stands at this channel. */
+/** Evaluates one channel. `position` is the row if this is its current channel, else null. */
 function evaluateChannel(
   channel: Channel,
   position: ClaimedLog | null,
@@ -200,7 +204,7 @@ function evaluateChannel(
   }
 
   const left = providers.filter(({ name }) => !position?.excludedProviders.includes(name));
-  const provider = providerOf(channel, left, position?.provider ?? null, context);
+  const provider = pickProvider(channel, left, position?.provider ?? null, context);
   if (!provider) return { code: 'providers_refused', message: `Every provider for ${channel} refused for good.` };
   if ('until' in provider) {
     const deadline = log.scheduledAt.getTime() + settings.retry.deadlineMs;
@@ -236,8 +240,8 @@ function evaluateChannel(
 const providersFor = (channel: Channel, { mode, settings }: PlanContext): ProviderSettings[] =>
   mode === 'sandbox' ? [SANDBOX] : (settings.channels[channel] ?? []);
 
-/** The provider whose turn it is, or the next one whose circuit is not open; or when the first of them may be tried. */
-function providerOf(
+/** Returns the first callable provider from `turn` on; if all are blocked, the earliest time at which one is not. */
+function pickProvider(
   channel: Channel,
   left: ProviderSettings[],
   turn: string | null,
@@ -269,13 +273,13 @@ function consentFor(category: string | null, { categories }: TenantSettings): Co
   return policy?.defaultEnabled === false ? 'opt_in' : 'opt_out';
 }
 
-/** Every channel was looked at and none is left: the first real failure says more than what came after it. */
-function nothingLeft(log: ClaimedLog, considered: Consideration[]): Plan {
+/** Returns the final plan when no channel is usable. An error of an earlier attempt takes precedence. */
+function noUsableChannel(log: ClaimedLog, considered: Consideration[]): Plan {
   if (log.errorCode !== null && log.attempts > 0) {
     return end('failed', log.errorCode, log.errorMessage ?? '', undefined, considered);
   }
-  const hindered = considered.find(({ verdict }) => SUPPRESSING.has(verdict));
-  if (hindered) return end('suppressed', hindered.verdict, hindered.message, hindered.channel, considered);
+  const suppressed = considered.find(({ verdict }) => SUPPRESSING.has(verdict));
+  if (suppressed) return end('suppressed', suppressed.verdict, suppressed.message, suppressed.channel, considered);
   const tooLate = considered.find(({ verdict }) => verdict === 'quiet_hours');
   if (tooLate) return end('expired', 'quiet_hours', tooLate.message, tooLate.channel, considered);
   const [first] = considered;
@@ -285,7 +289,7 @@ function nothingLeft(log: ClaimedLog, considered: Consideration[]): Plan {
 
 const SUPPRESSING: ReadonlySet<string> = new Set(['opted_out', 'address_suppressed']);
 
-/** The same for every try of one event through one channel, and different for every other. */
+/** Returns a key that is equal for all attempts of one event through one channel, and unique otherwise. */
 function idempotencyKey(log: ClaimedLog, channel: Channel): string {
   const tenant = createHash('sha256').update(log.tenantId).digest('hex').slice(0, 16);
   return `${log.eventId}.${channel}.${tenant}`;

@@ -2,7 +2,7 @@ import { defineEntity, p } from '@mikro-orm/core';
 
 import { tenantIsolation } from '../database/row-level-security.ts';
 
-/** What a dispatcher last found out about a provider of a tenant. Only for people to see: each process decides itself. */
+/** Last reported circuit breaker state of a tenant's provider. Informational: each process keeps its own circuit. */
 export const ProviderCircuitEntity = defineEntity({
   name: 'ProviderCircuitEntity',
   tableName: 'provider_circuit',

@@ -1,24 +1,25 @@
 import type { Database } from '../database/database.ts';
 import type { Limits } from '../tenants/policies.ts';
 
-/** Messages that want to go through one bucket now. */
+/** Request for tokens from one bucket. */
 export interface RateRequest {
   tenantId: string;
-  /** Empty for the tenant as a whole, else `channel/provider`. */
+  /** `channel/provider`; empty for the bucket of the tenant. */
   key: string;
   wanted: number;
   limits: Limits & { ratePerSecond: number };
 }
 
 export interface RateGrant {
-  /** How many may go now. */
+  /** Number of messages that may be sent now. */
   granted: number;
-  /** When those over the rate are to come again: the first after so long, then one each interval. Milliseconds. */
+  /** Delay of the first message over the rate, in milliseconds. */
   firstSlotMs: number;
+  /** Time between two messages over the rate, in milliseconds. */
   intervalMs: number;
 }
 
-const TAKE_PLACE = `
+const UPSERT_BUCKETS = `
   insert into delivery_rate as bucket (tenant_id, key, tokens, refilled_at, next_slot_at)
   select tenant_id, key, burst, now(), now()
   from jsonb_to_recordset($1::jsonb) as request (tenant_id text, key text, burst float8)
@@ -27,8 +28,8 @@ const TAKE_PLACE = `
 
 const DRAW = `
   update delivery_rate bucket
-  set tokens = now_there.tokens - now_there.granted, granted = now_there.granted, refilled_at = now(),
-      next_slot_at = now_there.slot + (request.wanted - now_there.granted) * interval '1 second' / request.rate
+  set tokens = current_state.tokens - current_state.granted, granted = current_state.granted, refilled_at = now(),
+      next_slot_at = current_state.slot + (request.wanted - current_state.granted) * interval '1 second' / request.rate
   from jsonb_to_recordset($1::jsonb) as request (position int, tenant_id text, key text, wanted int, rate float8,
     burst float8)
   join delivery_rate before using (tenant_id, key)
@@ -39,16 +40,16 @@ const DRAW = `
   cross join lateral (
     select refilled.tokens, least(request.wanted, floor(refilled.tokens))::int as granted,
            greatest(before.next_slot_at, now()) as slot
-  ) now_there
+  ) current_state
   where bucket.tenant_id = request.tenant_id and bucket.key = request.key
   returning request.position, bucket.granted,
-    1000 * (extract(epoch from now_there.slot - now()) + 1 / request.rate)::float8 as "firstSlotMs"`;
+    1000 * (extract(epoch from current_state.slot - now()) + 1 / request.rate)::float8 as "firstSlotMs"`;
 
 /**
- * Draws from token buckets that all processes share; two statements for any number of them. Who is over the rate gets a
- * slot of its own, as far apart as the rate allows, so that a long queue is put off once and not over and over.
+ * Draws tokens from buckets that all processes share. Runs two statements for any number of buckets. Each message over the
+ * rate gets its own retry slot, so that a message in a long queue is delayed once and not repeatedly.
  *
- * @returns one grant per request, in the same order. A bucket may be named once.
+ * @returns one grant per request, in the same order. Each bucket may occur once.
  */
 export async function drawTokens(database: Database, requests: RateRequest[]): Promise<RateGrant[]> {
   if (requests.length === 0) return [];
@@ -61,8 +62,8 @@ export async function drawTokens(database: Database, requests: RateRequest[]): P
     burst: burst ?? Math.max(1, Math.ceil(ratePerSecond)),
   }));
   const drawn = await database.asWorker(async (tx) => {
-    // Makes the buckets that are new and locks all of them, in one order for every process.
-    await tx.query(TAKE_PLACE, [JSON.stringify(rows)]);
+    // Creates missing buckets and locks all of them in one order, which prevents deadlocks between processes.
+    await tx.query(UPSERT_BUCKETS, [JSON.stringify(rows)]);
     return tx.query<{ position: number; granted: number; firstSlotMs: number }>(DRAW, [JSON.stringify(rows)]);
   });
   const grants = new Map(drawn.map((grant) => [grant.position, grant]));
@@ -73,7 +74,7 @@ export async function drawTokens(database: Database, requests: RateRequest[]): P
   }));
 }
 
-/** Shares grants out among messages, in their order. */
+/** Returns the delay of each message in milliseconds; undefined for those that may be sent now. */
 export function slotsOf({ granted, firstSlotMs, intervalMs }: RateGrant, wanted: number): (number | undefined)[] {
   return Array.from({ length: wanted }, (_none, index) =>
     index < granted ? undefined : Math.round(firstSlotMs + (index - granted) * intervalMs),

@@ -5,11 +5,11 @@ import { isTerminal } from './status.ts';
 import { type Settled, settleBatch, type Settlement, type SettleOptions } from './settle.ts';
 
 export interface Recorder {
-  /** Records how a delivery went; resolves once that is committed, however long the database is away. Never rejects. */
+  /** Records the outcome of a delivery. Resolves after the commit, and retries while the database is unavailable. Never rejects. */
   record(settlement: Settlement): Promise<void>;
   /**
-   * True while outcomes cannot be written down. The leases of what is in hand may run out meanwhile, and this process
-   * must not take its own rows for a dead one's.
+   * True while outcomes cannot be written. Leases may expire in the meantime, and this process must not claim its own
+   * rows as those of a dead process.
    */
   readonly isBehind: boolean;
 }
@@ -18,7 +18,7 @@ export interface RecorderOptions extends SettleOptions {
   log: Log;
   /** Called after each commit. */
   onRecorded: (settled: Settled) => void;
-  /** Called for each delivery that came to its end. Tests are left out. */
+  /** Called for each delivery that reached a terminal status, except test notifications. */
   onEnded?: (outcome: DeliveryOutcome) => void;
 }
 
@@ -27,12 +27,12 @@ export const INTERNAL_FAILURE = {
   errorMessage: 'The delivery failed inside the service.',
 } as const;
 
-/** Batches that are written at once: one gathers in the service while the database is busy with the other. */
+/** Maximum number of concurrent flushes: one collects its batch while the database writes the other. */
 const MAX_FLUSHES = 2;
-/** Under load, how long a batch gathers at the least. Milliseconds. */
+/** Minimum time to collect a batch under load, in milliseconds. */
 const GATHER_MS = 15;
 
-/** Writes outcomes down in batches: while some are written, the next one gathers. */
+/** Creates a recorder that writes outcomes in batches: the next batch collects while the previous one is written. */
 export function createRecorder({ log, onRecorded, onEnded, ...settling }: RecorderOptions): Recorder {
   const waiting: { settlement: Settlement; resolve: () => void }[] = [];
   let flushes = 0;
@@ -47,44 +47,44 @@ export function createRecorder({ log, onRecorded, onEnded, ...settling }: Record
     }
   };
 
-  /** Halves a batch that the database refuses until the outcome that it refuses stands alone. */
-  const writeAround = async (batch: Settlement[]): Promise<void> => {
+  /** Halves a batch that the database rejects until the rejected outcome is alone. */
+  const writeWithBisection = async (batch: Settlement[]): Promise<void> => {
     try {
       await write(batch);
     } catch (error) {
       const [only] = batch;
-      // One outcome alone that was too slow is written later: what was sent must never be recorded as failed for that.
+      // A single outcome that timed out is retried later: a sent message must not be recorded as failed.
       if (!only || !(isRefusedData(error) || (isTooSlow(error) && batch.length > 1))) throw error;
       if (batch.length > 1) {
         const middle = Math.ceil(batch.length / 2);
-        await writeAround(batch.slice(0, middle));
-        await writeAround(batch.slice(middle));
+        await writeWithBisection(batch.slice(0, middle));
+        await writeWithBisection(batch.slice(middle));
         return;
       }
       log.error({ tenant_id: only.log.tenantId, event_id: only.log.eventId }, 'outcome refused as data');
-      // Where not even the failure is taken, the lease runs out and the row is tried again, a bounded number of times.
-      if (only.errorCode !== INTERNAL_FAILURE.errorCode) await writeAround([internalFailure(only)]);
+      // If the failure is rejected too, the lease expires and the row is claimed again, up to the limit of claims.
+      if (only.errorCode !== INTERNAL_FAILURE.errorCode) await writeWithBisection([internalFailure(only)]);
     }
   };
 
   const flush = async (): Promise<void> => {
     flushes += 1;
     for (let delayMs = 100; waiting.length > 0;) {
-      // Lets everything that ends in this turn of the event loop into the same batch; and under load, when one batch has
-      // just been written, what ends in the next moments.
+      // Collects all deliveries that finish in this turn of the event loop. Right after a write, i.e. under load, it
+      // collects for GATHER_MS.
       await new Promise((resolve) =>
         performance.now() - writtenAt < GATHER_MS ? setTimeout(resolve, GATHER_MS) : setImmediate(resolve),
       );
       const batch = waiting.splice(0, batchLength(waiting.map(({ settlement }) => settlement)));
       try {
-        await writeAround(batch.map(({ settlement }) => settlement));
+        await writeWithBisection(batch.map(({ settlement }) => settlement));
         for (const { resolve } of batch) resolve();
         isBehind = false;
         delayMs = 100;
         writtenAt = performance.now();
       } catch (error) {
-        // The messages are out and only the record is missing: it is written as soon as the database is back. What of
-        // the batch was written already is no longer ours, and writing it again changes nothing.
+        // The messages were sent, so their outcomes are retried until the database is available. Outcomes that are already
+        // written have no lease any longer, so a second write does not change them.
         isBehind = true;
         log.error({ error, deliveries: batch.length }, 'deliveries not recorded, trying again');
         waiting.unshift(...batch);
@@ -107,10 +107,10 @@ export function createRecorder({ log, onRecorded, onEnded, ...settling }: Record
   };
 }
 
-/** Inbox rows that one transaction writes at the most, by what is known of the audiences before they are resolved. */
+/** Maximum number of inbox rows per transaction, as estimated before the audiences are resolved. */
 const MAX_ROWS = 20_000;
 
-/** How many of the waiting settlements go into the next transaction: one at least. */
+/** Returns the number of waiting settlements for the next transaction, at least one. */
 function batchLength(settlements: Settlement[]): number {
   let rows = 0;
   const tooMany = settlements.findIndex(({ inbox }) => {
@@ -120,20 +120,20 @@ function batchLength(settlements: Settlement[]): number {
   return tooMany === -1 ? settlements.length : Math.max(tooMany, 1);
 }
 
-/** The statement was cancelled at its time limit: half of it takes half as long. */
+/** True if the statement hit its timeout. Half of the batch takes about half as long. */
 const isTooSlow = (error: unknown): boolean => (error as { code?: unknown }).code === '57014';
 
-/** What is left of an outcome that the database refuses: how the attempt itself went is kept. */
+/** Returns the settlement that replaces one that the database rejects. Keeps the outcome of the attempt. */
 const internalFailure = ({ log, channel, attempt }: Settlement): Settlement => ({
   log,
   status: 'failed',
   channel,
   ...INTERNAL_FAILURE,
-  ...(attempt && { attempt: withoutWords(attempt) }),
+  ...(attempt && { attempt: withoutProviderText(attempt) }),
 });
 
-/** Without what the provider said, which may be what the database refuses. */
-const withoutWords = ({ number, provider, outcome, durationMs }: NonNullable<Settlement['attempt']>) => ({
+/** Removes text from the provider, which may be the reason for the rejection. */
+const withoutProviderText = ({ number, provider, outcome, durationMs }: NonNullable<Settlement['attempt']>) => ({
   number,
   provider,
   outcome,

@@ -7,10 +7,10 @@ import { type Bus, topics } from '../live/bus.ts';
 import { isTerminal, type LogStatus } from './status.ts';
 
 /**
- * Puts a notification that ended without being sent back into the queue, from the start of its route; audited. What is
- * in the queue already stays as it is, so that asking twice sends once.
+ * Puts a notification that ended without being sent back into the queue, at the start of its route. Writes an audit event.
+ * A notification that is already in the queue is not changed, so that two calls send it once.
  *
- * @throws `not_found`, or `conflict` where it was sent, or its address or variables were not kept.
+ * @throws `not_found`; `conflict` if it was sent, or if its address or variables were not stored.
  */
 export async function retryNotification(
   { database, bus }: { database: Database; bus: Bus },

@@ -1,10 +1,10 @@
-/** How often and how patiently a transient failure is tried again. Times in milliseconds. */
+/** Retry policy for transient failures. Times are in milliseconds. */
 export interface RetryPolicy {
-  /** Attempts through one channel, over all of its providers. */
+  /** Maximum number of attempts through one channel, over all of its providers. */
   maxAttempts: number;
   baseDelayMs: number;
   maxDelayMs: number;
-  /** From when the event was due: after this no attempt is repeated. */
+  /** Time after the event's due time in which retries may start. */
   deadlineMs: number;
 }
 
@@ -16,10 +16,10 @@ export const DEFAULT_RETRY: RetryPolicy = {
 };
 
 /**
- * Exponential backoff with full jitter: a random time up to the doubled limit, so that a crowd that failed together
- * does not come back together. A provider that names a time is not asked earlier.
+ * Returns the exponential backoff with full jitter, so that messages that failed together do not retry together. Never
+ * shorter than the `Retry-After` of the provider.
  *
- * @param round how often all providers were tried so far, at least 1
+ * @param round number of rounds over all providers so far, at least 1
  * @param random in [0, 1)
  * @returns milliseconds to wait
  */

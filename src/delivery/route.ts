@@ -4,7 +4,7 @@ import type { EventPolicy } from '../tenants/policies.ts';
 import { backoff, type RetryPolicy } from './retry.ts';
 
 /**
- * A delivery's way through channels and providers.
+ * Position of a delivery in its route of channels and providers.
  *
  *     route    email ───────────────► sms ──────────► in_app        one step to the next when a channel has failed
  *     step     smtp-a ► smtp-b ► …    twilio ► …                    one provider to the next at once; a round later
@@ -14,28 +14,28 @@ import { backoff, type RetryPolicy } from './retry.ts';
 export interface Position {
   /** Index of the channel in use. */
   step: number;
-  /** Attempts through this channel, the last one included. */
+  /** Number of attempts through this channel, including the last one. */
   stepAttempts: number;
   /** The provider of the last attempt. */
   provider: string;
-  /** Providers of this channel that refused for good. */
+  /** Providers of this channel that failed permanently. */
   excludedProviders: readonly string[];
 }
 
 export type Move =
-  /** Once more through the same channel, perhaps through another provider. */
+  /** Again through the same channel, possibly with another provider. */
   | { kind: 'retry'; delayMs: number; provider: string; excludedProviders: string[] }
   | { kind: 'next_channel' }
-  /** Nothing is left to try. `expired` where only its time was too short. */
+  /** No channel or provider is left. `expired` if a retry would come after the event expires. */
   | { kind: 'end'; status: 'failed' | 'expired' };
 
 export interface MoveContext {
   /** Providers of the channel, in failover order. */
   providers: readonly string[];
   retry: RetryPolicy;
-  /** Since the event was due. Milliseconds. */
+  /** Time since the event was due, in milliseconds. */
   elapsedMs: number;
-  /** Until the event expires; infinite where it does not. Milliseconds. */
+  /** Time until the event expires, in milliseconds; infinite if it does not expire. */
   remainingMs: number;
   hasNextChannel: boolean;
   /** In [0, 1). */
@@ -43,29 +43,29 @@ export interface MoveContext {
 }
 
 /**
- * What comes after an attempt that failed. Pure.
+ * Returns the next step after a failed attempt. Pure.
  *
- * - What the recipient or the message is to blame for fails with every provider: the next channel.
- * - A provider that refuses for good is left out, and the next one takes its place at once.
- * - A transient failure goes to the next provider at once; when all had their turn, the first waits for the backoff.
- * - `unknown` may have been delivered. It is tried again, since what is lost cannot be mended and what is doubled can be
- *   told by its idempotency key; and by the provider that may know that key already.
- * - A retry that would come after the deadline or after the event expires is not waited for: the next channel.
+ * - A permanent failure caused by the recipient or the message fails with every provider: next channel.
+ * - A permanent failure of the provider excludes it: next provider at once.
+ * - A transient failure: next provider at once. After the last provider, the first one again after a backoff.
+ * - An `unknown` outcome may have been delivered. It is retried, because a lost message cannot be recovered, while a
+ *   duplicate carries the same idempotency key and can be detected. The same provider is used, since it may know the key.
+ * - A retry that would come after the deadline or the expiry of the event: next channel.
  */
 export function afterFailure(position: Position, failure: SendFailure, context: MoveContext): Move {
   const { providers, retry } = context;
-  const isForGood = failure.outcome === 'permanent';
+  const isPermanent = failure.outcome === 'permanent';
   const excluded = [...position.excludedProviders];
-  if (isForGood && failure.blames === 'provider') excluded.push(position.provider);
+  if (isPermanent && failure.blames === 'provider') excluded.push(position.provider);
   const left = providers.filter((provider) => !excluded.includes(provider));
-  const canRepeat = !isForGood || failure.blames === 'provider';
+  const canRepeat = !isPermanent || failure.blames === 'provider';
   let isTooLate = false;
 
   if (canRepeat && left.length > 0 && position.stepAttempts < retry.maxAttempts) {
     const provider = nextProvider(providers, left, position.provider, failure.outcome === 'unknown');
     const isNewRound = providers.indexOf(provider) <= providers.indexOf(position.provider);
     const round = Math.ceil(position.stepAttempts / left.length);
-    // Only the provider that asked for a pause is to be given it.
+    // `Retry-After` applies only to the provider that sent it.
     const pauseMs = provider === position.provider ? failure.retryAfterMs : 0;
     const delayMs = isNewRound ? backoff(retry, round, context.random, pauseMs) : 0;
     isTooLate = delayMs >= context.remainingMs;
@@ -83,10 +83,10 @@ function nextProvider(all: readonly string[], left: string[], last: string, must
   return left.find((provider) => all.indexOf(provider) > lastIndex) ?? (left[0] as string);
 }
 
-/** Channels for a person whose event names none and whose tenant has no policy for it. */
+/** Order of channels for events that name no channels in tenants without a policy for them. */
 const DEFAULT_ORDER: readonly Channel[] = ['email', 'push', 'sms', 'zalo', 'webhook', 'in_app'];
 
-/** Every channel that a delivery may come to use, in order. */
+/** Returns all channels that a delivery may use, in order. */
 export function candidateChannels(named: readonly Channel[], policy: EventPolicy | undefined): readonly Channel[] {
   const fallback = policy?.channels ?? [];
   if (named.length > 0) return [...named, ...fallback.filter((channel) => !named.includes(channel))];
@@ -94,7 +94,7 @@ export function candidateChannels(named: readonly Channel[], policy: EventPolicy
 }
 
 export interface RouteOptions {
-  /** As the event names them. */
+  /** Channels that the event names. */
   named: readonly Channel[];
   policy: EventPolicy | undefined;
   hasAddress: (channel: Channel) => boolean;
@@ -102,9 +102,9 @@ export interface RouteOptions {
 }
 
 /**
- * The channels of one delivery, in order: those that the event names, then those of the tenant's policy, as far as the
- * person has an address there. Where the event leaves the choice, a channel without a template is no choice; and where
- * nobody has a policy, there is one channel and no fallback.
+ * Returns the channels of one delivery, in order: those that the event names, then those of the tenant's policy. Channels
+ * for which the recipient has no address are left out. If the event names no channels, those without a template are left
+ * out too. Without a policy as well, the route has one channel and no fallback.
  */
 export function routeOf({ named, policy, hasAddress, hasTemplate }: RouteOptions): Channel[] {
   const reachable = candidateChannels(named, policy).filter(hasAddress);

@@ -13,15 +13,15 @@ import type { TenantSettingsSource } from '../tenants/settings.ts';
 import type { UsedTemplate } from './plan.ts';
 import { isTerminal, type LogStatus } from './status.ts';
 
-/** How one delivery went, or that it did not go yet. */
+/** Outcome of one delivery, or its return to the queue. */
 export interface Settlement {
   log: ClaimedLog;
   status: LogStatus;
   channel?: Channel | undefined;
   template?: UsedTemplate | undefined;
-  /** Of a row that is not at its end: when it is due again, from now. */
+  /** Time until the row is due again, in milliseconds. Only for a status that is not terminal. */
   retryInMs?: number;
-  /** Of a row that is not at its end: where on its route it goes on; absent: where it stood. */
+  /** Next position in the route; absent to keep the current one. Only for a status that is not terminal. */
   next?: Pick<ClaimedLog, 'step' | 'stepAttempts' | 'provider' | 'excludedProviders'>;
   errorCode?: string | undefined;
   errorMessage?: string | undefined;
@@ -32,11 +32,11 @@ export interface Settlement {
     durationMs: number;
     providerMessageId?: string;
   };
-  /** An attempt that was opened and whose provider was never called: it did not happen. */
+  /** Attempt to delete, because it was opened but its provider was not called. */
   withdrawn?: { number: number };
-  /** An address that turned out to be no good, or whose owner wants no more. */
+  /** Address to suppress, because it bounced or its owner complained. */
   suppress?: { address: string; reason: 'hard_bounce' | 'complaint' };
-  /** For the inbox: written in the same transaction, so that it happens exactly once. */
+  /** Inbox entry, written in the same transaction, so that it exists exactly once. */
   inbox?: InboxEntry;
 }
 
@@ -46,8 +46,8 @@ export interface SettleOptions {
   keyring: Keyring;
 }
 
-/** What is kept of a person once a row is at its end. */
-interface Kept {
+/** Personal data that remains in a row after its terminal status. */
+interface RetainedData {
   kept_recipient: StoredRecipient | null;
   drops_params: boolean;
 }
@@ -112,15 +112,15 @@ const SETTLE = `
   select id, tenant_id as "tenantId", status from settled`;
 
 /**
- * Records how a batch of deliveries went: states, attempts, audit events and inbox rows in one transaction, two
- * statements, and one more where addresses turned out to be no good. A row whose lease was lost meanwhile is somebody else's now and is left alone.
+ * Records the outcomes of a batch of deliveries in one transaction: statuses, attempts, audit events, inbox rows and
+ * suppressions. A row whose lease was lost belongs to another process and is not changed.
  */
 export async function settleBatch(
   { database, settings, keyring }: SettleOptions,
   settlements: Settlement[],
 ): Promise<Settled> {
   const policies = await settings.load(settlements.map(({ log }) => log.tenantId));
-  const keptOf = ({ log, status }: Settlement): Kept => {
+  const retainedDataOf = ({ log, status }: Settlement): RetainedData => {
     const privacy = policies.get(log.tenantId)?.privacy;
     if (!privacy || !isTerminal(status)) return { kept_recipient: null, drops_params: false };
     return {
@@ -134,7 +134,7 @@ export async function settleBatch(
     const reached = new Set(notifications.map((notification) => notification.logId));
     const rows = settlements.map((settlement) => ({
       ...toRow(settlement.inbox && !reached.has(settlement.log.id) ? withoutAudience(settlement) : settlement),
-      ...keptOf(settlement),
+      ...retainedDataOf(settlement),
     }));
     const logs = await tx.query<Settled['logs'][number]>(SETTLE, [JSON.stringify(rows)]);
     await insertSuppressions(tx, settlements.flatMap(suppressionOf));
@@ -176,7 +176,7 @@ function toRow(settlement: Settlement) {
     error_code: settlement.errorCode ?? null,
     error_message: settlement.errorMessage ?? null,
     attempt_number: attempt?.number ?? null,
-    // Written here in one go, instead of before and after calling somebody.
+    // An inbox delivery calls no provider, so its attempt is inserted with its outcome.
     is_atomic: settlement.inbox !== undefined,
     attempt_channel: attempt ? settlement.channel : null,
     attempt_provider: attempt?.provider ?? null,

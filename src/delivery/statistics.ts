@@ -7,31 +7,31 @@ import type { LogStatus } from './status.ts';
 export const DIMENSIONS = ['channel', 'status', 'event_code', 'template', 'hour', 'day'] as const;
 export type Dimension = (typeof DIMENSIONS)[number];
 
-/** How many notifications of one group there are; what is not grouped by is null. */
+/** Counts of one group of notifications. Dimensions that are not grouped by are null. */
 export interface Statistic {
   channel: Channel | null;
   status: LogStatus | null;
   eventCode: string | null;
   templateId: string | null;
-  /** Start of the hour or the day (UTC) in which they were accepted. */
+  /** Start of the hour or day (UTC) in which the notifications were accepted. */
   periodStart: Date | null;
   count: number;
   sent: number;
-  /** From accepted, or from when it was to be sent, until sent. Milliseconds; null where nothing was sent. */
+  /** Median time from the due time to sending, in milliseconds; null if no notification was sent. */
   p50Ms: number | null;
   p95Ms: number | null;
 }
 
 export interface StatisticsRange {
   from: Date;
-  /** Not included. */
+  /** Exclusive. */
   to: Date;
 }
 
-/** Longest range. Every row of it is read once. */
+/** Maximum range, in days. Bounds the number of rows that a query reads. */
 const MAX_DAYS = 92;
 const DAY_MS = 86_400_000;
-/** Groups that are answered; a finer cut is for a shorter range. */
+/** Maximum number of groups in a result. */
 export const MAX_GROUPS = 1_000;
 
 const EXPRESSIONS: Record<Dimension, string> = {
@@ -44,9 +44,9 @@ const EXPRESSIONS: Record<Dimension, string> = {
 };
 
 /**
- * Counts what became of the events of a time, tests left out.
+ * Counts the notifications accepted in a time range by group, except test notifications.
  *
- * @throws `validation_failed` for a range that is empty or too long, or a cut that is too fine.
+ * @throws `validation_failed` if the range is empty or too long, or if there are more than `MAX_GROUPS` groups.
  */
 export async function deliveryStatistics(
   database: Database,
@@ -77,7 +77,7 @@ export async function deliveryStatistics(
        where log.tenant_id = $1 and log.id >= $2 and log.id < $3 and log.created_at >= $4 and log.created_at < $5
          and not log.is_test
        ${groups === '' ? 'having count(*) > 0' : `group by ${groups} order by ${groups}`} limit ${MAX_GROUPS + 1}`,
-      // Ids are in the order of time, and there is an index on them. They are made a moment before the row is.
+      // Ids are ordered by time and indexed. The margin of a day covers ids that are older than their row.
       [tenantId, firstIdOf(from.getTime() - DAY_MS), firstIdOf(to.getTime() + DAY_MS), from, to],
     ),
   );

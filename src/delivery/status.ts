@@ -1,13 +1,13 @@
 /**
- * The life of a notification.
+ * State machine of a notification.
  *
  *     queued ──► sending ──► sent | sent_fallback | failed | suppressed | expired      (terminal)
  *                  │  ▲
  *                  ▼  │ when due
  *                retrying
  *
- * A `sending` row whose lease ran out belonged to a process that died: it is claimed again, and the attempt that
- * was open becomes `unknown`.
+ * An expired lease of a `sending` row means that its process died: the row is claimed again, and its open attempt becomes
+ * `unknown`.
  */
 export const LOG_STATUSES = [
   'queued',

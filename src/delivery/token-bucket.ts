@@ -3,17 +3,16 @@ import type { Limits } from '../tenants/policies.ts';
 import type { Delivery } from './deliver.ts';
 import { drawTokens, type RateRequest, slotsOf } from './rate-limit.ts';
 
-export interface Limited {
+export interface RateLimited {
   ready: Delivery[];
-  /** Over the rate: to come again after so long. Milliseconds. */
+  /** Deliveries over the rate, to be retried after `afterMs` milliseconds. */
   late: { delivery: Delivery; afterMs: number }[];
 }
 
 /**
- * Holds a batch against the rates of its providers and then of its tenants. Costs no statement where nobody has set a
- * rate.
+ * Splits a batch by the rate limits of its providers and then of its tenants. Runs no statement if no rate is set.
  */
-export async function limitRates(database: Database, deliveries: Delivery[]): Promise<Limited> {
+export async function limitRates(database: Database, deliveries: Delivery[]): Promise<RateLimited> {
   const byProvider = await limit(database, deliveries, ({ plan }) => ({
     key: `${plan.channel}/${plan.provider.name}`,
     limits: plan.provider.limits,
@@ -26,7 +25,7 @@ async function limit(
   database: Database,
   deliveries: Delivery[],
   bucketOf: (delivery: Delivery) => { key: string; limits: Limits | undefined },
-): Promise<Limited> {
+): Promise<RateLimited> {
   const ready: Delivery[] = [];
   const buckets = new Map<string, { request: RateRequest; deliveries: Delivery[] }>();
   for (const delivery of deliveries) {

@@ -6,44 +6,44 @@ import { createInFlight } from '../../src/delivery/in-flight.ts';
 const rowsOf = (tenantId: string, count: number): ClaimedLog[] =>
   Array.from({ length: count }, () => ({ tenantId }) as ClaimedLog);
 
-describe('what a dispatcher has in hand', () => {
-  it('starts small for a tenant, and grows with what comes to its end, also when all of it ends at once', () => {
-    const hand = createInFlight(5_000, 1_000);
-    expect(hand.defaultPlaces).toBe(100);
+describe('createInFlight', () => {
+  it('doubles the window of a tenant with each batch that finishes at once, up to its limit', () => {
+    const inFlight = createInFlight(5_000, 1_000);
+    expect(inFlight.defaultCapacity).toBe(100);
     for (const expected of [200, 400, 800, 1_000, 1_000]) {
-      const batch = rowsOf('fast', hand.places().get('fast') ?? hand.defaultPlaces);
-      for (const row of batch) hand.take(row);
-      expect(hand.places().get('fast')).toBe(0);
-      for (const row of batch) hand.release(row);
-      expect(hand.places().get('fast')).toBe(expected);
-      expect(hand.free).toBe(5_000);
+      const batch = rowsOf('fast', inFlight.capacity().get('fast') ?? inFlight.defaultCapacity);
+      for (const row of batch) inFlight.add(row);
+      expect(inFlight.capacity().get('fast')).toBe(0);
+      for (const row of batch) inFlight.release(row);
+      expect(inFlight.capacity().get('fast')).toBe(expected);
+      expect(inFlight.free).toBe(5_000);
     }
   });
 
-  it('stays small for a tenant of which nothing comes to an end', () => {
-    const hand = createInFlight(5_000, 1_000);
-    for (const row of rowsOf('stuck', 100)) hand.take(row);
-    expect(hand.places().get('stuck')).toBe(0);
-    expect(hand.free).toBe(4_900);
+  it('keeps the first window of a tenant when no delivery finishes', () => {
+    const inFlight = createInFlight(5_000, 1_000);
+    for (const row of rowsOf('stuck', 100)) inFlight.add(row);
+    expect(inFlight.capacity().get('stuck')).toBe(0);
+    expect(inFlight.free).toBe(4_900);
   });
 
-  it('says by how much a tenant’s own limit is exceeded, and keeps to it', () => {
-    const hand = createInFlight(5_000, 1_000);
+  it('returns the excess over a tenant’s own limit and applies that limit', () => {
+    const inFlight = createInFlight(5_000, 1_000);
     const batch = rowsOf('own', 5);
-    for (const row of batch) hand.take(row);
-    expect(hand.limit('own', 2)).toBe(3);
-    expect(hand.places().get('own')).toBe(0);
-    for (const row of batch) hand.release(row);
-    expect(hand.places().get('own')).toBe(2);
+    for (const row of batch) inFlight.add(row);
+    expect(inFlight.limit('own', 2)).toBe(3);
+    expect(inFlight.capacity().get('own')).toBe(0);
+    for (const row of batch) inFlight.release(row);
+    expect(inFlight.capacity().get('own')).toBe(2);
   });
 
-  it('counts a row once, however often it is let go', () => {
-    const hand = createInFlight(10, 10);
+  it('frees one row only once when it is released twice', () => {
+    const inFlight = createInFlight(10, 10);
     const [row] = rowsOf('t', 1) as [ClaimedLog];
-    hand.take(row);
-    hand.release(row);
-    hand.release(row);
-    expect(hand.free).toBe(10);
-    expect([...hand.rows()]).toEqual([]);
+    inFlight.add(row);
+    inFlight.release(row);
+    inFlight.release(row);
+    expect(inFlight.free).toBe(10);
+    expect([...inFlight.rows()]).toEqual([]);
   });
 });
