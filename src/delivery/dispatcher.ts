@@ -13,7 +13,7 @@ import { type Claim, claimDue, renewLeases } from './claim.ts';
 import { deliver, type Delivery, untilRecovered, waiting } from './deliver.ts';
 import { createInFlight } from './in-flight.ts';
 import type { Bulkheads } from './bulkheads.ts';
-import { limitRates } from './token-bucket.ts';
+import { limitRates } from './rate-limit.ts';
 import type { Plan } from './plan.ts';
 import { planBatch, type PlanBatchOptions, type PlannedLog } from './plan-batch.ts';
 import { createRecorder } from './recorder.ts';
