@@ -53,7 +53,7 @@ describe('email over SMTP', () => {
 
   it("renders the tenant's template and hands it to the relay, Vietnamese intact", async () => {
     const id = await post();
-    const log = await logIn(id, 'sent');
+    const log = await logIn(id, 'SENT');
 
     const [received] = sink.mails;
     expect(sink.mails).toHaveLength(1);
@@ -63,13 +63,13 @@ describe('email over SMTP', () => {
     expect(received?.mail.text).toContain('Xin chào Nguyễn Văn A, lần đăng nhập đầu tiên: 2025-06-01T10:00:00Z.');
     expect(received?.mail.from?.text).toBe('"VAS" <no-reply@vas.example>');
     expect(log).toMatchObject({
-      channel: 'email',
+      channel: 'EMAIL',
       recipient: 's***@example.edu.vn',
       locale: 'vi',
       templateVersion: 1,
       template: { eventCode: 'user.welcome', locale: 'vi' },
       traceId: 'x-trace-abc-789',
-      attempts: [{ number: 1, channel: 'email', provider: 'smtp', outcome: 'ok' }],
+      attempts: [{ number: 1, channel: 'EMAIL', provider: 'smtp', outcome: 'OK' }],
     });
   });
 
@@ -89,14 +89,14 @@ describe('email over SMTP', () => {
       if (seen.length === 1) throw smtpError(451, 'try again later');
     };
     const id = await post();
-    const retrying = await logIn(id, 'retrying');
+    const retrying = await logIn(id, 'RETRYING');
     expect(retrying).toMatchObject({
       errorCode: 'smtp_451',
-      attempts: [{ number: 1, outcome: 'transient', errorCode: 'smtp_451' }],
+      attempts: [{ number: 1, outcome: 'TRANSIENT', errorCode: 'smtp_451' }],
     });
     await sql(service.databaseUrl, `update notification_log set due_at = now() where id = $1`, [id]);
-    const sent = await logIn(id, 'sent');
-    expect(sent).toMatchObject({ errorCode: null, attempts: [{ outcome: 'transient' }, { number: 2, outcome: 'ok' }] });
+    const sent = await logIn(id, 'SENT');
+    expect(sent).toMatchObject({ errorCode: null, attempts: [{ outcome: 'TRANSIENT' }, { number: 2, outcome: 'OK' }] });
     expect(seen).toHaveLength(2);
     expect(seen[0]).toBe(seen[1]);
   });
@@ -105,13 +105,13 @@ describe('email over SMTP', () => {
     sink.onRecipient = (address) => {
       throw smtpError(550, `no mailbox ${address}`);
     };
-    const log = await logIn(await post(), 'failed');
-    expect(log).toMatchObject({ errorCode: 'smtp_550', attempts: [{ outcome: 'permanent', errorCode: 'smtp_550' }] });
+    const log = await logIn(await post(), 'FAILED');
+    expect(log).toMatchObject({ errorCode: 'smtp_550', attempts: [{ outcome: 'PERMANENT', errorCode: 'smtp_550' }] });
     expect(JSON.stringify(log)).not.toContain('student@');
   });
 
   it('ends as failed, naming the variable, when params lack what the template needs', async () => {
-    const log = await logIn(await post({ params: { full_name: 'A' } }), 'failed');
+    const log = await logIn(await post({ params: { full_name: 'A' } }), 'FAILED');
     expect(log).toMatchObject({ errorCode: 'template_variable_missing', attempts: [] });
     expect(log.errorMessage).toContain('"first_login_at"');
     expect(sink.mails).toHaveLength(0);
@@ -125,16 +125,16 @@ describe('email over SMTP', () => {
     );
     await service.core.templates.publish('tenant-other', [{ ...WELCOME_TEMPLATE, eventCode: 'only.other' }], null);
     for (const event_code of ['only.sms', 'only.other', 'no.such']) {
-      expect(await logIn(await post({ event_code }), 'failed')).toMatchObject({ errorCode: 'template_not_found' });
+      expect(await logIn(await post({ event_code }), 'FAILED')).toMatchObject({ errorCode: 'template_not_found' });
     }
     expect(sink.mails).toHaveLength(0);
   });
 
   it('sends from a new version as soon as it is published', async () => {
     await service.core.templates.publish(TENANT, [{ ...WELCOME_TEMPLATE, eventCode: 'v', subject: 'one' }], null);
-    await logIn(await post({ event_code: 'v' }), 'sent');
+    await logIn(await post({ event_code: 'v' }), 'SENT');
     await service.core.templates.publish(TENANT, [{ ...WELCOME_TEMPLATE, eventCode: 'v', subject: 'two' }], null);
-    expect(await logIn(await post({ event_code: 'v' }), 'sent')).toMatchObject({ templateVersion: 2 });
+    expect(await logIn(await post({ event_code: 'v' }), 'SENT')).toMatchObject({ templateVersion: 2 });
     expect(sink.mails.map(({ mail }) => mail.subject)).toEqual(['one', 'two']);
   });
 
@@ -148,7 +148,7 @@ describe('email over SMTP', () => {
     expect(ids.size).toBe(1);
     expect(answers.filter(({ body }) => body.results[0]?.status === 'accepted')).toHaveLength(1);
     const [id] = ids;
-    await logIn(id as string, 'sent');
+    await logIn(id as string, 'SENT');
     const { notificationLogs } = await query(service.url, admin, DeliveryLogsDocument, {
       filter: { eventId: String(event['event_id']) },
     });
@@ -158,7 +158,7 @@ describe('email over SMTP', () => {
 
   it('delivers a test event marked as a test, and audits it as one', async () => {
     const { body } = await postEvent(service, producer, 'notification.test.v1', welcomeEvent(TENANT));
-    const log = await logIn(body.results[0]?.log_id as string, 'sent');
+    const log = await logIn(body.results[0]?.log_id as string, 'SENT');
     expect(log.isTest).toBe(true);
     const audits = await sql<{ action: string; details: Record<string, unknown> }>(
       service.databaseUrl,
@@ -177,7 +177,7 @@ describe('email over SMTP', () => {
       recipient: { email: 'late@example.com' },
       expires_at: '2020-01-01T00:00:00Z',
     });
-    expect(await logIn(body.results[0]?.log_id as string, 'expired')).toMatchObject({ errorCode: 'expired' });
+    expect(await logIn(body.results[0]?.log_id as string, 'EXPIRED')).toMatchObject({ errorCode: 'expired' });
     expect(sink.mails).toHaveLength(0);
   });
 });
