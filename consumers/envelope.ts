@@ -2,7 +2,7 @@ import { CloudEvent } from 'cloudevents';
 
 import { EventRefused, type RawEvent } from './events/event.ts';
 
-/** One message as a door received it, before anything in it is believed. */
+/** One message as it was received, before it is validated. */
 export interface Envelope {
   headers: Record<string, string>;
   body: Buffer;

@@ -3,7 +3,7 @@ import { isBatch, isBinary, isStructured, openBinary, openStructured, parseJson 
 import type { RawEvent } from './events/event.ts';
 import { type DoorInput, toInput } from './inputs.ts';
 
-/** Parses an input that was rejected once more, as the door that it came through did. */
+/** Parses a rejected input again, by the parser of the transport that it came over. */
 export function reparse({ raw, headers, eventType, source, topic, partition, offset, id }: RejectedEvent): DoorInput {
   const open = (): RawEvent => {
     // Of a batch only the item that was refused was kept.

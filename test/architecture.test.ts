@@ -28,21 +28,21 @@ const packagesOf = (file: string): string[] =>
 const isIn = (folder: string) => (file: string) => file.startsWith(`${folder}/`);
 
 describe('the architecture', () => {
-  const doors = ['consumers', 'resolvers'];
+  const entryPoints = ['consumers', 'resolvers'];
 
   it('lets imports point one way, but for the wiring: consumers → src ← resolvers', () => {
     const wrong = sources('src')
       .filter((file) => file !== join('src', 'main.ts') && !isIn(join('src', 'roles'))(file))
       .flatMap((file) => importsOf(file).map((imported) => ({ file, imported })))
-      .filter(({ imported }) => doors.some((door) => isIn(door)(imported)));
+      .filter(({ imported }) => entryPoints.some((entryPoint) => isIn(entryPoint)(imported)));
     expect(wrong).toEqual([]);
   });
 
-  it('never lets one door import the other', () => {
-    const wrong = doors.flatMap((door) =>
-      sources(door)
+  it('never lets one entry point import the other', () => {
+    const wrong = entryPoints.flatMap((entryPoint) =>
+      sources(entryPoint)
         .flatMap((file) => importsOf(file).map((imported) => ({ file, imported })))
-        .filter(({ imported }) => doors.some((other) => other !== door && isIn(other)(imported))),
+        .filter(({ imported }) => entryPoints.some((other) => other !== entryPoint && isIn(other)(imported))),
     );
     expect(wrong).toEqual([]);
   });

@@ -12,7 +12,7 @@ import { eventually } from './support/eventually.ts';
 import { WatchDeliveriesDocument, WatchInboxDocument } from './generated/operations.ts';
 import { activityEvent, postEvent, startTestService, testDatabase, type TestService } from './support/service.ts';
 import { sql } from './support/sql.ts';
-import { tcpDoor } from './support/tcp-proxy.ts';
+import { tcpProxy } from './support/tcp-proxy.ts';
 
 interface Readiness {
   status: string;
@@ -70,7 +70,7 @@ describe('a running service', () => {
 
   it('starts without Redis, delivers, and its subscribers miss nothing of an outage', async () => {
     const target = new URL(inject('redisUrl'));
-    const redis = await tcpDoor(target.hostname, Number(target.port || 6379));
+    const redis = await tcpProxy(target.hostname, Number(target.port || 6379));
     await redis.shut();
     service = await startTestService({ REDIS_URL: `redis://127.0.0.1:${redis.port}` });
     expect(await readiness()).toMatchObject({ code: 503, body: { missing: ['bus'] } });

@@ -4,7 +4,7 @@ import type { NotificationCommand } from '../../src/intake/command.ts';
 import type { Feedback } from '../../src/intake/feedback.ts';
 import type { RejectionReason } from '../../src/intake/reject.ts';
 
-/** An input taken out of its envelope, whichever door it came through. */
+/** The content of a Kafka message or CloudEvent, without its envelope. */
 export interface RawEvent {
   /** The event type: a topic's name, or the `type` of a CloudEvent. */
   type: string;

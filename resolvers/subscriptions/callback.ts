@@ -103,7 +103,7 @@ export async function subscribeWithCallback(
 ): Promise<ExecutionResult | undefined> {
   const { contextValue: context } = args;
   const { admission, limits } = live;
-  if (admission.isFull) throw new AppError('rate_limited', 'There is no room for another connection.');
+  if (admission.isFull) throw new AppError('rate_limited', 'The server has reached its limit of open connections.');
 
   const gateway = createCaller(callback, http);
   const outbox = createOutbox(limits.bufferBytes, async (payload) => {

@@ -39,7 +39,8 @@ export function createLiveServices(options: {
   const { core, limits, log } = options;
   const broadcasts = createBroadcasts<Buffer>({ log });
   const streams = new Set<EndStream>();
-  const stopping = (): AppError => new AppError('unavailable', 'The process stops. Subscribe again.');
+  const stopping = (): AppError =>
+    new AppError('unavailable', 'The server is shutting down. Resubscribe with your last cursor.');
   let isClosed = false;
   return {
     core,

@@ -44,7 +44,7 @@ export async function subscribeOverSse(
 ): Promise<ExecutionResult | undefined> {
   const { contextValue: context } = args;
   const { limits, admission } = live;
-  if (admission.isFull) throw new AppError('rate_limited', 'There is no room for another connection.');
+  if (admission.isFull) throw new AppError('rate_limited', 'The server has reached its limit of open connections.');
 
   const end = (last?: Buffer): void => {
     // It is over, however long the client takes to hear of it.

@@ -42,7 +42,7 @@ export interface DatabaseOptions {
   onTransaction?: (ms: number) => void;
 }
 
-/** Nobody waits for ever, and a process that hangs in mid-transaction lets go of its locks. */
+/** Bounds every statement and idle transaction, so that a hung process releases its locks. */
 const LIMITS = { statement_timeout: '30s', idle_in_transaction_session_timeout: '30s' };
 /** Statements that share a transaction; more would let the last ones wait for the first. */
 const MAX_SHARED = 16;

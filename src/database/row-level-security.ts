@@ -1,6 +1,6 @@
 import type { PolicyDef } from '@mikro-orm/core';
 
-/** Database role of the GraphQL door: sees the one tenant that its transaction names. */
+/** Database role of the GraphQL API: sees the one tenant that its transaction names. */
 export const API_ROLE = 'notif_api';
 /** Database role of intake, dispatch and feeds: works on batches of many tenants. */
 export const WORKER_ROLE = 'notif_worker';

@@ -7,7 +7,7 @@ import type { NotificationCommand } from './command.ts';
 import { type Feedback, recordFeedback } from './feedback.ts';
 import { recordRejections, type Rejection } from './reject.ts';
 
-/** What a door made out of one input. */
+/** One input, parsed or rejected. */
 export type Input =
   | { kind: 'command'; command: NotificationCommand; asRejection: (message: string) => Rejection }
   | { kind: 'rejection'; rejection: Rejection }

@@ -258,7 +258,7 @@ describeWithKafka('events over Kafka', () => {
     expect(await logs([three.event_id])).toMatchObject([{ is_test: true }]);
   });
 
-  it('are delivered once, though they come 100 times through both doors at once', async () => {
+  it('are delivered once, though they come 100 times over Kafka and HTTP at once', async () => {
     const event = welcome();
     const token = await service.token({ tenant_id: tenant, permissions: ['notif.ingest'] });
     const answers = await Promise.all([
@@ -395,10 +395,10 @@ describeWithKafka('events over Kafka', () => {
   });
 
   it('come in over HTTP while the brokers are away; the service says so, and consumes once they are back', async () => {
-    const door = await brokerDoor();
+    const proxy = await brokerProxy();
     const { name } = await ownTopic();
     const other = await service.startAnother({
-      KAFKA_BROKERS: door.address,
+      KAFKA_BROKERS: proxy.address,
       KAFKA_GROUP_ID: name,
       PUBSUB_TOPIC: name,
     });
@@ -410,13 +410,13 @@ describeWithKafka('events over Kafka', () => {
     const token = await service.token({ tenant_id: tenant, permissions: ['notif.ingest'] });
     expect((await postEvent(other, token, V1, welcome())).status).toBe(202);
 
-    await door.open();
+    await proxy.open();
     await eventually(async () => (await readiness()).code === 200, 'readiness');
     const events = welcomes(1);
     await send(name, events.map(asMessage));
     await stored(events);
     await other.close();
-    door.close();
+    proxy.close();
   });
 });
 
@@ -432,7 +432,7 @@ function cloudEvent(mode: 'binary' | 'structured', data: unknown, attributes: Js
 }
 
 /** An address that leads to the broker once it is opened. */
-async function brokerDoor(): Promise<{ address: string; open(): Promise<void>; close(): void }> {
+async function brokerProxy(): Promise<{ address: string; open(): Promise<void>; close(): void }> {
   const [host, port] = inject('kafkaBrokers').split(':') as [string, string];
   const listen = (at: number): Promise<Server> =>
     new Promise((resolve) => {

@@ -139,8 +139,8 @@ describe('operators', () => {
     expect(codeOf(denied.errors)).toBe('validation_failed');
     const root = await service.token({ tenant_id: tenant.id, role: 'superadmin' });
     const set = (mode: 'HOLD' | 'LIVE') => query(service.url, root, SetDeliveryModeDocument, { mode, process: true });
-    const doors = await service.startAnother({ ROLES: 'api' });
-    const elsewhere = await run(doors.url, root, SetDeliveryModeDocument, { mode: 'HOLD', process: true });
+    const apiOnly = await service.startAnother({ ROLES: 'api' });
+    const elsewhere = await run(apiOnly.url, root, SetDeliveryModeDocument, { mode: 'HOLD', process: true });
     expect(codeOf(elsewhere.errors)).toBe('validation_failed');
     await set('HOLD');
     const id = await tenant.post(INBOX);

@@ -4,28 +4,28 @@ import { eventually } from '../support/eventually.ts';
 import { startLeanSmtp } from '../support/lean-smtp.ts';
 import { startTestService, type TestService, WELCOME_TEMPLATE } from '../support/service.ts';
 import { sql } from '../support/sql.ts';
-import { type StatementDoor, statementDoor } from '../support/statement-proxy.ts';
+import { type StatementProxy, statementProxy } from '../support/statement-proxy.ts';
 
 describe('what a dispatcher asks the database', () => {
   let holding: TestService;
-  let door: StatementDoor;
+  let proxy: StatementProxy;
   beforeEach(async () => {
     holding = await startTestService({ DELIVERY_MODE: 'hold' });
     const server = new URL(inject('databaseUrl'));
-    door = await statementDoor(server.hostname, Number(server.port || 5432));
+    proxy = await statementProxy(server.hostname, Number(server.port || 5432));
   });
   afterEach(async () => {
     await holding.close();
-    await door.close();
+    await proxy.close();
   });
 
   const dispatch = (env: Record<string, string> = {}) => {
     const url = new URL(holding.databaseUrl);
     url.hostname = '127.0.0.1';
-    url.port = String(door.port);
+    url.port = String(proxy.port);
     return holding.startAnother({ DATABASE_URL: url.href, DELIVERY_MODE: 'live', ROLES: 'dispatcher', ...env });
   };
-  const count = (text: RegExp): number => door.statements.filter((statement) => text.test(statement)).length;
+  const count = (text: RegExp): number => proxy.statements.filter((statement) => text.test(statement)).length;
 
   it('while nothing is due does not grow with the number of tenants', async () => {
     await sql(
@@ -73,7 +73,7 @@ describe('what a dispatcher asks the database', () => {
     // How large a batch is depends on the machine; one of single mails would take twice as many statements as rows.
     expect(claims + settled).toBeLessThan(rows / 2);
     // Each of them in a transaction that is opened, bound to a role and closed; settings and templates once, leases now and then, and nothing else.
-    const others = door.statements.length - 4 * (claims + looked + opened + settled);
+    const others = proxy.statements.length - 4 * (claims + looked + opened + settled);
     expect(others, JSON.stringify([claims, looked, opened, settled])).toBeLessThan(100);
     expect(relay.received.size).toBe(rows);
     await relay.close();

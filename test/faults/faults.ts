@@ -10,7 +10,7 @@ import { eventually } from '../support/eventually.ts';
 import { startLeanSmtp } from '../support/lean-smtp.ts';
 import { loadEvent, postUntilAccepted, setUpLoad, tally } from '../support/load.ts';
 import { sql } from '../support/sql.ts';
-import { tcpDoor } from '../support/tcp-proxy.ts';
+import { tcpProxy } from '../support/tcp-proxy.ts';
 
 // npm run test:faults -- --seconds 30 --rate 150 --joins 20 --malformed 10000
 //
@@ -39,11 +39,11 @@ const [postgres, redis, kafka, relay] = await Promise.all([
 ]);
 const setup = await setUpLoad(postgres.url);
 /** What the service sees of a server can be shut, and the server itself, which others may use, goes on. */
-const doorTo = (url: string, port: number) => tcpDoor(new URL(url).hostname, Number(new URL(url).port || port));
-const [postgresDoor, redisDoor] = await Promise.all([doorTo(postgres.url, 5432), doorTo(redis.url, 6379)]);
+const proxyTo = (url: string, port: number) => tcpProxy(new URL(url).hostname, Number(new URL(url).port || port));
+const [postgresProxy, redisProxy] = await Promise.all([proxyTo(postgres.url, 5432), proxyTo(redis.url, 6379)]);
 const databaseUrl = new URL(setup.databaseUrl);
 databaseUrl.hostname = '127.0.0.1';
-databaseUrl.port = String(postgresDoor.port);
+databaseUrl.port = String(postgresProxy.port);
 
 const client = new Kafka({
   brokers: [kafka.brokers],
@@ -60,7 +60,7 @@ await producer.connect();
 const env = {
   ...setup.env,
   DATABASE_URL: databaseUrl.href,
-  REDIS_URL: `redis://127.0.0.1:${redisDoor.port}`,
+  REDIS_URL: `redis://127.0.0.1:${redisProxy.port}`,
   KAFKA_BROKERS: kafka.brokers,
   DELIVERY_LEASE_MS: '5000',
   SMTP_PROVIDER_SECRET: `smtp://127.0.0.1:${relay.port}?from=load@vas.example`,
@@ -147,15 +147,15 @@ await scenario(`PostgreSQL away for ${values.seconds} s`, async () => {
     'select pg_terminate_backend(pid) from pg_stat_activity where datname = $1 and pid <> pg_backend_pid()',
     [databaseUrl.pathname.slice(1)],
   );
-  await postgresDoor.shut();
+  await postgresProxy.shut();
   await pause(outageMs);
-  await postgresDoor.open();
+  await postgresProxy.open();
 });
 await scenario(`Redis away for ${values.seconds} s`, async () => {
   await pause(2_000);
-  await redisDoor.shut();
+  await redisProxy.shut();
   await pause(outageMs);
-  await redisDoor.open();
+  await redisProxy.open();
 });
 await scenario(`Kafka frozen for ${values.seconds} s`, async () => {
   await pause(2_000);
@@ -189,7 +189,14 @@ for (const child of children) await child.kill('SIGTERM');
 await producer.disconnect();
 await admin.disconnect();
 await setup.close();
-await Promise.all([postgresDoor.shut(), redisDoor.shut(), relay.close(), kafka.stop(), redis.stop(), postgres.stop()]);
+await Promise.all([
+  postgresProxy.shut(),
+  redisProxy.shut(),
+  relay.close(),
+  kafka.stop(),
+  redis.stop(),
+  postgres.stop(),
+]);
 process.exit(died === 0 && isNoStall && isCounted && results.every(({ isGood }) => isGood) ? 0 : 1);
 
 /** Good ones are delivered, bad ones are kept with where they came from and why, and no partition stands still. */

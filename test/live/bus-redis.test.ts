@@ -7,12 +7,12 @@ import type { Bus } from '../../src/live/bus.ts';
 import { redisBus } from '../../src/live/bus-redis.ts';
 import { createLog } from '../../src/log.ts';
 import { eventually } from '../support/eventually.ts';
-import { type TcpDoor, tcpDoor } from '../support/tcp-proxy.ts';
+import { type TcpProxy, tcpProxy } from '../support/tcp-proxy.ts';
 
 const log = createLog('silent');
 
 describe('the bus over Redis', () => {
-  const open: (Bus | TcpDoor)[] = [];
+  const open: (Bus | TcpProxy)[] = [];
   const bus = (url: string): Bus => {
     const opened = redisBus({ urls: [url], log });
     open.push(opened);
@@ -21,11 +21,11 @@ describe('the bus over Redis', () => {
   afterEach(async () => {
     for (const part of open.splice(0)) await ('shut' in part ? part.shut() : part.close());
   });
-  const doorToRedis = async (): Promise<TcpDoor> => {
+  const proxyToRedis = async (): Promise<TcpProxy> => {
     const target = new URL(inject('redisUrl'));
-    const door = await tcpDoor(target.hostname, Number(target.port || 6379));
-    open.push(door);
-    return door;
+    const proxy = await tcpProxy(target.hostname, Number(target.port || 6379));
+    open.push(proxy);
+    return proxy;
   };
 
   it('keeps every subscription that was asked for while a connection was being made', async () => {
@@ -39,22 +39,22 @@ describe('the bus over Redis', () => {
       'the sender',
     );
     for (let round = 0; round < 10; round++) {
-      const door = await doorToRedis();
-      const receiver = bus(`redis://127.0.0.1:${door.port}`);
+      const proxy = await proxyToRedis();
+      const receiver = bus(`redis://127.0.0.1:${proxy.port}`);
       const heard = new Set<number>();
       let asked = 0;
       let ready = 0;
       // Across the whole time of connecting, and of connecting again after a cut.
       for (const isAgain of [false, true]) {
         if (isAgain) {
-          await door.shut();
-          await door.open();
+          await proxy.shut();
+          await proxy.open();
         }
         const goal = asked + 100;
         while (asked < goal || ready === 0) {
           const number = asked++;
           receiver.subscribe(
-            `test:${door.port}:${number}`,
+            `test:${proxy.port}:${number}`,
             () => heard.add(number),
             () => ready++,
           );
@@ -62,7 +62,7 @@ describe('the bus over Redis', () => {
         }
       }
       await eventually(() => {
-        for (let number = 0; number < asked; number++) sender.publish(`test:${door.port}:${number}`, null);
+        for (let number = 0; number < asked; number++) sender.publish(`test:${proxy.port}:${number}`, null);
         return heard.size === asked;
       }, 'every topic');
       expect(heard.size).toBe(asked);
@@ -135,9 +135,9 @@ describe('the bus over Redis', () => {
   });
 
   it('can be closed while Redis is away and subscriptions wait for it', async () => {
-    const door = await doorToRedis();
-    await door.shut();
-    const away = bus(`redis://127.0.0.1:${door.port}`);
+    const proxy = await proxyToRedis();
+    await proxy.shut();
+    const away = bus(`redis://127.0.0.1:${proxy.port}`);
     const end = away.subscribe('test:away', () => {});
     end();
     away.subscribe('test:away-too', () => {});

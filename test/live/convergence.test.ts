@@ -22,7 +22,7 @@ import { run } from '../support/client.ts';
 import { eventually } from '../support/eventually.ts';
 import { startTestService, type TestService } from '../support/service.ts';
 import { sql } from '../support/sql.ts';
-import { type TcpDoor, tcpDoor } from '../support/tcp-proxy.ts';
+import { type TcpProxy, tcpProxy } from '../support/tcp-proxy.ts';
 
 const TENANT = 'tenant-convergence';
 const USERS = ['anna', 'bình', 'chi', 'dũng'];
@@ -61,7 +61,7 @@ describe('an inbox that is watched while everything around it breaks', () => {
   let redis: OwnRedis;
   let publisher: Redis;
   let service: TestService;
-  let doors: TcpDoor[];
+  let doors: TcpProxy[];
   let children: ChildService[];
   let producer: string;
   /** Where clients and producers may go: those that are alive. */
@@ -82,13 +82,13 @@ describe('an inbox that is watched while everything around it breaks', () => {
          for each row execute function hold_open()`,
     );
     children = await Promise.all([1, 2].map(() => startChild(childEnv())));
-    doors = await Promise.all(children.map(({ url }) => tcpDoor('127.0.0.1', Number(new URL(url).port))));
+    doors = await Promise.all(children.map(({ url }) => tcpProxy('127.0.0.1', Number(new URL(url).port))));
     urls = [service.url, ...doors.map(({ port }) => `http://127.0.0.1:${port}`)];
   }, 60_000);
   afterAll(async () => {
     publisher.disconnect();
     await Promise.all(children.map((child) => child.kill('SIGKILL')));
-    await Promise.all(doors.map((door) => door.shut()));
+    await Promise.all(doors.map((proxy) => proxy.shut()));
     await service.close();
     await redis.stop();
   });

@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis';
 
-import { tcpDoor } from '../support/tcp-proxy.ts';
+import { tcpProxy } from '../support/tcp-proxy.ts';
 import { freePort, inNewDirectory, run, type ServerProcess, startServerProcess, untilItAnswers } from './processes.ts';
 
 /** A Redis that nobody else uses, so that it can be maltreated. It keeps nothing, as a cache does. */
@@ -22,22 +22,22 @@ export async function ownRedis(sharedUrl: string): Promise<OwnRedis> {
     () => true,
     () => false,
   );
-  return isInstalled ? startOwn() : doorTo(new URL(sharedUrl));
+  return isInstalled ? startOwn() : proxyTo(new URL(sharedUrl));
 }
 
-async function doorTo({ hostname, port }: URL): Promise<OwnRedis> {
-  const door = await tcpDoor(hostname, Number(port || 6379));
+async function proxyTo({ hostname, port }: URL): Promise<OwnRedis> {
+  const proxy = await tcpProxy(hostname, Number(port || 6379));
   const restart = async (): Promise<void> => {
-    await door.shut();
-    await door.open();
+    await proxy.shut();
+    await proxy.open();
   };
   return {
-    url: `redis://127.0.0.1:${door.port}`,
-    start: door.open,
-    kill: door.shut,
+    url: `redis://127.0.0.1:${proxy.port}`,
+    start: proxy.open,
+    kill: proxy.shut,
     restart,
     killConnections: restart,
-    stop: door.shut,
+    stop: proxy.shut,
   };
 }
 

@@ -1,6 +1,6 @@
 import { type AddressInfo, connect, createServer } from 'node:net';
 
-export interface StatementDoor {
+export interface StatementProxy {
   port: number;
   /** The text of every statement that was run, first to last. */
   statements: string[];
@@ -8,7 +8,7 @@ export interface StatementDoor {
 }
 
 /** A way to PostgreSQL that reads along (the frontend's half of its protocol, version 3). */
-export async function statementDoor(host: string, port: number): Promise<StatementDoor> {
+export async function statementProxy(host: string, port: number): Promise<StatementProxy> {
   const statements: string[] = [];
   const server = createServer((client) => {
     const onward = connect(port, host);

@@ -1,7 +1,7 @@
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 
-/** A way to a real server that can be shut: an outage for one service, and for nobody else. */
-export interface TcpDoor {
+/** A TCP proxy to a real server. Shutting it is an outage for the service behind it, and for no other. */
+export interface TcpProxy {
   port: number;
   open(): Promise<void>;
   /** Refuses connections and breaks those that there are. */
@@ -9,11 +9,11 @@ export interface TcpDoor {
 }
 
 /**
- * Opens a door to `host:port` on a port of its own, which stays the same over every outage.
+ * Opens a proxy to `host:port`. Its port stays the same over every outage.
  *
- * @param onData is shown whatever passes, in both directions.
+ * @param onData gets each chunk, in both directions.
  */
-export async function tcpDoor(host: string, port: number, onData?: (chunk: Buffer) => void): Promise<TcpDoor> {
+export async function tcpProxy(host: string, port: number, onData?: (chunk: Buffer) => void): Promise<TcpProxy> {
   const sockets = new Set<Socket>();
   let server: Server | undefined;
   const keep = (socket: Socket, other: Socket): void => {
@@ -24,7 +24,7 @@ export async function tcpDoor(host: string, port: number, onData?: (chunk: Buffe
       other.destroy();
     });
   };
-  const door: TcpDoor = {
+  const proxy: TcpProxy = {
     port: 0,
     open: async () => {
       const opened = createServer((socket) => {
@@ -34,8 +34,8 @@ export async function tcpDoor(host: string, port: number, onData?: (chunk: Buffe
         if (onData) for (const side of [socket, onward]) side.on('data', onData);
         socket.pipe(onward).pipe(socket);
       });
-      await new Promise<void>((resolve) => opened.listen(door.port, '127.0.0.1', resolve));
-      door.port = (opened.address() as AddressInfo).port;
+      await new Promise<void>((resolve) => opened.listen(proxy.port, '127.0.0.1', resolve));
+      proxy.port = (opened.address() as AddressInfo).port;
       server = opened;
     },
     shut: async () => {
@@ -47,6 +47,6 @@ export async function tcpDoor(host: string, port: number, onData?: (chunk: Buffe
       await closed;
     },
   };
-  await door.open();
-  return door;
+  await proxy.open();
+  return proxy;
 }

@@ -17,7 +17,7 @@ import { eventually } from '../../support/eventually.ts';
 import { postEvent, startTestService, type TestService } from '../../support/service.ts';
 import { connectSocket, openSocket, type SocketClient, type SocketClientOptions } from '../../support/socket-client.ts';
 import { sql } from '../../support/sql.ts';
-import { tcpDoor } from '../../support/tcp-proxy.ts';
+import { tcpProxy } from '../../support/tcp-proxy.ts';
 import { resumingInbox } from '../subscriptions/resuming-inbox.ts';
 import { postActivities, settled } from '../../support/graph-seed.ts';
 
@@ -495,9 +495,9 @@ describe('a connection', () => {
 
     it('no longer than it lasts, even if it ended while the database was away', async () => {
       const target = new URL(service.databaseUrl);
-      const door = await tcpDoor(target.hostname, Number(target.port || 5432));
-      open.push({ close: () => door.shut() });
-      target.port = String(door.port);
+      const proxy = await tcpProxy(target.hostname, Number(target.port || 5432));
+      open.push({ close: () => proxy.shut() });
+      target.port = String(proxy.port);
       const lines: string[] = [];
       const logTo = { write: (line: string) => void lines.push(line) };
       const cutOff = await bounded({ DATABASE_URL: target.toString(), LOG_LEVEL: 'warn' }, logTo);
@@ -505,11 +505,11 @@ describe('a connection', () => {
       const client = await connect(cutOff, leaving);
       await connect(cutOff, staying);
       await eventually(async () => (await isListed(leaving)) && (await isListed(staying)), 'both');
-      await door.shut();
+      await proxy.shut();
       client.ws.close();
       await client.closed;
       await eventually(() => lines.some((line) => line.includes('connections not written down')), 'the failed write');
-      await door.open();
+      await proxy.open();
       await eventually(() => isListed(staying), 'the instance to be back');
       await eventually(async () => {
         const users = new Set((await listed()).map(({ userId }) => userId));

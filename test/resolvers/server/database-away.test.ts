@@ -3,18 +3,18 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Service } from '../../../src/main.ts';
 import { eventually } from '../../support/eventually.ts';
 import { startTestService, type TestService } from '../../support/service.ts';
-import { type TcpDoor, tcpDoor } from '../../support/tcp-proxy.ts';
+import { type TcpProxy, tcpProxy } from '../../support/tcp-proxy.ts';
 
 describe('while PostgreSQL is away', () => {
   let service: TestService;
   let other: Service;
-  let proxy: TcpDoor;
+  let proxy: TcpProxy;
   let token: string;
   const log: string[] = [];
   beforeAll(async () => {
     service = await startTestService();
     const database = new URL(service.env['DATABASE_URL'] as string);
-    proxy = await tcpDoor(database.hostname, Number(database.port));
+    proxy = await tcpProxy(database.hostname, Number(database.port));
     database.hostname = '127.0.0.1';
     database.port = String(proxy.port);
     other = await service.startAnother(

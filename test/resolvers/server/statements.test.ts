@@ -6,7 +6,7 @@ import type { Service } from '../../../src/main.ts';
 import { run } from '../../support/client.ts';
 import { startTestService, type TestService, WELCOME_TEMPLATE } from '../../support/service.ts';
 import { sql } from '../../support/sql.ts';
-import { type StatementDoor, statementDoor } from '../../support/statement-proxy.ts';
+import { type StatementProxy, statementProxy } from '../../support/statement-proxy.ts';
 import { postActivities, postWelcomes, settled } from '../../support/graph-seed.ts';
 
 const TENANT = 'tenant-statements';
@@ -15,17 +15,17 @@ const USER = 'anna';
 describe('what a query asks the database', () => {
   let service: TestService;
   let watched: Service;
-  let door: StatementDoor;
+  let proxy: StatementProxy;
   let token: string;
   let ids: { log: string[]; notification: string[]; template: string };
 
   beforeAll(async () => {
     service = await startTestService();
     const server = new URL(inject('databaseUrl'));
-    door = await statementDoor(server.hostname, Number(server.port || 5432));
+    proxy = await statementProxy(server.hostname, Number(server.port || 5432));
     const url = new URL(service.env['DATABASE_URL'] as string);
     url.hostname = '127.0.0.1';
-    url.port = String(door.port);
+    url.port = String(proxy.port);
     watched = await service.startAnother({ DATABASE_URL: url.href, ROLES: 'api' });
     token = await service.token({ tenant_id: TENANT, sub: USER, permissions: [...PERMISSIONS] });
     await service.core.templates.publish(TENANT, [WELCOME_TEMPLATE], null);
@@ -52,17 +52,17 @@ describe('what a query asks the database', () => {
   });
   afterAll(async () => {
     await service.close();
-    await door.close();
+    await proxy.close();
   });
 
   /** What a query has run, without what opens and closes its transactions. */
   const statementsOf = async (text: string, variables: Record<string, unknown> = {}): Promise<string[]> => {
     // What is loaded once and kept is not of the query itself.
     await run(watched.url, token, text, variables);
-    const before = door.statements.length;
+    const before = proxy.statements.length;
     const { status, errors } = await run(watched.url, token, text, variables);
     expect({ status, errors }).toEqual({ status: 200, errors: [] });
-    const said = door.statements.slice(before);
+    const said = proxy.statements.slice(before);
     return said.filter((statement) => !/^\s*(begin|commit|select set_config)/.test(statement));
   };
 
@@ -101,9 +101,9 @@ describe('what a query asks the database', () => {
     const text = `query ($first: Int!) { unreadNotificationCount
       notifications(first: $first) { liveCursor edges { node { id body actor { id } } } } }`;
     await run(watched.url, token, text, { first: 100 });
-    const before = door.statements.length;
+    const before = proxy.statements.length;
     await run(watched.url, token, text, { first: 100 });
-    expect(door.statements.slice(before)).toEqual([
+    expect(proxy.statements.slice(before)).toEqual([
       'begin',
       expect.stringMatching(/^select set_config/),
       expect.any(String),
@@ -130,10 +130,10 @@ describe('what a query asks the database', () => {
       await sql(service.databaseUrl, 'vacuum analyze notification');
       client = new pg.Client({ connectionString: service.env['DATABASE_URL'] as string });
       await client.connect();
-      const before = door.statements.length;
+      const before = proxy.statements.length;
       const fresh = 'query { notifications(first: 20, filter: {isRead: false}) { edges { node { id } } } }';
       await run(watched.url, token, fresh);
-      statement = door.statements.slice(before).find((text) => text.includes('from notification n')) as string;
+      statement = proxy.statements.slice(before).find((text) => text.includes('from notification n')) as string;
     });
     afterAll(() => client.end());
 

@@ -5,7 +5,7 @@ import { createPayloadKeys, openSealedPayload, type SealedPayload } from '../../
 import { WatchChangesDocument, WatchSealedChangesDocument } from '../../generated/operations.ts';
 import { eventually } from '../../support/eventually.ts';
 import { startTestService, type TestService } from '../../support/service.ts';
-import { type TcpDoor, tcpDoor } from '../../support/tcp-proxy.ts';
+import { type TcpProxy, tcpProxy } from '../../support/tcp-proxy.ts';
 import { type HiveGateways, startHiveGateways } from '../../support/transports/hive-gateway.ts';
 import { overSse } from '../../support/transports/transports.ts';
 import { postActivities } from '../../support/graph-seed.ts';
@@ -13,7 +13,7 @@ import { postActivities } from '../../support/graph-seed.ts';
 const TENANT = 'tenant-sealed-gateway';
 
 interface Recorder {
-  door: TcpDoor;
+  proxy: TcpProxy;
   /** Everything that passed, in both directions. */
   text(): string;
 }
@@ -21,8 +21,8 @@ interface Recorder {
 async function record(url: string): Promise<Recorder> {
   const { hostname, port } = new URL(url);
   const chunks: Buffer[] = [];
-  const door = await tcpDoor(hostname, Number(port), (chunk) => chunks.push(chunk));
-  return { door, text: () => Buffer.concat(chunks).toString('latin1') };
+  const proxy = await tcpProxy(hostname, Number(port), (chunk) => chunks.push(chunk));
+  return { proxy, text: () => Buffer.concat(chunks).toString('latin1') };
 }
 
 describe('what is sealed for its reader', () => {
@@ -40,18 +40,18 @@ describe('what is sealed for its reader', () => {
     monitor.on('monitor', (_time: string, args: string[]) => commands.push(args.join(' ')));
     [hive, service] = await Promise.all([startHiveGateways(), startTestService({ REDIS_URL: inject('redisUrl') })]);
     behind = await record(service.url);
-    await hive.standBefore(`http://127.0.0.1:${behind.door.port}`);
+    await hive.standBefore(`http://127.0.0.1:${behind.proxy.port}`);
     before = await record(hive.urls.sse);
   });
   afterAll(async () => {
     monitor.disconnect();
     await hive.close();
-    await Promise.all([before.door.shut(), behind.door.shut()]);
+    await Promise.all([before.proxy.shut(), behind.proxy.shut()]);
     await service.close();
   });
 
   it('is read by neither the gateway nor Redis, and by nobody but the reader', async () => {
-    const subscribe = overSse(() => `http://127.0.0.1:${before.door.port}`);
+    const subscribe = overSse(() => `http://127.0.0.1:${before.proxy.port}`);
     const producer = await service.token({ tenant_id: TENANT, sub: 'producer', permissions: ['notif.ingest'] });
     const post = (userId: string, title: string) => postActivities(service, producer, TENANT, [userId], [title]);
     const connected = (count: number) =>
