@@ -5,59 +5,59 @@ import type { ReadSecret } from '../tenants/secrets.ts';
 import type { HttpClient } from './http-client.ts';
 import type { SendResult } from './send-result.ts';
 
-/** One message, ready to be handed to a provider. */
+/** One rendered message, ready to send. */
 export interface OutboundMessage {
   tenantId: string;
   logId: string;
   eventId: string;
   eventCode: string;
   channel: Channel;
-  /** Checked when the event came in; the provider gets it and nothing else as the recipient. */
+  /** The only recipient. Validated for its channel when the event was accepted. */
   address: string;
   content: RenderedMessage;
-  /** The same at every try through every provider of this channel, so that a repeat can be told. */
+  /** The same for every attempt and every provider of this channel, so that the recipient can detect duplicates. */
   idempotencyKey: string;
   priority: Priority;
   /** When the event was accepted. */
   createdAt: Date;
-  /** After this the provider need not deliver it any more. */
+  /** The provider may drop the message after this time. */
   expiresAt?: Date;
-  /** Of several messages with one key only the newest matters: push services can replace the older on the device. */
+  /** A push service replaces an older message with the same key on the device. */
   collapseKey?: string;
-  /** Where one POST takes the recipient off the list (RFC 8058); absent where a category cannot be opted out of. */
+  /** One-click unsubscribe URL (RFC 8058); absent when the category is mandatory. */
   unsubscribeUrl?: string;
 }
 
 export interface SendOptions {
-  /** From handing over on it ends within this time. Milliseconds. */
+  /** Maximum duration of the request to the provider, in milliseconds. Waiting for a free connection does not count. */
   timeoutMs: number;
-  /** The operator and not the tenant named the host, so that it may be in a private network. */
+  /** True when the operator configured the host. Only then may it be in a private network. */
   isTrusted: boolean;
 }
 
-/** A way to send through one channel. One file implements it, one line in `registry.ts` makes it known. */
+/** Sends messages of one channel. To add a provider, write one file and add it to the list in `registry.ts`. */
 export interface Provider {
   readonly channel: Channel;
-  /** As in `channel_config.provider`. */
+  /** Value of `channel_config.provider`. */
   readonly name: string;
-  /** JSON Schema of `config`, after secrets are put in. */
+  /** JSON Schema of `config`, with secrets resolved. */
   readonly configSchema: Record<string, unknown>;
   /**
-   * Never rejects for what a provider can do to us: that is a {@link SendResult}. It may wait for its turn as long as
-   * it takes; from handing over on it ends within `timeoutMs`.
+   * Sends one message. Returns every failure of the provider or the network as a {@link SendResult} and does not reject.
+   * It may wait for a free connection without limit; the request itself ends within `timeoutMs`.
    */
   send(message: OutboundMessage, config: Record<string, unknown>, options: SendOptions): Promise<SendResult>;
   close(): Promise<void>;
 }
 
-/** What every provider is built from. */
+/** Dependencies of every provider. */
 export interface ProviderContext {
   readSecret: ReadSecret;
-  /** Hosts, addresses and CIDR ranges that any tenant may name although they are not public. */
+  /** Hosts, IP addresses and CIDR ranges that tenants may use although they are not public. */
   outboundAllow: readonly string[];
-  /** Threads that compose and send mail; 0: it is done in this one. */
+  /** Number of worker threads that compose and send mail; 0 to use the main thread. */
   mailThreads: number;
-  /** Shared by all providers that speak HTTP. */
+  /** Shared by all HTTP providers. */
   http: HttpClient;
 }
 

@@ -3,21 +3,21 @@ import { mailThreads } from './mail-threads.ts';
 import { ConfigInvalid, configReader } from './provider-config.ts';
 import { createSmtpClient, type Mail, type SmtpRelay } from './smtp-client.ts';
 
-/** Settings of an SMTP relay. Any value may be a `secret://name`. */
+/** Configuration of an SMTP relay. Any value may be a `secret://name`. */
 export interface SmtpConfig {
   host: string;
   port: number;
-  /** TLS from the first byte; otherwise STARTTLS is used where the relay offers it. */
+  /** True for implicit TLS; otherwise STARTTLS is used when the relay offers it. */
   secure?: boolean;
   user?: string;
   password?: string;
   /** Sender: an address, or `Name <address>`. */
   from: string;
   replyTo?: string;
-  /** Where bounces go; default: the sender. */
+  /** Envelope sender, which receives bounces. Default: `from`. */
   bounceTo?: string;
   dkim?: { domainName: string; keySelector: string; privateKey: string };
-  /** Connections kept open to this relay. */
+  /** Maximum number of connections of this process to the relay. */
   maxConnections?: number;
 }
 
@@ -28,37 +28,41 @@ const configSchema = {
   required: ['host', 'port', 'from'],
   additionalProperties: false,
   properties: {
-    host: { ...oneLine, maxLength: 253, description: 'Name or address of the relay.' },
+    host: { ...oneLine, maxLength: 253, description: 'Host name or IP address of the relay.' },
     port: { type: 'integer', minimum: 1, maximum: 65_535, description: 'Port of the relay, e.g. 587.' },
-    secure: { type: 'boolean', description: 'TLS from the first byte; absent: on port 465.' },
-    user: { type: 'string', description: 'Login; absent: none.' },
-    password: { type: 'string', writeOnly: true, description: 'Password of the login.' },
-    from: { ...oneLine, minLength: 3, description: 'Sender, an address or `Name <address>`.' },
-    replyTo: { ...oneLine, minLength: 3, description: 'Where answers go; absent: to the sender.' },
-    bounceTo: { ...oneLine, minLength: 3, description: 'Where bounces go (the envelope); absent: to the sender.' },
+    secure: { type: 'boolean', description: 'Use implicit TLS instead of STARTTLS. Default: true on port 465.' },
+    user: { type: 'string', description: 'User name. Leave it out when the relay needs no login.' },
+    password: { type: 'string', writeOnly: true, description: 'Password of the user.' },
+    from: { ...oneLine, minLength: 3, description: 'Sender: an address or `Name <address>`.' },
+    replyTo: { ...oneLine, minLength: 3, description: 'Address that receives replies. Default: the sender.' },
+    bounceTo: {
+      ...oneLine,
+      minLength: 3,
+      description: 'Envelope sender, which receives bounces. Default: the sender.',
+    },
     dkim: {
-      description: 'Signs every mail.',
+      description: 'Signs every mail with DKIM.',
       type: 'object',
       required: ['domainName', 'keySelector', 'privateKey'],
       additionalProperties: false,
       properties: {
-        domainName: { ...oneLine, description: 'Domain that signs.' },
-        keySelector: { ...oneLine, description: 'Under which its key stands in the DNS.' },
-        privateKey: { type: 'string', minLength: 1, writeOnly: true, description: 'Key that signs, as PEM.' },
+        domainName: { ...oneLine, description: 'Signing domain.' },
+        keySelector: { ...oneLine, description: 'Selector of the public key in DNS.' },
+        privateKey: { type: 'string', minLength: 1, writeOnly: true, description: 'Private key in PEM format.' },
       },
     },
     maxConnections: {
       type: 'integer',
       minimum: 1,
       maximum: 50,
-      description: 'Open connections of each process; absent: 5.',
+      description: 'Maximum number of connections of each process. Default: 5.',
     },
   },
 };
 
 const DEFAULT_CONNECTIONS = 5;
 
-/** Mail over SMTP, composed and sent in threads of its own, so that mail grows with cores. */
+/** Email over SMTP. Worker threads compose and send the mails, so that throughput grows with the number of cores. */
 export const smtpProvider: CreateProvider = ({ readSecret, outboundAllow, mailThreads: threads }) => {
   const client = threads > 0 ? mailThreads({ threads, outboundAllow }) : createSmtpClient(outboundAllow);
   const configs = configReader<SmtpConfig>('SMTP', configSchema, readSecret, withUrl);
@@ -90,7 +94,7 @@ function relayOf(tenantId: string, config: SmtpConfig, isTrusted: boolean): Smtp
   };
 }
 
-/** The mail as nodemailer takes it. The recipient stands in the envelope, where no syntax can add a second one. */
+/** Returns the mail for nodemailer. The recipient is in the envelope, where address syntax cannot add a second one. */
 export function composeMail(message: OutboundMessage, config: Pick<SmtpConfig, 'from' | 'replyTo' | 'bounceTo'>): Mail {
   const { content, address, unsubscribeUrl } = message;
   const { from, replyTo, bounceTo = from } = config;
@@ -111,22 +115,23 @@ export function composeMail(message: OutboundMessage, config: Pick<SmtpConfig, '
 
 const addressOf = (from: string): string => /<([^<>]+)>\s*$/.exec(from)?.[1] ?? from.trim();
 
-/** A whole relay in one value: an smtp:// URL or a JSON object, which single settings override. */
+/** Expands `url`, an smtp:// URL or a JSON object that describes the whole relay. Other settings override its values. */
 function withUrl({ url, ...rest }: Record<string, unknown>): Record<string, unknown> {
   return { ...(typeof url === 'string' ? parseRelay(url) : {}), ...rest };
 }
 
-/** `smtp[s]://user:password@host:port?from=Name%20<address>`, or the same as a JSON object. */
+/** Parses `smtp[s]://user:password@host:port?from=Name%20<address>` or a JSON object with the same values. */
 function parseRelay(text: string): Record<string, unknown> {
   if (text.startsWith('{')) {
     try {
       return JSON.parse(text) as Record<string, unknown>;
     } catch {
-      throw new ConfigInvalid('SMTP settings: not valid JSON');
+      throw new ConfigInvalid('SMTP settings: `url` is not valid JSON');
     }
   }
   const url = URL.parse(text);
-  if (!url || !/^smtps?:$/.test(url.protocol)) throw new ConfigInvalid('SMTP settings: not an smtp:// URL');
+  if (!url || !/^smtps?:$/.test(url.protocol))
+    throw new ConfigInvalid('SMTP settings: `url` must start with smtp:// or smtps://');
   const secure = url.protocol === 'smtps:';
   return {
     host: url.hostname.replaceAll(/^\[|\]$/g, ''),

@@ -1,6 +1,6 @@
 import type { SendFailure } from './send-result.ts';
 
-/** What a failure means, apart from its words. */
+/** A failure without its code and message. */
 export type FailureClass = Pick<SendFailure, 'outcome' | 'blames' | 'suppress'>;
 
 const busy: FailureClass = { outcome: 'transient', blames: 'provider' };
@@ -8,12 +8,12 @@ const refused: FailureClass = { outcome: 'permanent', blames: 'provider' };
 const badMessage: FailureClass = { outcome: 'permanent', blames: 'message' };
 const badRecipient: FailureClass = { outcome: 'permanent', blames: 'recipient' };
 const noSuchRecipient: FailureClass = { ...badRecipient, suppress: 'hard_bounce' };
-/** It was handed over and nobody said what became of it. */
+/** The message was sent and no answer came, so it may have been delivered. */
 const inDoubt: FailureClass = { outcome: 'unknown', blames: 'provider' };
 
 /**
- * THE table of what may pass and what never will: codes of SMTP (RFC 5321, and the enhanced ones of RFC 3463), of HTTP
- * (RFC 9110) and of sockets. The most particular code counts.
+ * Classifies the codes of SMTP (RFC 5321; enhanced codes: RFC 3463), of HTTP (RFC 9110) and of sockets. The most specific
+ * code decides.
  */
 export const FAILURES = {
   smtpEnhanced: {
@@ -89,7 +89,7 @@ export const FAILURES = {
     505: refused,
   },
   socket: {
-    // Nothing was handed over.
+    // The message was not sent.
     EFORBIDDEN: refused,
     EAI_AGAIN: busy,
     ECONNREFUSED: busy,
@@ -110,7 +110,7 @@ export const FAILURES = {
     ENOAUTH: refused,
     EENVELOPE: badMessage,
     EMESSAGE: badMessage,
-    // The request was on its way.
+    // The message may have been sent.
     ECONNRESET: inDoubt,
     EPIPE: inDoubt,
     ETIMEDOUT: inDoubt,
@@ -126,39 +126,39 @@ const find = (table: Record<string, FailureClass>, code: string | number | undef
   code === undefined ? undefined : table[code];
 
 /**
- * What an SMTP relay's refusal, or the loss of its connection, means. The relay's own words are not passed on, since
- * relays like to repeat the recipient in them; its codes say the same.
+ * Classifies a refusal by an SMTP relay or a lost connection. The message contains the relay's codes but not its text,
+ * because relays often repeat the recipient in it.
  *
- * @param isHandedOver whether the message itself had begun to go out.
+ * @param isHandedOver whether transmission of the message had started.
  */
 export function classifySmtpError(error: unknown, isHandedOver: boolean): SendFailure {
   const { code, responseCode, response } = error as { code?: string; responseCode?: number; response?: string };
   if (responseCode !== undefined && responseCode >= 400) {
     const enhanced = /^\d{3}[ -]([245]\.\d{1,3}\.\d{1,3})\b/.exec(response ?? '')?.[1];
-    const said = enhanced === undefined ? String(responseCode) : `${responseCode} ${enhanced}`;
+    const codes = enhanced === undefined ? String(responseCode) : `${responseCode} ${enhanced}`;
     return {
       ...(find(FAILURES.smtpEnhanced, enhanced) ??
         find(FAILURES.smtp, responseCode) ??
         (responseCode >= 500 ? badMessage : busy)),
       errorCode: `smtp_${responseCode}`,
-      errorMessage: `The SMTP relay answered ${said}.`,
+      errorMessage: `The SMTP relay answered ${codes}.`,
     };
   }
   const reason = code ?? 'unknown';
   const known = find(FAILURES.socket, code) ?? busy;
-  // A connection that is lost before the message went out has taken nothing with it.
+  // If the connection is lost before transmission of the message starts, the message cannot have been delivered.
   const lost = known.outcome === 'unknown' || known.outcome === 'transient' ? (isHandedOver ? inDoubt : busy) : known;
   return {
     ...lost,
     errorCode: code === 'EFORBIDDEN' ? 'outbound_forbidden' : `smtp_${reason.toLowerCase()}`,
     errorMessage:
       code === 'EFORBIDDEN'
-        ? 'The SMTP relay is in a network that may not be reached.'
-        : `The SMTP relay could not be used (${reason}).`,
+        ? 'The host of the SMTP relay is not public. Use a public host, or ask the operator to allow this one.'
+        : `The connection to the SMTP relay failed (${reason}).`,
   };
 }
 
-/** What an HTTP status other than success means, where the provider's own documents say nothing more particular. */
+/** Classifies an HTTP status other than success when the provider's own error code does not. */
 export function classifyHttpStatus(status: number, retryAfter: string | undefined, now = Date.now()): SendFailure {
   const known = find(FAILURES.http, status) ?? (status >= 500 ? busy : status >= 400 ? badMessage : refused);
   const retryAfterMs = known.outcome === 'transient' ? parseRetryAfter(retryAfter, now) : undefined;
@@ -167,27 +167,28 @@ export function classifyHttpStatus(status: number, retryAfter: string | undefine
     errorCode: `http_${status}`,
     errorMessage:
       status >= 300 && status < 400
-        ? `The provider answered with a redirect (${status}), and none is followed.`
+        ? `The provider answered with a redirect (${status}). Redirects are not followed.`
         : `The provider answered ${status}.`,
     ...(retryAfterMs !== undefined && { retryAfterMs }),
   };
 }
 
-/** What it means that no HTTP answer came. */
+/** Classifies a request that received no HTTP response. */
 export function classifyHttpError(error: unknown): SendFailure {
   const code = codeOf(error);
   if (code === 'EFORBIDDEN') {
-    const errorMessage = 'The provider is in a network that may not be reached.';
+    const errorMessage =
+      'The host of the provider is not public. Use a public host, or ask the operator to allow this one.';
     return { ...refused, errorCode: 'outbound_forbidden', errorMessage };
   }
   return {
     ...(find(FAILURES.socket, code) ?? inDoubt),
     errorCode: `http_${(code ?? 'unknown').toLowerCase()}`,
-    errorMessage: `No answer came from the provider (${code ?? 'unknown'}).`,
+    errorMessage: `The provider did not answer (${code ?? 'unknown'}).`,
   };
 }
 
-/** The code of an error, or of one of those that it sums up. */
+/** Returns the code of an error, of its cause, or of the first error of an AggregateError. */
 function codeOf(error: unknown): string | undefined {
   if (error instanceof Error && error.name === 'TimeoutError') return 'ETIMEDOUT';
   const { code, cause } = error as { code?: unknown; cause?: unknown };
@@ -196,7 +197,7 @@ function codeOf(error: unknown): string | undefined {
   return first === undefined || first === null ? undefined : codeOf(first);
 }
 
-/** `Retry-After` in seconds or as an HTTP date. @returns milliseconds, undefined where it says nothing usable. */
+/** Parses `Retry-After`, given in seconds or as an HTTP date. @returns milliseconds; undefined when it is invalid. */
 export function parseRetryAfter(value: string | undefined, now: number): number | undefined {
   if (value === undefined) return undefined;
   if (/^\d{1,9}$/.test(value.trim())) return Number(value) * 1_000;

@@ -12,16 +12,16 @@ export interface HttpRequest {
 
 export interface HttpReply {
   status: number;
-  /** As it came, whatever it says of itself. */
+  /** Body as text, regardless of its content type. */
   text: string;
-  /** Of the reply, in small letters. */
+  /** Header names are in lower case. */
   headers: Record<string, string | string[] | undefined>;
 }
 
 export interface HttpClient {
   /**
-   * Sends one request and reads its reply, both within bounds. Redirects are not followed.
-   * @returns the reply, whatever its status, or why there is none.
+   * Sends one request and reads its reply, with limits on duration and size. Does not follow redirects.
+   * @returns the reply with any status, or a failure when there was no reply.
    */
   send(
     url: string,
@@ -31,15 +31,15 @@ export interface HttpClient {
   close(): Promise<void>;
 }
 
-/** Bytes of a reply that are read; providers need a few hundred. */
+/** Maximum size of a reply, in bytes. Replies of providers have a few hundred. */
 const MAX_REPLY = 64 * 1024;
 const CONNECT_TIMEOUT_MS = 10_000;
-/** Connections to one origin at once. */
+/** Maximum number of connections to one origin. */
 const MAX_CONNECTIONS = 128;
-/** Origins that are kept open, so that webhooks to the whole world do not pile up. */
+/** Maximum number of origins with open connections. Bounds the connections of webhooks to many hosts. */
 const MAX_ORIGINS = 1_000;
 
-/** One client for all providers: connections are kept open, and each tenant's hosts are held against the guard. */
+/** Creates the HTTP client of all providers. It keeps connections open and checks hosts of tenants with the outbound guard. */
 export function createHttpClient(outboundAllow: readonly string[]): HttpClient {
   const guard = createOutboundGuard(outboundAllow);
   const open = ({ lookup }: OutboundGuard): Agent =>
@@ -87,13 +87,13 @@ export const isFailure = (reply: HttpReply | SendFailure): reply is SendFailure 
 
 export const isSuccess = ({ status }: HttpReply): boolean => status >= 200 && status < 300;
 
-/** What a reply other than success means, where the provider's own codes say nothing more particular. */
+/** Classifies a reply other than success by its HTTP status. */
 export function failureOf({ status, headers }: HttpReply): SendFailure {
   const retryAfter = headers['retry-after'];
   return classifyHttpStatus(status, Array.isArray(retryAfter) ? retryAfter[0] : retryAfter);
 }
 
-/** The reply as JSON; undefined where it is none. */
+/** Returns the reply as a JSON object; undefined when it is not one. */
 export function jsonOf({ text }: HttpReply): Record<string, unknown> | undefined {
   try {
     const value: unknown = JSON.parse(text);
@@ -103,10 +103,10 @@ export function jsonOf({ text }: HttpReply): Record<string, unknown> | undefined
   }
 }
 
-/** A success that cannot be read: it was probably taken. */
+/** A success status with an unreadable body. The message was probably accepted. */
 export const malformedReply = (): SendFailure => ({
   outcome: 'unknown',
   blames: 'provider',
   errorCode: 'malformed_reply',
-  errorMessage: 'The provider said yes, and the rest of its reply cannot be read.',
+  errorMessage: 'The provider reported success, but the body of its reply could not be parsed.',
 });

@@ -3,7 +3,7 @@ import { Worker } from 'node:worker_threads';
 import type { SendResult } from './send-result.ts';
 import type { Mail, SmtpClient, SmtpRelay } from './smtp-client.ts';
 
-/** What a thread is asked, and what it answers. */
+/** Request to a worker thread. */
 export interface MailJob {
   id: number;
   relay: SmtpRelay;
@@ -11,6 +11,7 @@ export interface MailJob {
   timeoutMs: number;
 }
 
+/** Reply of a worker thread. */
 export interface MailAnswer {
   id: number;
   result: SendResult;
@@ -19,7 +20,7 @@ export interface MailAnswer {
 export interface MailThreadsOptions {
   threads: number;
   outboundAllow: readonly string[];
-  /** What a thread runs; default: `mail-worker`. */
+  /** Script of the worker threads. Default: `mail-worker`. */
   script?: URL;
 }
 
@@ -28,20 +29,20 @@ interface Thread {
   waiting: Map<number, (result: SendResult) => void>;
 }
 
-/** Beside compiled code lies compiled code; Node.js strips the types of what is not. */
+/** The worker script has the same extension as this file: `.js` after compilation, `.ts` when Node.js strips types. */
 const WORKER = new URL(import.meta.url.endsWith('.ts') ? './mail-worker.ts' : './mail-worker.js', import.meta.url);
 
-/** The thread died with the mail in hand: whether the relay has it nobody knows. */
+/** The thread ended while it was sending, so the relay may have accepted the mail. */
 const LOST: SendResult = {
   outcome: 'unknown',
   blames: 'provider',
   errorCode: 'mail_thread_lost',
-  errorMessage: 'The thread that sent the mail ended unexpectedly.',
+  errorMessage: 'The worker thread ended while it was sending the mail.',
 };
 
 /**
- * An SMTP client whose work is done in other threads. A relay stays with one thread, so that its bound on connections
- * holds. A thread that dies is replaced.
+ * Returns an SMTP client that composes and sends mail in worker threads. Each relay is assigned to one thread, so that
+ * its connection limit holds. A thread that ends is replaced.
  */
 export function mailThreads({ threads, outboundAllow, script = WORKER }: MailThreadsOptions): SmtpClient {
   let isClosing = false;
@@ -85,7 +86,7 @@ export function mailThreads({ threads, outboundAllow, script = WORKER }: MailThr
   };
 }
 
-/** The same relay always comes to the same thread (FNV-1a over whose and where it is). */
+/** Assigns a relay to a thread by the FNV-1a hash of its tenant and address. */
 function slotOf({ tenantId, host, port, user }: SmtpRelay, threads: number): number {
   let hash = 0x811c9dc5;
   for (const character of `${tenantId}\n${user ?? ''}@${host}:${port}`) {

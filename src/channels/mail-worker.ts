@@ -3,7 +3,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import type { MailAnswer, MailJob } from './mail-threads.ts';
 import { createSmtpClient } from './smtp-client.ts';
 
-// A thread that composes and sends mails: see `mail-threads.ts`.
+// Worker thread that composes and sends mail: see `mail-threads.ts`.
 
 const client = createSmtpClient((workerData as { outboundAllow: string[] }).outboundAllow);
 

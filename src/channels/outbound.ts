@@ -1,27 +1,27 @@
 import { lookup as resolve } from 'node:dns';
 import { BlockList, connect, isIP, type LookupFunction, type Socket } from 'node:net';
 
-/** A host that a tenant named and that is not on the public internet. Says nothing of where it leads. */
+/** The host is not public. The message does not contain its address, so that a tenant cannot explore private networks. */
 export class OutboundForbidden extends Error {
   readonly code = 'EFORBIDDEN';
 
   constructor() {
-    super('the host may not be reached');
+    super('the host is not public');
     this.name = 'OutboundForbidden';
   }
 }
 
 /** Decides which addresses may be connected to. */
 export interface OutboundGuard {
-  /** Looks a name up and leaves out what may not be reached; fails with {@link OutboundForbidden} if nothing is left. */
+  /** Resolves a name to its allowed addresses. Fails with {@link OutboundForbidden} when there are none. */
   lookup: LookupFunction;
-  /** An address that needs no look-up would pass by it. @throws {OutboundForbidden} */
+  /** Checks a host given as an IP address, for which `lookup` is not called. @throws {OutboundForbidden} */
   checkLiteral(host: string): void;
-  /** Opens a TCP connection to what may be reached. */
+  /** Opens a TCP connection if the address is allowed. */
   connect(host: string, port: number, timeoutMs: number): Promise<Socket>;
 }
 
-/** IPv4 ranges that are not public (IANA's registry of special purpose addresses). */
+/** IPv4 ranges that are not public (IANA IPv4 Special-Purpose Address Registry). */
 const SPECIAL_V4 = [
   '0.0.0.0/8',
   '10.0.0.0/8',
@@ -39,7 +39,7 @@ const SPECIAL_V4 = [
   '224.0.0.0/4',
   '240.0.0.0/4',
 ];
-/** Of IPv6 only global unicast is public, and of that not what carries an IPv4 address inside. */
+/** In IPv6 only global unicast is public, except ranges that embed an IPv4 address or are reserved. */
 const GLOBAL_V6 = ['2000::/3'];
 const SPECIAL_V6 = ['2001::/23', '2001:db8::/32', '2002::/16', '3fff::/20'];
 
@@ -52,10 +52,10 @@ const isPublic = (address: string): boolean =>
     : globalV6.check(address, 'ipv6') && !special.check(address, 'ipv6');
 
 /**
- * Keeps what tenants configure out of loopback, link-local, private and metadata networks. The address is checked as it
- * is connected to, so that a name that changes its mind between a check and a connection gains nothing.
+ * Blocks connections of tenants to loopback, link-local, private and metadata networks. Checks the address at the time of
+ * the connection, so that DNS rebinding has no effect.
  *
- * @param allow hosts, addresses and CIDR ranges that may be reached all the same.
+ * @param allow hosts, IP addresses and CIDR ranges that are allowed although they are not public.
  */
 export function createOutboundGuard(allow: readonly string[]): OutboundGuard {
   const hosts = new Set(allow.filter((entry) => !isRange(entry)).map((entry) => entry.toLowerCase()));
@@ -82,7 +82,7 @@ export function createOutboundGuard(allow: readonly string[]): OutboundGuard {
   });
 }
 
-/** For hosts that the operator named. */
+/** Allows every address; for hosts that the operator configured. */
 export const openGuard: OutboundGuard = withConnect({
   lookup: (hostname, options, callback) => resolve(hostname, options, callback as never),
   checkLiteral: () => {},
@@ -103,7 +103,7 @@ function withConnect(guard: Omit<OutboundGuard, 'connect'>): OutboundGuard {
         socket.once('connect', () => {
           socket.setTimeout(0);
           socket.removeAllListeners('timeout').off('error', reject);
-          // Whoever takes it over listens for themselves; an error that comes before is theirs to find.
+          // Keeps an error from crashing the process before the caller has added its own listener.
           socket.on('error', () => {});
           resolveSocket(socket);
         });

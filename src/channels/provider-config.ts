@@ -4,21 +4,21 @@ import { LRUCache } from 'lru-cache';
 import { type ReadSecret, resolveSecrets, SecretUnavailable } from '../tenants/secrets.ts';
 import type { SendFailure } from './send-result.ts';
 
-/** How long a resolved configuration is used: a secret that was rotated is in force after that. Milliseconds. */
+/** Time for which a resolved configuration is cached, in milliseconds. A rotated secret takes effect within this time. */
 const FRESH_MS = 30_000;
 const MAX_CONFIGS = 5_000;
 
 export interface ConfigReader<Config> {
-  /** The configuration with its secrets put in; or why it cannot be used, naming the field and never the value. */
+  /** Returns the configuration with its secrets resolved, or a failure that names the invalid field but not its value. */
   read(raw: Record<string, unknown>): Promise<Config | SendFailure>;
 }
 
 const ajv = new Ajv({ allErrors: true, coerceTypes: true, allowUnionTypes: true });
 
 /**
- * Reads a provider's configuration: secrets put in, checked against its schema once and then kept for a while.
+ * Returns a reader that resolves secrets, validates the configuration against its schema and caches the result.
  *
- * @param prepare turns other ways of writing it into the one of the schema.
+ * @param prepare converts alternative forms of the configuration to the form of the schema.
  */
 export function configReader<Config extends object>(
   provider: string,
@@ -27,7 +27,7 @@ export function configReader<Config extends object>(
   prepare: (config: Record<string, unknown>) => Record<string, unknown> = (config) => config,
 ): ConfigReader<Config> {
   const validate = ajv.compile(schema) as ValidateFunction<Config>;
-  // By identity: settings are cached, so the same configuration is the same object, until somebody changes it.
+  // Keyed by object identity: settings are cached, so an unchanged configuration is the same object.
   const cache = new LRUCache<Record<string, unknown>, Config>({ max: MAX_CONFIGS, ttl: FRESH_MS });
   return {
     read: async (raw) => {
@@ -46,7 +46,7 @@ export function configReader<Config extends object>(
   };
 }
 
-/** The configuration itself is wrong. Its message names fields and shows no value. */
+/** The configuration is invalid. The message names fields but contains no values. */
 export class ConfigInvalid extends Error {}
 
 export const misconfigured = (errorMessage: string): SendFailure => ({
@@ -59,8 +59,8 @@ export const misconfigured = (errorMessage: string): SendFailure => ({
 function problemsOf(provider: string, { errors }: ValidateFunction): string {
   const problems = (errors ?? []).map(({ instancePath, message, params }) => {
     const unknown = (params as { additionalProperty?: string }).additionalProperty;
-    const what = unknown === undefined ? (message ?? 'is wrong') : `must not have "${unknown}"`;
-    return `${instancePath.slice(1).replaceAll('/', '.')} ${what}`.trim();
+    const problem = unknown === undefined ? (message ?? 'is invalid') : `must not have "${unknown}"`;
+    return `${instancePath.slice(1).replaceAll('/', '.')} ${problem}`.trim();
   });
   return `${provider} settings: ${problems.join('; ')}`;
 }

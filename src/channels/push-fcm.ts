@@ -14,7 +14,7 @@ import {
 } from './http-client.ts';
 import { ConfigInvalid, configReader, misconfigured } from './provider-config.ts';
 
-/** A Firebase project, by the service account that Google hands out as a JSON file. */
+/** A Firebase project and its service account. */
 export interface FcmConfig {
   projectId: string;
   clientEmail: string;
@@ -33,26 +33,26 @@ const configSchema = {
       type: 'string',
       pattern: '"private_key"',
       writeOnly: true,
-      description: 'The JSON file of a service account; the other fields are read from it.',
+      description: 'Content of the JSON key file of a service account. It replaces the other required fields.',
     },
-    projectId: { type: 'string', pattern: '^[a-z0-9-]{4,60}$', description: 'The project.' },
-    clientEmail: { type: 'string', minLength: 3, description: 'Address of the service account.' },
+    projectId: { type: 'string', pattern: '^[a-z0-9-]{4,60}$', description: 'Id of the Firebase project.' },
+    clientEmail: { type: 'string', minLength: 3, description: 'Email address of the service account.' },
     privateKey: {
       type: 'string',
       pattern: 'BEGIN PRIVATE KEY',
       writeOnly: true,
-      description: 'Its key, as PEM.',
+      description: 'Private key of the service account, in PEM format.',
     },
-    tokenUrl: { type: 'string', pattern: '^https?://', description: 'Where it gets its tokens.' },
+    tokenUrl: { type: 'string', pattern: '^https?://', description: 'URL that issues access tokens.' },
     baseUrl: {
       type: 'string',
       pattern: '^https?://',
-      description: 'Of an API that speaks the same; absent: Google’s own.',
+      description: 'Base URL of an API that is compatible with FCM. Default: Google’s API.',
     },
   },
 };
 
-/** Of FCM's error codes those that say more than the HTTP status (firebase.google.com/docs/reference/fcm/rest/v1). */
+/** FCM error codes that are more specific than the HTTP status (firebase.google.com/docs/reference/fcm/rest/v1). */
 const CODES: Record<string, Pick<SendFailure, 'outcome' | 'blames' | 'suppress'>> = {
   UNREGISTERED: { outcome: 'permanent', blames: 'recipient', suppress: 'hard_bounce' },
   SENDER_ID_MISMATCH: { outcome: 'permanent', blames: 'provider' },
@@ -64,7 +64,7 @@ const CODES: Record<string, Pick<SendFailure, 'outcome' | 'blames' | 'suppress'>
 };
 
 const SCOPE = 'https://www.googleapis.com/auth/firebase.messaging';
-/** Time to live of a message in seconds: FCM's own limit. */
+/** FCM's limit of a message's time to live, in seconds. */
 const MAX_TTL_S = 28 * 24 * 3_600;
 
 /** Push to Android, iOS and browsers through Firebase Cloud Messaging, HTTP v1. */
@@ -97,7 +97,7 @@ export const fcmProvider: CreateProvider = ({ readSecret, http }) => {
   };
 };
 
-/** The file of a service account, as Google writes it, in one secret. */
+/** Reads the fields from the JSON key file of a service account. */
 function fromServiceAccount({ serviceAccount, ...rest }: Record<string, unknown>): Record<string, unknown> {
   if (typeof serviceAccount !== 'string') return rest;
   try {
@@ -120,7 +120,7 @@ function fcmMessage(message: OutboundMessage): Record<string, unknown> {
   return {
     token: address,
     notification: { ...(content.subject !== null && { title: content.subject }), body: content.text },
-    // FCM takes no idempotency key: the app can tell a repeat by this.
+    // FCM has no idempotency key: the app detects duplicates by this id.
     data: { notification_id: message.idempotencyKey, type: message.eventCode },
     android: {
       priority: priority === 'high' ? 'HIGH' : 'NORMAL',
@@ -158,7 +158,7 @@ function errorCodeIn(answer: Record<string, unknown> | undefined): string | unde
 
 type Limits = Parameters<HttpClient['send']>[2];
 
-/** Access tokens of service accounts (RFC 7523), each fetched once for all who wait for it and used until it runs out. */
+/** Caches access tokens of service accounts (RFC 7523). Concurrent callers share one request. */
 function tokenSource(http: HttpClient) {
   const tokens = new LRUCache<string, Promise<string | SendFailure>>({ max: 1_000 });
   const keyOf = ({ clientEmail, privateKey }: FcmConfig): string => JSON.stringify([clientEmail, privateKey]);
@@ -175,7 +175,7 @@ function tokenSource(http: HttpClient) {
         .setExpirationTime('1h')
         .sign(key);
     } catch {
-      return misconfigured('FCM settings: privateKey is no RSA key in PKCS #8');
+      return misconfigured('FCM settings: privateKey is not an RSA key in PKCS #8 format');
     }
     const reply = await http.send(
       config.tokenUrl,
@@ -185,7 +185,7 @@ function tokenSource(http: HttpClient) {
       },
       limits,
     );
-    // Without a token nothing was handed over, however the request for it went.
+    // The message has not been sent yet, so its outcome is not unknown.
     if (isFailure(reply)) return reply.outcome === 'unknown' ? { ...reply, outcome: 'transient' as const } : reply;
     const { access_token: token, expires_in: seconds } = jsonOf(reply) ?? {};
     if (!isSuccess(reply)) {
@@ -203,7 +203,7 @@ function tokenSource(http: HttpClient) {
       const known = tokens.get(key);
       if (known) return known;
       const fetched = fetchToken(config, limits, (seconds) => {
-        // A minute early, so that none runs out on its way.
+        // One minute early, so that no token expires during a request.
         tokens.set(key, fetched, { ttl: Math.max(1, seconds - 60) * 1_000 });
       });
       tokens.set(key, fetched);

@@ -7,11 +7,11 @@ import type { SendFailure } from './send-result.ts';
 import { failureOf, isFailure, isSuccess } from './http-client.ts';
 import { configReader, misconfigured } from './provider-config.ts';
 
-/** Keys of an application server (VAPID, RFC 8292), base64url as `web-push generate-vapid-keys` makes them. */
+/** VAPID keys of an application server (RFC 8292) in base64url, as printed by `web-push generate-vapid-keys`. */
 export interface WebPushConfig {
   publicKey: string;
   privateKey: string;
-  /** `mailto:` or `https:`, for push services to reach the operator. */
+  /** Contact of the operator for push services: a `mailto:` or `https:` URL. */
   subject: string;
 }
 
@@ -27,11 +27,15 @@ const configSchema = {
       writeOnly: true,
       description: 'Private VAPID key, base64url.',
     },
-    subject: { type: 'string', pattern: '^(mailto:|https://)', description: 'Whom push services may turn to.' },
+    subject: {
+      type: 'string',
+      pattern: '^(mailto:|https://)',
+      description: 'Contact for push services: a mailto: or https: URL.',
+    },
   },
 };
 
-/** Seconds that a push service keeps a message for a device that is away. */
+/** Time for which a push service keeps a message for an offline device, in seconds. */
 const DEFAULT_TTL_S = 24 * 3_600;
 const URGENCY = { high: 'high', normal: 'normal', low: 'low' } as const;
 
@@ -45,7 +49,7 @@ export const webPushProvider: CreateProvider = ({ readSecret, http }) => {
     channel: 'push',
     name: 'web_push',
     configSchema,
-    // A person's browser names the push service, so no operator vouches for it, whoever configured the keys.
+    // The endpoint comes from the recipient's browser, so it is not trusted even when the operator configured the keys.
     send: async (message, rawConfig, { timeoutMs }) => {
       const config = await configs.read(rawConfig);
       if ('outcome' in config) return config;
@@ -60,7 +64,7 @@ export const webPushProvider: CreateProvider = ({ readSecret, http }) => {
           ...(message.collapseKey !== undefined && { topic: topicOf(message.collapseKey) }),
         });
       } catch {
-        return misconfigured('Web Push: the keys of the application server or of the subscription cannot be used');
+        return misconfigured('Web Push: the VAPID keys or the keys of the subscription are invalid');
       }
       const headers = Object.fromEntries(Object.entries(request.headers).map(([name, value]) => [name, String(value)]));
       const reply = await http.send(
@@ -82,12 +86,12 @@ export const webPushProvider: CreateProvider = ({ readSecret, http }) => {
   };
 };
 
-/** Another provider of the channel may know what to do with it. */
+/** Blames the provider, so that the next provider of the channel is tried. */
 const OTHER_KIND: SendFailure = {
   outcome: 'permanent',
   blames: 'provider',
   errorCode: 'address_unsupported',
-  errorMessage: 'The device token is no Web Push subscription.',
+  errorMessage: 'The device token is not a Web Push subscription.',
 };
 
 function subscriptionIn(token: string): webPush.PushSubscription | undefined {

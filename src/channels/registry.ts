@@ -9,7 +9,7 @@ import { twilioProvider } from './sms-twilio.ts';
 import { webhookProvider } from './webhook.ts';
 import { znsProvider } from './zalo-zns.ts';
 
-/** THE list of providers. A new one is a file and a line. What is `in_app` needs none: see `in-app.ts`. */
+/** All providers. The channel `in_app` has none: see `in-app.ts`. */
 const PROVIDERS: CreateProvider[] = [
   smtpProvider,
   twilioProvider,
@@ -20,14 +20,13 @@ const PROVIDERS: CreateProvider[] = [
   znsProvider,
 ];
 
-/** A provider as whoever configures it sees it. */
 export type ProviderSchema = Pick<Provider, 'channel' | 'name' | 'configSchema'>;
 
-/** What there is to configure, without anything that sends. */
+/** Returns the configuration schemas of all providers. */
 export async function providerSchemas(): Promise<ProviderSchema[]> {
   const http = createHttpClient([]);
   const inert = {
-    readSecret: () => Promise.reject(new Error('nothing is sent')),
+    readSecret: () => Promise.reject(new Error('secrets are not available here')),
     outboundAllow: [],
     mailThreads: 0,
     http,

@@ -2,7 +2,7 @@ import { defineEntity, p } from '@mikro-orm/core';
 
 import { tenantIsolation } from '../database/row-level-security.ts';
 
-/** What sandbox mode caught instead of sending. */
+/** A message that sandbox mode captured instead of sending. */
 export const SandboxMessageEntity = defineEntity({
   name: 'SandboxMessageEntity',
   tableName: 'sandbox_message',
@@ -19,7 +19,7 @@ export const SandboxMessageEntity = defineEntity({
     headers: p.json<Record<string, string>>(),
     capturedAt: p.datetime().columnType('timestamptz').defaultRaw('now()'),
   },
-  // The same message caught twice, after a crash in mid-send, is shown once.
+  // A message that is captured again after a crash is stored once.
   uniques: [{ name: 'sandbox_message_once', properties: ['logId', 'channel'] }],
   ...tenantIsolation('sandbox_message'),
 });

@@ -2,7 +2,7 @@ import type { Database } from '../database/database.ts';
 import { newId } from '../ids.ts';
 import type { Provider } from './channel.ts';
 
-/** A message that sandbox mode caught. */
+/** A message that sandbox mode captured instead of sending. */
 export interface CapturedMessage {
   id: string;
   tenantId: string;
@@ -17,7 +17,7 @@ export interface CapturedMessage {
   capturedAt: Date;
 }
 
-/** What sandbox mode caught, newest first, of every tenant: for developers on their own machine. */
+/** Captured messages of all tenants, newest first. For development only. */
 export interface Mailbox {
   list(options: { limit: number; before?: string | undefined }): Promise<CapturedMessage[]>;
   get(id: string): Promise<CapturedMessage | undefined>;
@@ -45,8 +45,8 @@ export function createMailbox(database: Database): Mailbox {
 }
 
 /**
- * Stands in for every provider in sandbox mode: keeps the message in the mailbox, and nothing leaves. Catching the
- * same message twice, after a crash in between, keeps one.
+ * Replaces every provider in sandbox mode: stores the message in the mailbox and sends nothing. A message that is captured
+ * again after a crash is stored once.
  */
 export function sandboxProvider(database: Database): Pick<Provider, 'name' | 'send'> {
   return {

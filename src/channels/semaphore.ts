@@ -1,26 +1,26 @@
-/** Lets a number of holders in at once; the others wait in order. */
+/** Bounds the number of concurrent holders. Others wait in first-in, first-out order. */
 export interface Semaphore {
-  enter(): Promise<void>;
-  leave(): void;
-  /** Lets everybody in who waits, however many places there are: for when there is nothing to do inside any more. */
+  acquire(): Promise<void>;
+  release(): void;
+  /** Admits all waiting callers at once, without regard to the capacity. Used on shutdown. */
   open(): void;
 }
 
-export function createSemaphore(places: number): Semaphore {
-  let free = places;
+export function createSemaphore(capacity: number): Semaphore {
+  let free = capacity;
   const waiting: (() => void)[] = [];
   return {
-    enter: async () => {
+    acquire: async () => {
       if (free > 0) free -= 1;
       else await new Promise<void>((resolve) => waiting.push(resolve));
     },
-    leave: () => {
+    release: () => {
       const next = waiting.shift();
       if (next) next();
       else free += 1;
     },
     open: () => {
-      for (const enter of waiting.splice(0)) enter();
+      for (const admit of waiting.splice(0)) admit();
     },
   };
 }

@@ -3,24 +3,24 @@ import type { SendResult } from './send-result.ts';
 import { failureOf, type HttpReply, isFailure, isSuccess, jsonOf, malformedReply } from './http-client.ts';
 import { configReader } from './provider-config.ts';
 
-/** Any SMS gateway with an HTTP API: how a message is put into a request, and what its replies mean. */
+/** Maps a message to a request of an SMS gateway with an HTTP API, and the gateway's replies to outcomes. */
 export interface SmsHttpConfig {
   url: string;
   method?: 'POST' | 'PUT' | 'GET';
   headers?: Record<string, string>;
-  /** `{to}`, `{text}`, `{from}` and `{key}` (the idempotency key) stand for the message's values. */
+  /** The placeholders `{to}`, `{text}`, `{from}` and `{key}` (the idempotency key) are replaced. */
   body?: Record<string, unknown>;
-  /** How the body is written. Default: `json`. `query`: as parameters of the URL. */
+  /** Encoding of the body. `query` sends the values as URL parameters. Default: `json`. */
   encoding?: 'json' | 'form' | 'query';
   from?: string;
-  /** Where the gateway takes the idempotency key as a header. */
+  /** Name of the header that carries the idempotency key. */
   idempotencyHeader?: string;
-  /** JSON Pointer (RFC 6901) to the gateway's own code; absent: the HTTP status says it all. */
+  /** JSON Pointer (RFC 6901) to the gateway's result code. If absent, only the HTTP status counts. */
   codePointer?: string;
   successCodes?: (string | number)[];
   transientCodes?: (string | number)[];
   badRecipientCodes?: (string | number)[];
-  /** JSON Pointer to the gateway's id of the message. */
+  /** JSON Pointer to the message id that the gateway assigned. */
   messageIdPointer?: string;
 }
 
@@ -33,10 +33,10 @@ const configSchema = {
   required: ['url'],
   additionalProperties: false,
   properties: {
-    url: { type: 'string', pattern: '^https?://', description: 'What is called for each message.' },
-    method: { enum: ['POST', 'PUT', 'GET'], description: 'Absent: POST.' },
+    url: { type: 'string', pattern: '^https?://', description: 'URL that is called for each message.' },
+    method: { enum: ['POST', 'PUT', 'GET'], description: 'HTTP method. Default: POST.' },
     headers: {
-      description: 'Sent with each call, the credentials among them.',
+      description: 'Headers of each request, including credentials.',
       type: 'object',
       writeOnly: true,
       propertyNames: { pattern: header },
@@ -44,22 +44,26 @@ const configSchema = {
     },
     body: {
       type: 'object',
-      description: 'What is sent; in its texts {to}, {text}, {from} and {key} (idempotency) are put in.',
+      description: 'Body template. The placeholders {to}, {text}, {from} and {key} (idempotency key) are replaced.',
     },
-    encoding: { enum: ['json', 'form', 'query'], description: 'How the body is written; absent: json.' },
-    from: { type: 'string', description: 'What is put in for {from}.' },
-    idempotencyHeader: { type: 'string', pattern: header, description: 'Header that tells a repeat.' },
-    codePointer: { ...pointer, description: 'JSON pointer to the code in an answer.' },
-    successCodes: { ...codes, description: 'Codes of what was taken.' },
-    transientCodes: { ...codes, description: 'Codes of what may pass.' },
-    badRecipientCodes: { ...codes, description: 'Codes of numbers that cannot be reached.' },
-    messageIdPointer: { ...pointer, description: 'JSON pointer to the id of the message in an answer.' },
+    encoding: { enum: ['json', 'form', 'query'], description: 'Encoding of the body. Default: json.' },
+    from: { type: 'string', description: 'Value of the placeholder {from}.' },
+    idempotencyHeader: {
+      type: 'string',
+      pattern: header,
+      description: 'Name of the header that carries the idempotency key.',
+    },
+    codePointer: { ...pointer, description: 'JSON Pointer to the result code in a reply.' },
+    successCodes: { ...codes, description: 'Result codes of accepted messages.' },
+    transientCodes: { ...codes, description: 'Result codes of temporary failures, which are retried.' },
+    badRecipientCodes: { ...codes, description: 'Result codes of invalid phone numbers, which are suppressed.' },
+    messageIdPointer: { ...pointer, description: 'JSON Pointer to the message id in a reply.' },
   },
 };
 
 const DEFAULT_BODY = { to: '{to}', text: '{text}', from: '{from}' };
 
-/** SMS through any HTTP gateway, by a mapping in its configuration. */
+/** SMS through any HTTP gateway. The configuration maps messages to requests and replies to outcomes. */
 export const smsHttpProvider: CreateProvider = ({ readSecret, http }) => {
   const configs = configReader<SmsHttpConfig>('SMS gateway', configSchema, readSecret);
   return {
@@ -105,7 +109,7 @@ function requestOf(message: OutboundMessage, config: SmsHttpConfig) {
 
 const textOf = (value: unknown): string => (typeof value === 'string' ? value : JSON.stringify(value));
 
-/** Puts values in the place of `{names}`. In one pass, so that no value is read as a name. */
+/** Replaces the placeholders in one pass, so that a value that contains a placeholder is not replaced again. */
 function fill(template: unknown, values: Record<string, string>): unknown {
   if (typeof template === 'string')
     return template.replaceAll(/\{(to|text|from|key)\}/g, (_all, name: string) => values[name] ?? '');
@@ -119,21 +123,21 @@ function resultOf(reply: HttpReply, config: SmsHttpConfig): SendResult {
   const answer = codePointer || messageIdPointer ? jsonOf(reply) : undefined;
   const code = codePointer === undefined ? undefined : valueAt(answer, codePointer);
   const isOneOf = (list: (string | number)[]): boolean => code !== undefined && list.map(String).includes(String(code));
-  const said = {
+  const error = {
     errorCode: 'sms_refused',
-    errorMessage: `The SMS gateway answered ${reply.status} with a code that means no.`,
+    errorMessage: `The SMS gateway answered ${reply.status} with an error code.`,
   };
   if (isOneOf(badRecipientCodes))
-    return { outcome: 'permanent', blames: 'recipient', suppress: 'hard_bounce', ...said };
-  if (isOneOf(transientCodes)) return { outcome: 'transient', blames: 'provider', ...said };
+    return { outcome: 'permanent', blames: 'recipient', suppress: 'hard_bounce', ...error };
+  if (isOneOf(transientCodes)) return { outcome: 'transient', blames: 'provider', ...error };
   if (!isSuccess(reply)) return failureOf(reply);
   if (codePointer !== undefined && code === undefined) return malformedReply();
-  if (successCodes && !isOneOf(successCodes)) return { outcome: 'permanent', blames: 'provider', ...said };
+  if (successCodes && !isOneOf(successCodes)) return { outcome: 'permanent', blames: 'provider', ...error };
   const id = messageIdPointer === undefined ? undefined : valueAt(answer, messageIdPointer);
   return id === undefined ? { outcome: 'ok' } : { outcome: 'ok', providerMessageId: String(id).slice(0, 200) };
 }
 
-/** A text or number at a JSON Pointer. */
+/** Returns the string or number at a JSON Pointer. */
 function valueAt(document: unknown, at: string): string | number | undefined {
   let value = document;
   for (const step of at.split('/').slice(1)) {

@@ -3,11 +3,11 @@ import type { SendFailure, SendResult } from './send-result.ts';
 import { failureOf, type HttpReply, isFailure, isSuccess, jsonOf, malformedReply } from './http-client.ts';
 import { configReader } from './provider-config.ts';
 
-/** An account at Twilio, or at whoever speaks its API. */
+/** An account at Twilio or at a provider with a compatible API. */
 export interface TwilioConfig {
   accountSid: string;
   authToken: string;
-  /** A number or a sender id; or `messagingServiceSid`. */
+  /** Phone number or sender id. Either this or `messagingServiceSid` is required. */
   from?: string;
   messagingServiceSid?: string;
   /** Default: `https://api.twilio.com`. */
@@ -20,30 +20,30 @@ const configSchema = {
   anyOf: [{ required: ['from'] }, { required: ['messagingServiceSid'] }],
   additionalProperties: false,
   properties: {
-    accountSid: { type: 'string', pattern: '^[A-Za-z0-9]{2,64}$', description: 'The account.' },
-    authToken: { type: 'string', minLength: 1, writeOnly: true, description: 'Its token.' },
-    from: { type: 'string', minLength: 1, maxLength: 32, description: 'Number or name that messages come from.' },
+    accountSid: { type: 'string', pattern: '^[A-Za-z0-9]{2,64}$', description: 'SID of the account.' },
+    authToken: { type: 'string', minLength: 1, writeOnly: true, description: 'Auth token of the account.' },
+    from: { type: 'string', minLength: 1, maxLength: 32, description: 'Phone number or sender id of the messages.' },
     messagingServiceSid: {
       type: 'string',
       pattern: '^[A-Za-z0-9]{2,64}$',
-      description: 'Messaging service, instead of `from`.',
+      description: 'SID of a messaging service, used instead of `from`.',
     },
     baseUrl: {
       type: 'string',
       pattern: '^https?://',
-      description: 'Of an API that speaks the same; absent: Twilio’s own.',
+      description: 'Base URL of an API that is compatible with Twilio. Default: Twilio’s API.',
     },
   },
 };
 
-/** Of Twilio's error codes those that say more than the HTTP status (twilio.com/docs/api/errors). */
+/** Twilio error codes that are more specific than the HTTP status (twilio.com/docs/api/errors). */
 const CODES: Record<number, Pick<SendFailure, 'outcome' | 'blames' | 'suppress'>> = {
   20003: { outcome: 'permanent', blames: 'provider' },
   20429: { outcome: 'transient', blames: 'provider' },
   21211: { outcome: 'permanent', blames: 'recipient', suppress: 'hard_bounce' },
   21408: { outcome: 'permanent', blames: 'provider' },
   21606: { outcome: 'permanent', blames: 'provider' },
-  // The person answered STOP.
+  // The recipient answered STOP.
   21610: { outcome: 'permanent', blames: 'recipient', suppress: 'complaint' },
   21612: { outcome: 'permanent', blames: 'provider' },
   21614: { outcome: 'permanent', blames: 'recipient', suppress: 'hard_bounce' },
@@ -52,7 +52,7 @@ const CODES: Record<number, Pick<SendFailure, 'outcome' | 'blames' | 'suppress'>
   30003: { outcome: 'transient', blames: 'recipient' },
 };
 
-/** SMS over Twilio's Messages resource. */
+/** SMS through Twilio's Messages resource. */
 export const twilioProvider: CreateProvider = ({ readSecret, http }) => {
   const configs = configReader<TwilioConfig>('Twilio', configSchema, readSecret);
   return {

@@ -9,9 +9,9 @@ import { classifySmtpError } from './failures.ts';
 import { createSemaphore, type Semaphore } from './semaphore.ts';
 import { createOutboundGuard, openGuard } from './outbound.ts';
 
-/** One relay of one tenant, ready to connect to. */
+/** One SMTP relay of one tenant. */
 export interface SmtpRelay {
-  /** Whose connections these are: they are shared by nobody else. */
+  /** Tenants do not share connections. */
   tenantId: string;
   host: string;
   port: number;
@@ -23,7 +23,7 @@ export interface SmtpRelay {
   isTrusted: boolean;
 }
 
-/** A mail as nodemailer takes it, of plain values only, so that it can be handed to another thread. */
+/** A mail for nodemailer. It contains only plain values, so that it can be posted to a worker thread. */
 export type Mail = Pick<SendMailOptions, 'from' | 'to' | 'replyTo' | 'subject' | 'text' | 'html' | 'date'> & {
   envelope: { from: string; to: string[] };
   messageId: string;
@@ -31,28 +31,28 @@ export type Mail = Pick<SendMailOptions, 'from' | 'to' | 'replyTo' | 'subject' |
 };
 
 export interface SmtpClient {
-  /** Hands a mail to a relay once a connection is free for it. Never rejects. */
+  /** Sends a mail as soon as a connection to the relay is free. Does not reject. */
   send(relay: SmtpRelay, mail: Mail, timeoutMs: number): Promise<SendResult>;
   close(): Promise<void>;
 }
 
-/** Relays whose connections are kept; the least used one is closed first. */
+/** Maximum number of connection pools, one for each relay. The least recently used one is closed first. */
 const MAX_POOLS = 500;
 const CONNECT_TIMEOUT_MS = 10_000;
 
-/** nodemailer's own list leaves these out, and an unsubscribe link that is not signed is ignored (RFC 8058, 4). */
+/** nodemailer's default lacks the unsubscribe headers, which are ignored unless DKIM signs them (RFC 8058, section 4). */
 const SIGNED_HEADERS =
   'from:sender:reply-to:subject:date:message-id:to:mime-version:content-type:content-transfer-encoding:' +
   'list-unsubscribe:list-unsubscribe-post';
 
 interface Pool {
   transport: Transporter<SMTPPool.SentMessageInfo>;
-  gate: Semaphore;
+  connections: Semaphore;
 }
 
 type TrackedMail = Mail & { onHandedOver: () => void };
 
-/** Composes mails and talks to relays, with a pool of connections for each relay in use. */
+/** Creates an SMTP client with a connection pool for each relay. */
 export function createSmtpClient(outboundAllow: readonly string[]): SmtpClient {
   const guard = createOutboundGuard(outboundAllow);
   const pools = new LRUCache<string, Pool>({ max: MAX_POOLS, dispose: ({ transport }) => transport.close() });
@@ -73,39 +73,39 @@ export function createSmtpClient(outboundAllow: readonly string[]): SmtpClient {
       connectionTimeout: CONNECT_TIMEOUT_MS,
       greetingTimeout: CONNECT_TIMEOUT_MS,
       socketTimeout: 25_000,
-      // The address is checked as it is connected to.
+      // Checks the address at the time of the connection.
       getSocket: callbackify(async (_options: unknown) => ({
         connection: await connector.connect(host, port, CONNECT_TIMEOUT_MS),
       })),
-      // A template or an event must never make the composer open a file or a URL of ours.
+      // Keeps templates and events from attaching local files or internal URLs.
       disableFileAccess: true,
       disableUrlAccess: true,
       ...(user === undefined ? {} : { auth: { user, pass: password ?? '' } }),
       ...(dkim && { dkim: { ...dkim, headerFieldNames: SIGNED_HEADERS } }),
     } as SMTPPool.Options);
-    // The body is read only after the relay said that it may come: from then on nobody knows whether it was taken.
+    // nodemailer reads the body after the relay has accepted DATA. If the connection breaks after that, the outcome is unknown.
     transport.use('stream', (compiled, done) => {
       const { onHandedOver } = compiled.data as unknown as TrackedMail;
       const createReadStream = compiled.message.createReadStream.bind(compiled.message);
       compiled.message.createReadStream = (options) => createReadStream(options).once('resume', onHandedOver);
       done();
     });
-    const pool = { transport, gate: createSemaphore(maxConnections) };
+    const pool = { transport, connections: createSemaphore(maxConnections) };
     pools.set(key, pool);
     return pool;
   };
 
   return {
     send: async (relay, mail, timeoutMs) => {
-      const { transport, gate } = poolOf(relay);
-      // The pool's own queue is never used: a mail that waits there cannot be taken back, and would be sent although it
-      // was given up and tried again.
-      await gate.enter();
+      const { transport, connections } = poolOf(relay);
+      // Keeps nodemailer's own queue empty: a mail in that queue cannot be cancelled, so after a timeout it would be sent
+      // in addition to the retry.
+      await connections.acquire();
       let isHandedOver = false;
       const tracked: TrackedMail = { ...mail, onHandedOver: () => (isHandedOver = true) };
       const sending = transport.sendMail({ ...tracked, disableFileAccess: true, disableUrlAccess: true });
-      // The place is free when the relay is done with the mail, even if nobody waits for that any more.
-      void sending.catch(() => {}).finally(gate.leave);
+      // After a timeout the connection stays in use until the relay is done with the mail.
+      void sending.catch(() => {}).finally(connections.release);
       let timer: NodeJS.Timeout | undefined;
       const timeout = new Promise<never>((_resolve, reject) => {
         timer = setTimeout(() => reject(Object.assign(new Error('timed out'), { code: 'ETIMEDOUT' })), timeoutMs);

@@ -4,9 +4,9 @@ import type { CreateProvider, OutboundMessage } from './channel.ts';
 import { failureOf, isFailure, isSuccess } from './http-client.ts';
 import { configReader } from './provider-config.ts';
 
-/** How a tenant's webhooks are signed. */
+/** Signing keys of a tenant's webhooks. */
 export interface WebhookConfig {
-  /** `whsec_…`, newest first: while keys are rotated a receiver may know the old one or the new one. */
+  /** Secrets `whsec_…`, newest first. During a rotation the receiver may know the old or the new one. */
   secrets: string[];
 }
 
@@ -16,7 +16,7 @@ const configSchema = {
   additionalProperties: false,
   properties: {
     secrets: {
-      description: 'What is signed with, newest first while they are rotated.',
+      description: 'Signing secrets (whsec_…), newest first. Use several during a rotation.',
       type: 'array',
       writeOnly: true,
       minItems: 1,
@@ -26,10 +26,10 @@ const configSchema = {
   },
 };
 
-/** Webhooks as Standard Webhooks (standardwebhooks.com) has them: id, timestamp and signatures in headers. */
+/** Webhooks signed according to Standard Webhooks (standardwebhooks.com): id, timestamp and signatures are in headers. */
 export const webhookProvider: CreateProvider = ({ readSecret, http }) => {
   const configs = configReader<WebhookConfig>('Webhook', configSchema, readSecret);
-  /** By configuration, as long as that is in use: making a key takes as long as signing with it. */
+  /** Cached for each configuration, because creating a key takes as long as signing with it. */
   const keys = new WeakMap<WebhookConfig, KeyObject[]>();
   const keysOf = (config: WebhookConfig): KeyObject[] => {
     const known = keys.get(config);
@@ -42,7 +42,7 @@ export const webhookProvider: CreateProvider = ({ readSecret, http }) => {
     channel: 'webhook',
     name: 'webhook',
     configSchema,
-    // The address comes with the event, so no operator vouches for it, whoever configured the keys.
+    // The URL comes from the event, so it is not trusted even when the operator configured the keys.
     send: async (message, rawConfig, { timeoutMs }) => {
       const config = await configs.read(rawConfig);
       if ('outcome' in config) return config;
@@ -66,17 +66,17 @@ export const webhookProvider: CreateProvider = ({ readSecret, http }) => {
       );
       if (isFailure(reply)) return reply;
       if (isSuccess(reply)) return { outcome: 'ok' };
-      // The receiver says itself that it is gone for good.
+      // 410 Gone: the receiver asks not to be called again.
       if (reply.status === 410) return { ...failureOf(reply), blames: 'recipient', suppress: 'hard_bounce' };
       const failure = failureOf(reply);
-      // Here the provider is the recipient: nobody else can take the message for it.
+      // The provider is the recipient here, so another provider cannot help.
       return failure.outcome === 'permanent' ? { ...failure, blames: 'recipient' } : failure;
     },
     close: async () => {},
   };
 };
 
-/** The rendered template as JSON, or as text where it is no JSON. */
+/** Embeds the rendered template as JSON; as `{"text": …}` when it is not JSON. */
 function webhookBody({ eventCode, createdAt, content }: OutboundMessage): string {
   const envelope = `{"type":${JSON.stringify(eventCode)},"timestamp":${JSON.stringify(createdAt)},"data":`;
   const asText = (): string => `${envelope}${JSON.stringify({ text: content.text })}}`;
@@ -89,7 +89,7 @@ function webhookBody({ eventCode, createdAt, content }: OutboundMessage): string
   }
 }
 
-/** How every JSON text begins: what begins otherwise need not fail to be known as none. */
+/** Start of every JSON text. Avoids a costly exception from `JSON.parse` for other text. */
 const JSON_START = /^[ \t\n\r]*[{["\-\dtfn]/;
 
 const sign = (key: KeyObject, content: string): string =>

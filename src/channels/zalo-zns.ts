@@ -19,17 +19,17 @@ const configSchema = {
       type: 'string',
       pattern: '^[\\x21-\\x7e]+$',
       writeOnly: true,
-      description: 'Token of the official account.',
+      description: 'Access token of the Official Account.',
     },
     baseUrl: {
       type: 'string',
       pattern: '^https?://',
-      description: 'Of an API that speaks the same; absent: Zalo’s own.',
+      description: 'Base URL of an API that is compatible with ZNS. Default: Zalo’s API.',
     },
   },
 };
 
-/** What ZNS's error codes mean (developers.zalo.me, ZNS error codes); any other is the message's fault. */
+/** ZNS error codes (developers.zalo.me, ZNS error codes). Every other code blames the message. */
 const CODES: Record<string, Pick<SendFailure, 'outcome' | 'blames' | 'suppress'>> = {
   '-100': { outcome: 'transient', blames: 'provider' },
   '-101': { outcome: 'permanent', blames: 'provider' },
@@ -49,8 +49,8 @@ const CODES: Record<string, Pick<SendFailure, 'outcome' | 'blames' | 'suppress'>
 };
 
 /**
- * Messages by Zalo Notification Service. Zalo approves the texts itself, so the tenant's template renders to JSON that
- * names one of them and its values: `{"template_id": "…", "template_data": {…}}`.
+ * Messages through Zalo Notification Service. Zalo keeps the approved texts, so the tenant's template renders to JSON
+ * that refers to one of them: `{"template_id": "…", "template_data": {…}}`.
  */
 export const znsProvider: CreateProvider = ({ readSecret, http }) => {
   const configs = configReader<ZnsConfig>('ZNS', configSchema, readSecret);
@@ -99,7 +99,7 @@ function templateIn(text: string): { template_id: string; template_data: object 
   }
 }
 
-/** ZNS answers 200 to everything; what became of it stands in `error`. */
+/** ZNS answers every request with status 200; the result is in `error`. */
 function resultOf(reply: HttpReply): SendResult {
   if (!isSuccess(reply)) return failureOf(reply);
   const answer = jsonOf(reply);

@@ -81,7 +81,7 @@ export function createBulkheads({ policy = DEFAULT_CIRCUIT, onChange }: Bulkhead
     },
     run: async (key, concurrency, send) => {
       const bulkhead = findOrCreate(key, concurrency);
-      await bulkhead.semaphore.enter();
+      await bulkhead.semaphore.acquire();
       try {
         const { circuit, isAdmitted } = admit(bulkhead.circuit, Date.now());
         if (!isAdmitted || isClosed) return undefined;
@@ -97,7 +97,7 @@ export function createBulkheads({ policy = DEFAULT_CIRCUIT, onChange }: Bulkhead
         }
         return result;
       } finally {
-        bulkhead.semaphore.leave();
+        bulkhead.semaphore.release();
       }
     },
     close: () => {
