@@ -43,8 +43,8 @@ export interface Provider {
   /** JSON Schema of `config`, with secrets resolved. */
   readonly configSchema: Record<string, unknown>;
   /**
-   * Sends one message. Returns every failure of the provider or the network as a {@link SendResult} and does not reject.
-   * It may wait for a free connection without limit; the request itself ends within `timeoutMs`.
+   * Sends one message. Returns every failure of the provider or the network as a {@link SendResult} and does not
+   * reject. It may wait for a free connection without limit; the request itself ends within `timeoutMs`.
    */
   send(message: OutboundMessage, config: Record<string, unknown>, options: SendOptions): Promise<SendResult>;
   close(): Promise<void>;

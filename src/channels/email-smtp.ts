@@ -115,7 +115,9 @@ export function composeMail(message: OutboundMessage, config: Pick<SmtpConfig, '
 
 const addressOf = (from: string): string => /<([^<>]+)>\s*$/.exec(from)?.[1] ?? from.trim();
 
-/** Expands `url`, an smtp:// URL or a JSON object that describes the whole relay. Other settings override its values. */
+/**
+ * Expands `url`, an smtp:// URL or a JSON object that describes the whole relay. Other settings override its values.
+ */
 function withUrl({ url, ...rest }: Record<string, unknown>): Record<string, unknown> {
   return { ...(typeof url === 'string' ? parseRelay(url) : {}), ...rest };
 }

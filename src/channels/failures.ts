@@ -12,8 +12,8 @@ const noSuchRecipient: FailureClass = { ...badRecipient, suppress: 'hard_bounce'
 const inDoubt: FailureClass = { outcome: 'unknown', blames: 'provider' };
 
 /**
- * Classifies the codes of SMTP (RFC 5321; enhanced codes: RFC 3463), of HTTP (RFC 9110) and of sockets. The most specific
- * code decides.
+ * Classifies the codes of SMTP (RFC 5321; enhanced codes: RFC 3463), of HTTP (RFC 9110) and of sockets. The most
+ * specific code decides.
  */
 export const FAILURES = {
   smtpEnhanced: {

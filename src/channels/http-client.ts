@@ -39,7 +39,10 @@ const MAX_CONNECTIONS = 128;
 /** Maximum number of origins with open connections. Bounds the connections of webhooks to many hosts. */
 const MAX_ORIGINS = 1_000;
 
-/** Creates the HTTP client of all providers. It keeps connections open and checks hosts of tenants with the outbound guard. */
+/**
+ * Creates the HTTP client of all providers. It keeps connections open and checks hosts of tenants with the outbound
+ * guard.
+ */
 export function createHttpClient(outboundAllow: readonly string[]): HttpClient {
   const guard = createOutboundGuard(outboundAllow);
   const open = ({ lookup }: OutboundGuard): Agent =>

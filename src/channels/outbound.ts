@@ -1,7 +1,9 @@
 import { lookup as resolve } from 'node:dns';
 import { BlockList, connect, isIP, type LookupFunction, type Socket } from 'node:net';
 
-/** The host is not public. The message does not contain its address, so that a tenant cannot explore private networks. */
+/**
+ * The host is not public. The message does not contain its address, so that a tenant cannot explore private networks.
+ */
 export class OutboundForbidden extends Error {
   readonly code = 'EFORBIDDEN';
 
@@ -52,8 +54,8 @@ const isPublic = (address: string): boolean =>
     : globalV6.check(address, 'ipv6') && !special.check(address, 'ipv6');
 
 /**
- * Blocks connections of tenants to loopback, link-local, private and metadata networks. Checks the address at the time of
- * the connection, so that DNS rebinding has no effect.
+ * Blocks connections of tenants to loopback, link-local, private and metadata networks. Checks the address at the time
+ * of the connection, so that DNS rebinding has no effect.
  *
  * @param allow hosts, IP addresses and CIDR ranges that are allowed although they are not public.
  */

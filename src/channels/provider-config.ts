@@ -4,12 +4,16 @@ import { LRUCache } from 'lru-cache';
 import { type ReadSecret, resolveSecrets, SecretUnavailable } from '../tenants/secrets.ts';
 import type { SendFailure } from './send-result.ts';
 
-/** Time for which a resolved configuration is cached, in milliseconds. A rotated secret takes effect within this time. */
+/**
+ * Time for which a resolved configuration is cached, in milliseconds. A rotated secret takes effect within this time.
+ */
 const FRESH_MS = 30_000;
 const MAX_CONFIGS = 5_000;
 
 export interface ConfigReader<Config> {
-  /** Returns the configuration with its secrets resolved, or a failure that names the invalid field but not its value. */
+  /**
+   * Returns the configuration with its secrets resolved, or a failure that names the invalid field but not its value.
+   */
   read(raw: Record<string, unknown>): Promise<Config | SendFailure>;
 }
 

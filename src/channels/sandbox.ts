@@ -45,8 +45,8 @@ export function createMailbox(database: Database): Mailbox {
 }
 
 /**
- * Replaces every provider in sandbox mode: stores the message in the mailbox and sends nothing. A message that is captured
- * again after a crash is stored once.
+ * Replaces every provider in sandbox mode: stores the message in the mailbox and sends nothing. A message that is
+ * captured again after a crash is stored once.
  */
 export function sandboxProvider(database: Database): Pick<Provider, 'name' | 'send'> {
   return {

@@ -40,7 +40,9 @@ export interface SmtpClient {
 const MAX_POOLS = 500;
 const CONNECT_TIMEOUT_MS = 10_000;
 
-/** nodemailer's default lacks the unsubscribe headers, which are ignored unless DKIM signs them (RFC 8058, section 4). */
+/**
+ * nodemailer's default lacks the unsubscribe headers, which are ignored unless DKIM signs them (RFC 8058, section 4).
+ */
 const SIGNED_HEADERS =
   'from:sender:reply-to:subject:date:message-id:to:mime-version:content-type:content-transfer-encoding:' +
   'list-unsubscribe:list-unsubscribe-post';
@@ -83,7 +85,8 @@ export function createSmtpClient(outboundAllow: readonly string[]): SmtpClient {
       ...(user === undefined ? {} : { auth: { user, pass: password ?? '' } }),
       ...(dkim && { dkim: { ...dkim, headerFieldNames: SIGNED_HEADERS } }),
     } as SMTPPool.Options);
-    // nodemailer reads the body after the relay has accepted DATA. If the connection breaks after that, the outcome is unknown.
+    // nodemailer reads the body after the relay has accepted DATA. If the connection breaks after that, the outcome is
+    // unknown.
     transport.use('stream', (compiled, done) => {
       const { onHandedOver } = compiled.data as unknown as TrackedMail;
       const createReadStream = compiled.message.createReadStream.bind(compiled.message);
@@ -98,8 +101,8 @@ export function createSmtpClient(outboundAllow: readonly string[]): SmtpClient {
   return {
     send: async (relay, mail, timeoutMs) => {
       const { transport, connections } = poolOf(relay);
-      // Keeps nodemailer's own queue empty: a mail in that queue cannot be cancelled, so after a timeout it would be sent
-      // in addition to the retry.
+      // Keeps nodemailer's own queue empty: a mail in that queue cannot be cancelled, so after a timeout it would be
+      // sent in addition to the retry.
       await connections.acquire();
       let isHandedOver = false;
       const tracked: TrackedMail = { ...mail, onHandedOver: () => (isHandedOver = true) };

@@ -26,7 +26,9 @@ const configSchema = {
   },
 };
 
-/** Webhooks signed according to Standard Webhooks (standardwebhooks.com): id, timestamp and signatures are in headers. */
+/**
+ * Webhooks signed according to Standard Webhooks (standardwebhooks.com): id, timestamp and signatures are in headers.
+ */
 export const webhookProvider: CreateProvider = ({ readSecret, http }) => {
   const configs = configReader<WebhookConfig>('Webhook', configSchema, readSecret);
   /** Cached for each configuration, because creating a key takes as long as signing with it. */

@@ -3,7 +3,7 @@ import { parentPort } from 'node:worker_threads';
 import { type BuiltEmail, buildPage, type EmailSource, type MjmlCompiler, type StyleInliner } from './email.ts';
 import type { ThreadAnswer, ThreadJob } from './thread.ts';
 
-// A thread that makes pages of emails: see `email.ts`. MJML takes half a second to load, and is not always needed.
+// Worker thread that builds emails: see `email.ts`. MJML is loaded on first use, because loading takes half a second.
 
 const loadMjml = async () => {
   const [{ default: mjml, ...core }, { default: preset }, validator] = await Promise.all([
@@ -20,18 +20,18 @@ let loaded: ReturnType<typeof loadMjml> | undefined;
 const compileMjml: MjmlCompiler = async (source) => {
   const compile = await (loaded ??= loadMjml());
   try {
-    // Nothing is read from files, and no fonts are loaded from elsewhere.
+    // The template cannot include files or load remote fonts.
     const { html, errors } = await compile(source, { validationLevel: 'soft', fonts: {}, ignoreIncludes: true });
     return {
       html,
       errors: errors.map(({ line, message, tagName }) => ({ line, message: `<${tagName}>: ${message}` })),
     };
   } catch {
-    return { html: '', errors: [{ line: 1, message: 'this is no MJML: it has to be one <mjml> with an <mj-body>' }] };
+    return { html: '', errors: [{ line: 1, message: 'MJML must be one <mjml> element that contains <mj-body>' }] };
   }
 };
 
-/** Nothing is loaded from elsewhere: not for this function of `juice`. */
+/** This function of `juice` does not load remote resources. */
 const inlineStyles: StyleInliner = async (html) => {
   const { default: juice } = await import('juice');
   return juice(html, {
@@ -47,7 +47,7 @@ parentPort?.on('message', async ({ id, question }: ThreadJob<EmailSource>) => {
   try {
     answer = await buildPage(question, { compileMjml, inlineStyles });
   } catch (error) {
-    answer = { html: null, problems: [{ message: `cannot be prepared: ${(error as Error).message}` }] };
+    answer = { html: null, problems: [{ message: `the email cannot be built: ${(error as Error).message}` }] };
   }
   const message: ThreadAnswer<BuiltEmail> = { id, answer };
   // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window

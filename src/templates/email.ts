@@ -4,11 +4,13 @@ import { AppError } from '../errors.ts';
 import { expressionsOf, MAX_COMPILED, positionOf, type SyntaxProblem } from './scan.ts';
 import { createThread } from './thread.ts';
 
-/** What a tenant's emails have in common, in the language that fits a template best. */
+/** Layout and partials of a tenant's emails, in the language that best matches a template. */
 export interface SharedParts {
-  /** Holds `{{> body}}`, in place of which each body comes that is no page of its own; null: there is none. */
+  /**
+   * Contains `{{> body}}`, which is replaced by each body that is not a whole page. Null when the tenant has no layout.
+   */
   layout: string | null;
-  /** By the name that `{{> name}}` has. */
+  /** Keys are the names in `{{> name}}`. */
   partials: Readonly<Record<string, string>>;
 }
 
@@ -19,15 +21,15 @@ export interface EmailSource extends SharedParts {
 }
 
 export interface BuiltEmail {
-  /** A whole page, still a template; null where there are problems. */
+  /** Template of the whole page; null when there are problems. */
   html: string | null;
-  /** Without a place where it stands in something that was put in. */
+  /** A problem in a layout or partial has no position. */
   problems: (Pick<SyntaxProblem, 'message'> & Partial<SyntaxProblem>)[];
 }
 
-/** Partials that hold partials. */
+/** Maximum nesting depth of partials. */
 const MAX_ROUNDS = 5;
-/** Emails that wait to be built. */
+/** Maximum number of emails that are being built or wait for it. */
 const MAX_WAITING = 20;
 
 const PARTIAL = /\{\{~?>\s*([A-Za-z][\w-]*)\s*~?\}\}/g;
@@ -38,13 +40,13 @@ let waiting = 0;
 const inThread = createThread<EmailSource, BuiltEmail>('email-worker');
 
 /**
- * Makes a page of the body of an email, in a thread: puts it into the layout, the partials into both, makes HTML of
- * MJML, writes the rules of style sheets to where they apply, and names the language.
+ * Builds the page of an email in a worker thread: inserts the body into the layout, expands partials, compiles MJML to
+ * HTML, inlines style sheets and sets the language.
  *
- * @throws `unavailable` when too many wait already.
+ * @throws `unavailable` when too many emails are waiting.
  */
 export async function buildEmail(source: EmailSource): Promise<BuiltEmail> {
-  if (waiting >= MAX_WAITING) throw new AppError('unavailable', 'Too many emails are being prepared at once.');
+  if (waiting >= MAX_WAITING) throw new AppError('unavailable', 'Too many emails are being built. Try again later.');
   waiting += 1;
   try {
     return await inThread(source);
@@ -53,12 +55,12 @@ export async function buildEmail(source: EmailSource): Promise<BuiltEmail> {
   }
 }
 
-/** Makes HTML of MJML. Its errors name lines. */
+/** Compiles MJML to HTML. */
 export type MjmlCompiler = (mjml: string) => Promise<{ html: string; errors: { line: number; message: string }[] }>;
-/** Writes the rules of style sheets to where they apply. */
+/** Moves the rules of style sheets into style attributes. */
 export type StyleInliner = (html: string) => Promise<string>;
 
-/** What `buildEmail` does, in its thread. */
+/** The part of `buildEmail` that runs in the worker thread. */
 export async function buildPage(
   { body, locale, layout, partials }: EmailSource,
   { compileMjml, inlineStyles }: { compileMjml: MjmlCompiler; inlineStyles: StyleInliner },
@@ -85,12 +87,12 @@ export async function buildPage(
   }
   const missing = lost(page);
   if (missing !== undefined) {
-    return fail([{ message: 'this expression is lost: MJML keeps none there', ...positionOf(joined, missing) }]);
+    return fail([{ message: 'MJML removes this expression; move it into <mj-text>', ...positionOf(joined, missing) }]);
   }
   return { html: restore(page), problems: [] };
 }
 
-/** The body in its layout, with all partials in their places, or what is wrong with that. */
+/** Inserts the body into the layout and expands all partials. Returns a problem when that fails. */
 function join(
   body: string,
   layout: string | null,
@@ -104,16 +106,17 @@ function join(
     if (found.length === 0) return joined;
     for (const { 1: name = '', index } of found) {
       const place = joined === body ? positionOf(body, index) : {};
-      if (!Object.hasOwn(partials, name)) return { message: `there is no partial "${name}"`, ...place };
+      if (!Object.hasOwn(partials, name)) return { message: `partial "${name}" does not exist`, ...place };
       size += (partials[name] as string).length;
-      if (size > MAX_COMPILED) return { message: 'it becomes too long with its partials', ...place };
+      if (size > MAX_COMPILED)
+        return { message: `exceeds ${MAX_COMPILED / 1024} K characters with its partials`, ...place };
     }
     joined = joined.replaceAll(PARTIAL, (_all, name: string) => partials[name] as string);
   }
-  return { message: `partials may be ${MAX_ROUNDS} deep at most` };
+  return { message: `partials are nested more than ${MAX_ROUNDS} levels deep` };
 }
 
-/** Puts a plain word in place of each expression, which no parser of HTML or CSS takes for anything else. */
+/** Replaces each expression by a plain word, which parsers of HTML and CSS keep unchanged. */
 function setAside(source: string) {
   let word = 'expression';
   while (source.includes(word)) word += 'q';
@@ -133,7 +136,7 @@ function setAside(source: string) {
         const { start, end: stop } = expressions[Number(number)] as { start: number; end: number };
         return source.slice(start, stop);
       }),
-    /** Where the first expression stood that is no longer there. Notes may go. */
+    /** Returns the index of the first expression that is missing in the page. Comments may be missing. */
     lost: (page: string): number | undefined => {
       const kept = new Set([...page.matchAll(words)].map(([, number]) => Number(number)));
       return expressions.find(
@@ -143,13 +146,13 @@ function setAside(source: string) {
   };
 }
 
-/** Tags of MJML that hold text. In others, text is passed over in silence. */
+/** MJML elements that may contain text. MJML silently drops text in others. */
 const WITH_TEXT = new Set([
   'mj-text', 'mj-button', 'mj-raw', 'mj-title', 'mj-preview', 'mj-style', 'mj-table', 'mj-accordion-title',
   'mj-accordion-text', 'mj-navbar-link', 'mj-social-element',
 ]); // oxfmt-ignore
 
-/** What MJML does not complain about: elements that are not closed, and text where none is shown. */
+/** Finds errors that MJML ignores: elements that are not closed, and text that is not shown. */
 function checkOutline(mjml: string): SyntaxProblem[] {
   const problems: SyntaxProblem[] = [];
   const open: { name: string; index: number }[] = [];
@@ -158,7 +161,7 @@ function checkOutline(mjml: string): SyntaxProblem[] {
       onopentagname: (name) => void open.push({ name, index: parser.startIndex }),
       onclosetag: (name, isImplied) => {
         const opened = open.pop();
-        // `<x/>` is closed by itself.
+        // `<x/>` closes itself.
         if (
           !isImplied ||
           !opened ||
@@ -171,7 +174,7 @@ function checkOutline(mjml: string): SyntaxProblem[] {
       ontext: (text) => {
         const inside = open.at(-1)?.name;
         if (text.trim() === '' || open.some(({ name }) => WITH_TEXT.has(name)) || !inside?.startsWith('mj')) return;
-        const message = `text in <${inside}> is not shown: it stands in <mj-text>, or <mj-raw> for blocks around elements`;
+        const message = `text in <${inside}> is not shown: move it into <mj-text>, or {{#…}} blocks into <mj-raw>`;
         problems.push({ message, ...positionOf(mjml, parser.startIndex) });
       },
     },

@@ -3,29 +3,31 @@ import Handlebars from 'handlebars';
 import { ArgumentInvalid, ArgumentMissing, HELPERS, type HelperContext, isTruthy } from './helpers.ts';
 import { isName, placeOf, TOLERANT } from './syntax.ts';
 
-/** The template needs something that neither the event nor the template's defaults have. */
+/** The template uses a variable that neither the event nor the template's defaults contain. */
 export class TemplateVariableMissing extends Error {
   readonly variable: string;
 
   constructor(variable: string) {
-    super(`The template needs "${variable}", and neither params nor default_params have it.`);
+    super(`The template needs the variable "${variable}". Add it to params or default_params.`);
     this.name = 'TemplateVariableMissing';
     this.variable = variable;
   }
 }
 
-/** The template itself is wrong, or what an event brings makes too much of it. */
+/** The template is invalid, or exceeds a limit with the params of this event. */
 export class TemplateInvalid extends Error {}
 
-/** What one message may use, all its texts together. It depends on the template and the params and nothing else. */
+/** Limits of rendering one message. They depend only on the template and the params, not on time or load. */
 export class Budget {
-  /** Characters of what one text may become. */
+  /** Maximum length of one rendered text, in characters. */
   static readonly MAX_OUTPUT = 256 * 1024;
-  /** Nodes of the syntax tree and items of lists, ten for each helper and ten for what it writes by rules of languages. */
+  /**
+   * Maximum number of steps: 1 for each node and list item, 10 for each helper call and 10 for each formatted value.
+   */
   static readonly MAX_WORK = 40_000;
-  /** Characters that helpers may look at. */
+  /** Maximum length of all arguments of helpers, in characters. */
   static readonly MAX_READ = 1024 * 1024;
-  /** Ways of writing dates and numbers: learning one takes a hundred times as long as using it. */
+  /** Maximum number of different formats of dates and numbers. Creating a formatter costs as much as 100 uses. */
   static readonly MAX_FORMATS = 30;
 
   #work = 0;
@@ -33,46 +35,50 @@ export class Budget {
   #output = 0;
   readonly #formats = new Set<string>();
 
-  /** A new text begins. */
+  /** Starts the next text of the message. */
   begin(): void {
     this.#output = 0;
   }
 
   work(nodes: number): void {
     this.#work += nodes;
-    if (this.#work > Budget.MAX_WORK) throw new TemplateInvalid('its lists are too long');
+    if (this.#work > Budget.MAX_WORK)
+      throw new TemplateInvalid('rendering takes too many steps; shorten the lists in params');
   }
 
   output(characters: number): void {
     this.#output += characters;
-    if (this.#output > Budget.MAX_OUTPUT) throw new TemplateInvalid('it becomes too long');
+    if (this.#output > Budget.MAX_OUTPUT) throw new TemplateInvalid(TOO_LONG);
   }
 
   read(values: unknown[]): void {
     for (const value of values) if (typeof value === 'string') this.#read += value.length;
-    if (this.#read > Budget.MAX_READ) throw new TemplateInvalid('its helpers have too much to read');
+    if (this.#read > Budget.MAX_READ)
+      throw new TemplateInvalid(`the arguments of helpers exceed ${Budget.MAX_READ / 1024} K characters`);
   }
 
   format(name: string): void {
     this.work(10);
     this.#formats.add(name);
     if (this.#formats.size > Budget.MAX_FORMATS) {
-      throw new TemplateInvalid(`it writes dates or numbers in more than ${Budget.MAX_FORMATS} ways`);
+      throw new TemplateInvalid(`it uses more than ${Budget.MAX_FORMATS} formats of dates and numbers`);
     }
   }
 }
 
+const TOO_LONG = `the rendered text exceeds ${Budget.MAX_OUTPUT / 1024} K characters`;
+
 export interface Evaluation {
-  /** JSON. Only what is an object's own is ever read: no path leads to a prototype. */
+  /** JSON. Only own properties are read, so that no path reaches a prototype. */
   data: unknown;
   locale: string;
   timeZone: string;
-  /** Whether values are escaped for HTML. */
+  /** True when values are escaped for HTML. */
   isHtml: boolean;
   budget: Budget;
 }
 
-/** What names mean at one place. */
+/** Scope of names within a block. */
 interface Frame {
   value: unknown;
   parent: Frame | null;
@@ -82,11 +88,11 @@ interface Frame {
 }
 
 /**
- * Runs a syntax tree that `analyse` has found nothing wrong with, by the rules of Handlebars in strict mode. Nothing is
- * compiled to JavaScript, so that no template can become code, and each step is counted before it is done.
+ * Interprets a syntax tree that `analyse` has accepted, by the rules of Handlebars in strict mode. It does not compile
+ * to JavaScript, so that a template cannot run code, and it counts each step before doing it.
  *
- * @throws {TemplateVariableMissing} naming the variable by its whole path
- * @throws {TemplateInvalid} when it becomes too long, works too long, or a helper cannot use what it is given
+ * @throws {TemplateVariableMissing} with the full path of the variable
+ * @throws {TemplateInvalid} when the text exceeds a limit of {@link Budget} or an argument of a helper is invalid
  */
 export function evaluate(program: hbs.AST.Program, { data, isHtml, budget, ...languages }: Evaluation): string {
   const context: HelperContext = { ...languages, onFormat: (name) => budget.format(name) };
@@ -113,8 +119,8 @@ export function evaluate(program: hbs.AST.Program, { data, isHtml, budget, ...la
     const value = isCall ? call({ ...node, path }, frame) : need(path, frame);
     if (value === null || value === undefined) return;
     const text = printed(value);
-    // Before it is escaped, which makes it up to six times as long.
-    if (text.length > Budget.MAX_OUTPUT) throw new TemplateInvalid('it becomes too long');
+    // Checked before escaping, which makes the text up to six times as long.
+    if (text.length > Budget.MAX_OUTPUT) throw new TemplateInvalid(TOO_LONG);
     write(isHtml && node.escaped ? Handlebars.escapeExpression(text) : text);
   };
 
@@ -192,12 +198,14 @@ interface Call {
 
 const NONE: Readonly<Record<string, unknown>> = Object.freeze(Object.create(null) as Record<string, unknown>);
 
-/** Deeper ones come in no event. */
+/** Maximum nesting depth of a printed list. Events with deeper values are rejected at intake. */
 const MAX_DEPTH = 64;
 
-/** As JavaScript would write it, but for objects, of which nothing is to be seen and nothing is called. */
+/**
+ * Converts a value to text like JavaScript does, except that an object becomes `[object]` and none of its methods runs.
+ */
 function printed(value: unknown, depth = 0): string {
-  if (depth > MAX_DEPTH) throw new TemplateInvalid('what it writes is nested too deep');
+  if (depth > MAX_DEPTH) throw new TemplateInvalid(`a printed list is nested more than ${MAX_DEPTH} levels deep`);
   if (Array.isArray(value)) return value.map((item: unknown) => printed(item ?? '', depth + 1)).join(',');
   return typeof value === 'object' ? '[object]' : String(value);
 }
@@ -216,7 +224,7 @@ function within(
   return { value, parent, names, specials };
 }
 
-/** What a path leads to; undefined where it leads nowhere. */
+/** Returns the value at a path; undefined when it does not exist. */
 function find(path: hbs.AST.PathExpression, frame: Frame): unknown {
   if (path.data) return frame.specials[path.parts[0] ?? ''];
   let scope: Frame | null = frame;

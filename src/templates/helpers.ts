@@ -1,27 +1,27 @@
 import { LRUCache } from 'lru-cache';
 
-/** A helper was given nothing where it needs something. */
+/** A required argument of a helper is missing. */
 export class ArgumentMissing extends Error {}
 
-/** A helper was given something that it cannot use. */
+/** An argument of a helper has the wrong type or an invalid value. */
 export class ArgumentInvalid extends Error {}
 
-/** What a helper knows beside its arguments. */
+/** Input of a helper besides its arguments. */
 export interface HelperContext {
-  /** BCP 47: the language of the template. */
+  /** BCP 47 tag of the template's language. */
   locale: string;
-  /** IANA. */
+  /** IANA name. */
   timeZone: string;
-  /** Told of each way in which something is written. */
+  /** Called with each format that is used. */
   onFormat: (name: string) => void;
 }
 
-/** Options as they are written: `{{formatDate when style="long"}}`. */
+/** Named options of a call, e.g. `style` in `{{formatDate when style="long"}}`. */
 type Hash = Record<string, unknown>;
 
 type Helper = (args: unknown[], hash: Hash, context: HelperContext) => unknown;
 
-/** Making a formatter takes a hundred times as long as using it. */
+/** Cached, because creating a formatter takes a hundred times as long as using it. */
 const formatters = new LRUCache<string, Intl.NumberFormat | Intl.DateTimeFormat | Intl.PluralRules>({ max: 500 });
 
 function formatter<T extends Intl.NumberFormat | Intl.DateTimeFormat | Intl.PluralRules>(
@@ -50,42 +50,42 @@ function given(value: unknown): unknown {
 
 function numberOf(value: unknown): number {
   const number = typeof given(value) === 'string' && value !== '' ? Number(value) : value;
-  if (typeof number !== 'number' || !Number.isFinite(number)) throw new ArgumentInvalid('takes a number');
+  if (typeof number !== 'number' || !Number.isFinite(number)) throw new ArgumentInvalid('needs a number');
   return number;
 }
 
 function dateOf(value: unknown): Date {
   const date = typeof given(value) === 'string' || typeof value === 'number' ? new Date(value as string) : undefined;
-  if (!date || Number.isNaN(date.getTime())) throw new ArgumentInvalid('takes a time (RFC 3339)');
+  if (!date || Number.isNaN(date.getTime())) throw new ArgumentInvalid('needs a time in RFC 3339 format');
   return date;
 }
 
 const oneOf = <T extends string>(value: unknown, allowed: readonly T[], fallback: T): T => {
   if (value === undefined) return fallback;
   if (allowed.includes(value as T)) return value as T;
-  throw new ArgumentInvalid(`takes one of ${allowed.join(', ')}`);
+  throw new ArgumentInvalid(`needs one of ${allowed.join(', ')}`);
 };
 
 function digitsOf(hash: Hash): { minimumFractionDigits?: number; maximumFractionDigits?: number } {
   const { decimals } = hash;
   if (decimals === undefined) return {};
   const digits = numberOf(decimals);
-  if (!Number.isInteger(digits) || digits < 0 || digits > 20) throw new ArgumentInvalid('takes decimals from 0 to 20');
+  if (!Number.isInteger(digits) || digits < 0 || digits > 20) throw new ArgumentInvalid('needs decimals from 0 to 20');
   return { minimumFractionDigits: digits, maximumFractionDigits: digits };
 }
 
 const text = (value: unknown): string => {
-  if (typeof given(value) === 'object' && value !== null) throw new ArgumentInvalid('takes a text');
+  if (typeof given(value) === 'object' && value !== null) throw new ArgumentInvalid('needs a text');
   return value === null ? '' : String(value);
 };
 
 const STYLES = ['full', 'long', 'medium', 'short'] as const;
-/** As `if` sees it. */
+/** Returns whether `if` treats the value as true. */
 export const isTruthy = (value: unknown): boolean => (Array.isArray(value) ? value.length > 0 : Boolean(value));
 
 /**
- * THE list of helpers that a template may use, beside `if`, `unless`, `each` and `with`. Each sees its arguments, the
- * template's language and the time zone, and nothing else; the same arguments always give the same text.
+ * All helpers besides `if`, `unless`, `each` and `with`. A helper depends only on its arguments, the template's
+ * language and the time zone.
  */
 export const HELPERS: Readonly<Record<string, Helper>> = Object.assign(Object.create(null) as object, {
   /** `{{formatDate when}}`, `{{formatDate when style="long" time="short" timeZone="Asia/Ho_Chi_Minh"}}` */
@@ -113,7 +113,7 @@ export const HELPERS: Readonly<Record<string, Helper>> = Object.assign(Object.cr
       numberOf(value),
     );
   },
-  /** `{{plural count one="item" other="items"}}`: by the rules of the language (CLDR). */
+  /** `{{plural count one="item" other="items"}}`. The forms are the plural categories of the language (CLDR). */
   plural: ([value], hash, context) => {
     const rules = formatter('plural', context, {}, () => new Intl.PluralRules(context.locale));
     return text(hash[rules.select(numberOf(value))] ?? hash['other']);

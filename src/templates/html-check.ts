@@ -8,33 +8,32 @@ const URL_ATTRIBUTES = words(
   'href src action formaction background cite poster xlink:href data longdesc usemap dynsrc lowsrc ping manifest ' +
     'profile codebase classid srcset imagesrcset',
 );
-/** What runs, what leads elsewhere, and what browsers and mail programs read by rules of its own. */
+/** Elements that run code, load other documents, or have special parsing rules in browsers and mail clients. */
 const FORBIDDEN_TAGS = words(
   'script iframe frame frameset object embed applet form base link svg math xmp noembed noframes plaintext template portal ' +
     'mj-include mj-font mj-html-attributes',
 );
-/** Of `<meta http-equiv>`. */
+/** Allowed values of `<meta http-equiv>`. */
 const HARMLESS_META = words('content-type x-ua-compatible content-language');
 const SAFE_SCHEME = /^(https?|mailto|tel|cid):/i;
 const ANY_SCHEME = /^[a-z][a-z0-9+.-]*:/i;
-/** The beginning of an address that nothing after it can lead elsewhere, or make into something that runs. */
+/** Start of a URL whose scheme cannot be changed by the text after it. */
 const SAFE_START = /^\s*((https?|mailto|tel|cid):|[#?]|\/)/i;
-/** Browsers pass over these within a scheme. */
-// oxlint-disable-next-line no-control-regex -- control characters are what is passed over
+/** Browsers ignore these characters within a scheme. */
+// oxlint-disable-next-line no-control-regex -- control characters are among the ignored characters
 const IGNORED = /[\u0000-\u0020]/g;
 const UNSAFE_STYLE = /expression\s*\(|(java|vb)script\s*:|-moz-binding|(?<![-\w])behaviou?r\s*:|@import/i;
-/** Their text is no HTML. */
+/** Elements that contain text, not HTML. */
 const TEXT_TAGS = words('title style textarea');
-/** That are told of. */
 const MAX_PROBLEMS = 50;
 
-/** Only of web pages, mail and telephone; and what names no scheme. */
+/** Returns true for URLs of web pages, mail and telephone, and for relative URLs. */
 export function isSafeUrl(url: string): boolean {
   const bare = url.replaceAll(IGNORED, '');
   return SAFE_SCHEME.test(bare) || !ANY_SCHEME.test(bare);
 }
 
-/** Styles run nothing in what is in use today; old mail programs are still about. */
+/** Rejects styles that run code in old mail clients, and unsafe URLs. */
 function isSafeStyle(style: string): boolean {
   const plain = style
     .replaceAll(/\/\*[^]*?(\*\/|$)/g, '')
@@ -55,18 +54,18 @@ function isSafeAttribute(name: string, value: string): boolean {
 
 const isChecked = (name: string): boolean => name === 'style' || URL_ATTRIBUTES.has(name);
 
-/** What follows the name in a closing tag. */
+/** The text after the name in a closing tag. */
 const CLOSING_END = /\s*>/y;
 
-/** Stands for an expression, or for where a block begins, turns or ends. */
+/** Placeholder of an expression and of the `{{#…}}`, `{{else}}` and `{{/…}}` of a block. */
 const MARK = '\uE000';
 
-/** HTML as it is written around the expressions, and where these stand in it. */
+/** HTML of a template in which expressions are replaced by marks. */
 interface Skeleton {
   html: string;
-  /** By the index of each mark. Those of one block share a number. */
+  /** Keys are the indexes of the marks. Marks of one block have the same number. */
   marks: Map<number, { block: number | null }>;
-  /** What stands at an index, in the template. */
+  /** Converts an index of `html` to a position in the template. */
   placeOf: (index: number) => { line: number; column: number };
 }
 
@@ -118,14 +117,14 @@ function skeletonOf(program: hbs.AST.Program): Skeleton {
 
 export interface HtmlCheck {
   problems: SyntaxProblem[];
-  /** Addresses or styles come from events, and are looked at when they are there. */
+  /** True when URLs or styles contain variables, so that they have to be checked after rendering. */
   isDynamic: boolean;
 }
 
 /**
- * What is wrong with the HTML of a template. Whatever the expressions become, and whichever way blocks turn, the tags
- * and attributes are those that are looked at here: an expression stands within text or within a quoted attribute, and
- * a block begins, turns and ends in the same one.
+ * Checks the HTML of a template. Expressions may appear only in text and in quoted attributes, and a block must start
+ * and end in the same text or attribute. Therefore the rendered page has exactly the tags and attributes that are
+ * checked here, for all params.
  */
 export function checkHtml(program: hbs.AST.Program): HtmlCheck {
   const { html, marks, placeOf } = skeletonOf(program);
@@ -133,7 +132,7 @@ export function checkHtml(program: hbs.AST.Program): HtmlCheck {
   const add = (index: number, message: string): void => {
     if (problems.length < MAX_PROBLEMS) problems.push({ message, ...placeOf(index) });
   };
-  /** Where each mark stands: one attribute, or text of one kind. What is in no such place stands in a tag or comment. */
+  /** The attribute or text that contains each mark. A mark without an entry is in a tag or comment. */
   const places = new Map<number, { kind: string; id: number }>();
   let isDynamic = false;
 
@@ -165,7 +164,7 @@ export function checkHtml(program: hbs.AST.Program): HtmlCheck {
           tag = text.slice(start, end).toLowerCase();
           tagStart = offset + start - 1;
           attributes = new Map();
-          if (tag.includes(MARK)) add(offset + text.indexOf(MARK, start), 'an expression may not stand in a tag');
+          if (tag.includes(MARK)) add(offset + text.indexOf(MARK, start), 'expressions are not allowed in a tag');
           if (FORBIDDEN_TAGS.has(tag) || (tag === 'noscript' && !isForOutlook)) {
             add(tagStart, `<${tag}> is not allowed`);
           }
@@ -181,7 +180,7 @@ export function checkHtml(program: hbs.AST.Program): HtmlCheck {
         onclosetag: (start, end) => {
           within = 'text';
           CLOSING_END.lastIndex = end;
-          if (!CLOSING_END.test(text)) add(offset + start, 'a closing tag holds its name and nothing else');
+          if (!CLOSING_END.test(text)) add(offset + start, 'a closing tag may contain only its name');
         },
         onattribname: (start, end) => {
           name = text.slice(start, end).toLowerCase();
@@ -216,10 +215,10 @@ export function checkHtml(program: hbs.AST.Program): HtmlCheck {
         ontextentity: () => {},
         oncomment: (start, end) => {
           const comment = text.slice(start, end).replace(/--$/, '');
-          if (/^-?>|--!>/.test(comment)) add(offset + start, 'a comment ends where browsers do not agree');
+          if (/^-?>|--!>/.test(comment)) add(offset + start, 'browsers do not agree on the end of this comment');
           const conditional = /^\s*\[if\b[^\]]*\]>/i.exec(comment);
-          // What Outlook reads, and nothing else does.
-          if (conditional && isForOutlook) add(offset + start, 'comments for Outlook may not hold each other');
+          // Only Outlook reads the content of conditional comments.
+          if (conditional && isForOutlook) add(offset + start, 'comments for Outlook cannot be nested');
           else if (conditional)
             read(comment.slice(conditional[0].length), offset + start + conditional[0].length, true);
         },
@@ -244,13 +243,13 @@ export function checkHtml(program: hbs.AST.Program): HtmlCheck {
     const place = places.get(index) ?? { kind: 'none', id: index };
     const opened = block === null ? undefined : blocks.get(block);
     const isElsewhere = opened && (opened.kind !== place.kind || opened.id !== place.id);
-    if (place.kind === 'unquoted') add(index, 'an expression in an attribute needs quotes around it');
-    else if (place.kind === 'style') add(index, 'an expression may not stand in <style>');
+    if (place.kind === 'unquoted') add(index, 'put quotes around an attribute that contains an expression');
+    else if (place.kind === 'style') add(index, 'expressions are not allowed in <style>');
     else if (place.kind === 'none') {
-      add(index, 'an expression may stand in text and in quoted attributes, and not in tags or comments');
-    } else if (isElsewhere) add(index, 'a block has to begin, turn and end in the same text or the same attribute');
+      add(index, 'expressions are allowed in text and in quoted attributes only, not in tags or comments');
+    } else if (isElsewhere) add(index, 'a block must start and end in the same text or the same attribute');
     else if (place.kind !== 'attribute' && /<[!/?]?-?$/.test(html.slice(Math.max(0, index - 3), index))) {
-      add(index, 'a "<" before an expression has to be written as &lt;');
+      add(index, 'write "<" before an expression as &lt;');
     }
     if (block !== null && !opened) blocks.set(block, place);
   }
@@ -259,10 +258,10 @@ export function checkHtml(program: hbs.AST.Program): HtmlCheck {
 
 const unsafe = (name: string): string =>
   name === 'style'
-    ? 'the style holds what old mail programs would run'
-    : `the address in ${name} must be https:, http:, mailto: or tel:`;
+    ? 'the style contains code or a URL that is not allowed'
+    : `the URL in ${name} must start with https:, http:, mailto: or tel:`;
 
-/** @returns the first attribute of a page that leads where it should not. */
+/** Returns the name of the first attribute with an unsafe URL or style. */
 export function unsafeUrlIn(html: string): string | undefined {
   let found: string | undefined;
   const parser = new Parser({

@@ -7,7 +7,7 @@ import { isHtmlBody } from './render.ts';
 import { readTemplate } from './read.ts';
 import { MAX_SOURCE, type TemplateVariable } from './syntax.ts';
 
-/** The texts of a template, as their author wrote them. */
+/** The texts of a template as entered by the author. */
 export interface TemplateTexts {
   channel: Channel;
   subject: string | null;
@@ -18,25 +18,23 @@ export interface TemplateTexts {
 
 export interface Lint {
   problems: FieldProblem[];
-  /** What an email is sent as, in place of its body; null for anything else, and where there are problems. */
+  /** Page that is sent instead of an email's body; null for other channels and when there are problems. */
   page: string | null;
-  /** What the texts need, all of them together; what one needs and another does without is needed. */
+  /** Variables of all texts. A variable is optional only when it is optional in every text. */
   variables: TemplateVariable[];
 }
 
-/** Channels whose message has a title. */
+/** Channels whose messages have a subject or title. */
 const TITLED: ReadonlySet<Channel> = new Set(['email', 'push', 'in_app', 'webhook']);
 
 export interface LintOptions {
-  /** Whether HTML of an event may be put into a page as it is. */
+  /** True when the author may insert HTML from events without escaping. */
   mayUseRaw: boolean;
-  /** What goes around and into the body of an email; absent: it is not made a page, as of a layout or a partial. */
+  /** Layout and partials of an email. Absent for layouts and partials themselves, which are not built into a page. */
   email?: { locale: string; parts: SharedParts };
 }
 
-/**
- * Reads the texts of a template for what would go wrong when it is sent, and makes the page of an email.
- */
+/** Checks the texts of a template before it is saved, and builds the page of an email. */
 export async function lintTemplate(texts: TemplateTexts, { mayUseRaw, email }: LintOptions): Promise<Lint> {
   const problems: FieldProblem[] = [];
   const { subject, body, text, defaultParams } = texts;
@@ -48,34 +46,35 @@ export async function lintTemplate(texts: TemplateTexts, { mayUseRaw, email }: L
     const source = texts[field];
     if (source === null) continue;
     if (Buffer.byteLength(source) > MAX_SOURCE) {
-      problems.push({ path: `input.${field}`, message: `may be ${MAX_SOURCE / 1024} KB long at most` });
+      problems.push({ path: `input.${field}`, message: `exceeds ${MAX_SOURCE / 1024} KB` });
       continue;
     }
-    // One after another: each of them may take its time.
-    // oxlint-disable-next-line no-await-in-loop
+    // oxlint-disable-next-line no-await-in-loop -- one after another, because each text may take up to 0.1 s
     const { problems: found, variables, raw, partials, program } = await readTemplate(source);
     const isPage = field === 'body' && isHtml;
     const refused = raw.map((place) => ({
-      message: 'holds {{{…}}} or {{&…}}, which needs the permission notif.write.template.raw',
+      message: '{{{…}}} and {{&…}} need the permission notif.write.template.raw',
       ...place,
     }));
     const all = [
       ...found,
       ...(isPage && program ? checkHtml(program).problems : []),
       ...(isPage && !mayUseRaw ? refused : []),
-      ...(isPage ? [] : partials.map((place) => ({ ...place, message: 'partials are for the HTML of emails' }))),
+      ...(isPage
+        ? []
+        : partials.map((place) => ({ ...place, message: 'partials are allowed only in the HTML body of an email' }))),
     ];
     problems.push(...all.map((problem) => ({ path: `input.${field}`, ...problem, message: placed(problem) })));
     needed.push(...variables);
   }
   if (texts.subject !== null && !TITLED.has(texts.channel)) {
-    problems.push({ path: 'input.subject', message: `is not for ${texts.channel}` });
+    problems.push({ path: 'input.subject', message: `is not allowed for the channel ${texts.channel}` });
   }
   if (texts.channel === 'email' && (texts.subject ?? '').trim() === '') {
     problems.push({ path: 'input.subject', message: 'is missing' });
   }
   if (texts.text !== null && !isHtml) {
-    problems.push({ path: 'input.text', message: 'is for what has HTML beside it' });
+    problems.push({ path: 'input.text', message: 'is allowed only when the body is HTML' });
   }
   let page: string | null = null;
   if (isHtml && email && problems.length === 0) {
@@ -87,13 +86,13 @@ export async function lintTemplate(texts: TemplateTexts, { mayUseRaw, email }: L
   return { problems, variables: sorted(needed), page };
 }
 
-/** What texts need that were saved, all of them together. */
+/** Returns the variables of saved texts, as in {@link Lint}. */
 export async function variablesOf(sources: (string | null)[]): Promise<TemplateVariable[]> {
   const read = await Promise.all(sources.filter((source) => source !== null).map((source) => readTemplate(source)));
   return sorted(read.flatMap(({ variables }) => variables));
 }
 
-/** What one needs and another does without is needed. */
+/** Removes duplicates. A variable stays optional only when all its uses are optional. */
 function sorted(variables: TemplateVariable[]): TemplateVariable[] {
   const needed = new Map<string, boolean>();
   for (const { path, isOptional } of variables) needed.set(path, (needed.get(path) ?? true) && isOptional);
@@ -102,7 +101,7 @@ function sorted(variables: TemplateVariable[]): TemplateVariable[] {
     .toSorted((a, b) => a.path.localeCompare(b.path));
 }
 
-/** What the body of an email becomes is read again, since layout, partials and MJML bring their own. */
+/** Builds the page of an email and checks it, because layout, partials and MJML add their own HTML and expressions. */
 async function readPage(
   body: string,
   { locale, parts }: NonNullable<LintOptions['email']>,
@@ -118,8 +117,8 @@ async function readPage(
   }
   const read = await readTemplate(html);
   const found = [...read.problems, ...(read.program ? checkHtml(read.program).problems : [])];
-  // Their places are in the page, which the author does not see.
-  const messages = new Set(found.map(({ message }) => `its page is not right: ${message}`));
+  // Without positions: they refer to the built page, which the author does not see.
+  const messages = new Set(found.map(({ message }) => `with layout and partials: ${message}`));
   return { page: html, problems: [...messages].map((message) => ({ message })), variables: read.variables };
 }
 

@@ -1,11 +1,11 @@
-/** A language tag (BCP 47), as far as we tell one from something else; a pattern of JSON Schema too. */
+/** Pattern of language tags (BCP 47), a subset of the full grammar. Also used in JSON Schemas. */
 export const LOCALE_PATTERN = '^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$';
 
 export const isLocale = (text: string): boolean => new RegExp(LOCALE_PATTERN).test(text);
 
 /**
- * Which of the languages at hand to use: the wanted one, its parents (`vi-VN` → `vi`), the tenant's default and its
- * parents, else the first in alphabetical order, so that the choice never depends on chance.
+ * Chooses one of the available locales, in this order: the wanted locale, its parents (`vi-VN` → `vi`), the tenant's
+ * default and its parents, the first in alphabetical order.
  */
 export function chooseLocale(
   available: readonly string[],

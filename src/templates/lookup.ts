@@ -14,12 +14,12 @@ export interface TemplateKey {
 
 export interface TemplateLookup {
   /**
-   * The active, published templates of each key, in every language. One statement for all keys that are not cached;
-   * what was not read yet is read, so that rendering need not.
-   * Absence is not cached: a template made a moment ago is found by the next event.
+   * Returns the active, published templates of each key, in all languages. Runs one statement for all keys that are not
+   * cached, and parses the templates, so that rendering does not have to. Absence is not cached, so that the next event
+   * finds a new template.
    */
   load(keys: TemplateKey[]): Promise<(key: TemplateKey) => PublishedTemplate[]>;
-  /** Forgets what is cached for a tenant, or for all of them. */
+  /** Clears the cache of one tenant or of all tenants. */
   forget(tenantId?: string): void;
 }
 
@@ -28,7 +28,7 @@ const CACHE_ENTRIES = 10_000;
 
 export function createTemplateLookup(database: Database): TemplateLookup {
   const cache = new LRUCache<string, PublishedTemplate[]>({ max: CACHE_ENTRIES, ttl: CACHE_MS });
-  /** What was read before something was forgotten may be the old state, and is not kept. */
+  /** Counts calls of `forget`. Rows that were read before the last call may be outdated and are not cached. */
   let generation = 0;
 
   return {
@@ -66,7 +66,7 @@ export function createTemplateLookup(database: Database): TemplateLookup {
   };
 }
 
-/** The template in the language that fits best. */
+/** Returns the template in the best matching language. */
 export function pickTemplate(
   templates: PublishedTemplate[],
   wantedLocale: string | undefined,

@@ -1,10 +1,10 @@
-// What we use of MJML, which comes without types.
+// Types of the parts of MJML that we use. MJML ships without types.
 
 declare module 'mjml-core' {
   type Components = Record<string, unknown>;
   export const components: Components;
   export function assignComponents(target: Components, source: Components): void;
-  // CommonJS: what is imported as the default is all of it.
+  // CommonJS: the default import is `module.exports`.
   const mjml: {
     default: (
       mjml: string,

@@ -16,20 +16,20 @@ export interface PreviewSource {
   defaultParams: Record<string, unknown>;
 }
 
-/** What a template would become, with something in place of what is missing. */
+/** A rendered template in which placeholders replace missing variables. */
 export interface Preview extends RenderedMessage {
   locale: string;
   missingVariables: string[];
-  /** Given, and used nowhere. */
+  /** Params that the template does not use. */
   unusedVariables: string[];
-  /** Why there is nothing to see; null where there is. */
+  /** Why rendering failed; null when it succeeded. */
   problem: string | null;
 }
 
 /**
- * Renders a text that nobody has published.
+ * Renders a draft.
  *
- * @throws `validation_failed` with line and column, for a text that could not be saved either.
+ * @throws `validation_failed` with line and column when the draft could not be saved.
  */
 export async function previewTemplate(
   source: PreviewSource,
@@ -45,7 +45,7 @@ export async function previewTemplate(
   const missingVariables = variables
     .filter(({ path, isOptional }) => !isOptional && isMissing(data, path.split('.')))
     .map(({ path }) => path);
-  // What is filled is ours: what was given is not changed.
+  // Copied, so that the caller's params do not change.
   for (const name of new Set(missingVariables.map(firstOf))) data[name] = structuredClone(data[name]);
   for (const path of missingVariables) fill(data, path.split('.'), path);
   const used = new Set(variables.map(({ path }) => firstOf(path)));
@@ -58,7 +58,7 @@ export async function previewTemplate(
   };
   try {
     const template = { ...source, body: page ?? source.body, templateId: '', version: 0, tenantId: '', eventCode: '' };
-    // What was read for one preview is of no use to the next, and takes nobody's place in the cache.
+    // Not cached, because a draft is rarely previewed twice.
     const compiled = await compileTemplate(template, readTemplate);
     return { ...base, ...renderTemplate(template, data, { timeZone }, compiled), problem: null };
   } catch (error) {
@@ -74,7 +74,7 @@ type Values = Record<string, unknown>;
 const isObject = (value: unknown): value is Values =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** In a list, missing where one of its items lacks it. */
+/** A variable of list items is missing when at least one item lacks it. */
 function isMissing(value: unknown, [name = '', ...rest]: string[]): boolean {
   const isList = name.endsWith('[]');
   const inner =
@@ -85,7 +85,7 @@ function isMissing(value: unknown, [name = '', ...rest]: string[]): boolean {
   return Array.isArray(inner) && inner.some((item) => isMissing(item, rest));
 }
 
-/** Puts the name of what is missing where it would stand. */
+/** Sets a missing variable to its own name as a placeholder. */
 function fill(value: unknown, [name = '', ...rest]: string[], path: string): void {
   if (!isObject(value)) return;
   const isList = name.endsWith('[]');

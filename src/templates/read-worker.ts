@@ -3,7 +3,7 @@ import { parentPort } from 'node:worker_threads';
 import { type Analysis, analyse } from './syntax.ts';
 import type { ThreadAnswer, ThreadJob } from './thread.ts';
 
-// A thread that reads templates: see `read.ts`.
+// Worker thread that parses templates: see `read.ts`.
 
 parentPort?.on('message', ({ id, question }: ThreadJob<string>) => {
   const answer: ThreadAnswer<Analysis> = { id, answer: analyse(question) };

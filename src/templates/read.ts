@@ -5,24 +5,24 @@ import { scan } from './scan.ts';
 import { type Analysis, analyse } from './syntax.ts';
 import { createThread } from './thread.ts';
 
-/** Words within expressions that are read at once, in some milliseconds. */
+/** Maximum number of tokens of a template that is parsed on the main thread, in a few milliseconds. */
 const MAX_AT_ONCE = 150;
-/** Characters that are. */
+/** Maximum length of such a template, in characters. */
 const MAX_LENGTH = 16 * 1024;
-/** Texts that wait. Each takes 0.1 s at most. */
+/** Maximum number of waiting templates. Each takes at most 0.1 s. */
 const MAX_WAITING = 200;
 
-/** Reads a template like `analyse`. @throws `unavailable` when too many wait already. */
+/** Parses a template like `analyse`. @throws `unavailable` when too many templates are waiting. */
 export type TemplateReader = (source: string) => Promise<Analysis>;
 
 /**
- * The parser takes up to 0.1 s over the largest templates, so that these are read in a thread; the small ones are read
- * here, one after another, so that many of them don't add up.
+ * Creates a reader that parses large templates in a worker thread, because they take up to 0.1 s, and small ones on the
+ * main thread. It parses one template at a time and yields to the event loop before each.
  */
 export function createTemplateReader(): TemplateReader {
   const inThread = createThread<string, Analysis>('read-worker');
   let waiting = 0;
-  /** Taking over what was read takes some milliseconds, too: one after another, with something else between. */
+  /** The previous job. Even receiving a result from the thread takes milliseconds, so jobs run one after another. */
   let last: Promise<unknown> = Promise.resolve();
 
   const read = async (source: string): Promise<Analysis> => {
@@ -32,7 +32,8 @@ export function createTemplateReader(): TemplateReader {
   };
 
   return async (source) => {
-    if (waiting >= MAX_WAITING) throw new AppError('unavailable', 'Too many templates are being read at once.');
+    if (waiting >= MAX_WAITING)
+      throw new AppError('unavailable', 'Too many templates are being parsed. Try again later.');
     waiting += 1;
     const result = last.then(() => read(source));
     last = result.catch(() => {});
@@ -44,5 +45,5 @@ export function createTemplateReader(): TemplateReader {
   };
 }
 
-/** For those who write templates: whatever they write, what is to be sent does not wait for it. */
+/** Reader for editing and previews. Separate from the one for delivery, so that authors cannot delay deliveries. */
 export const readTemplate: TemplateReader = createTemplateReader();

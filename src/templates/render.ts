@@ -11,35 +11,38 @@ import type { PublishedTemplate, RenderedMessage } from './template.ts';
 export { TemplateInvalid, TemplateVariableMissing };
 
 export interface RenderOptions {
-  /** IANA: of dates, where the template does not say another. */
+  /** Default time zone of dates (IANA name). */
   timeZone?: string;
 }
 
-/** A template that was read. It holds nothing that can be run. */
+/** A parsed template. It contains syntax trees, no executable code. */
 export interface CompiledTemplate {
   subject: Analysis | null;
   body: Analysis;
   text: Analysis | null;
   isHtml: boolean;
-  /** Addresses come from events, and are looked at when they are there. */
+  /** True when URLs contain variables, so that they have to be checked after rendering. */
   isDynamic: boolean;
 }
 
 type Texts = Pick<PublishedTemplate, 'channel' | 'subject' | 'body' | 'text'>;
 type Identified = Texts & Pick<PublishedTemplate, 'templateId' | 'version'>;
 
-/** Characters of source of what is cached; in memory each is some ten bytes. */
+/** Maximum total length of cached templates, in characters. One character takes about ten bytes of memory. */
 const CACHE_SIZE = 16 * 1024 * 1024;
 
-/** Reading takes a hundred times as long as rendering. A version never changes, so neither does what is read from it. */
+/**
+ * Cached, because parsing takes a hundred times as long as rendering. Entries stay valid, because versions never
+ * change.
+ */
 const compiled = new LRUCache<string, CompiledTemplate>({ max: 5_000, maxSize: CACHE_SIZE });
 
-/** What is to be sent is read by a thread of its own, whatever those do who write templates. */
+/** Reader for delivery, with a thread of its own, so that authors of templates cannot delay deliveries. */
 const readForDelivery = createTemplateReader();
 
 const keyOf = ({ templateId, version }: Identified): string => `${templateId}:${version}`;
 
-/** Reads what is not cached, without keeping anything else waiting, so that `renderTemplate` finds it. */
+/** Parses and caches templates for `renderTemplate` without blocking the event loop. */
 export async function prepareTemplates(templates: Iterable<Identified>): Promise<void> {
   for (const template of templates) {
     // oxlint-disable-next-line no-await-in-loop -- one after another, so that many don't add up
@@ -47,7 +50,7 @@ export async function prepareTemplates(templates: Iterable<Identified>): Promise
   }
 }
 
-/** Reads the texts of a template, and keeps nothing. */
+/** Parses the texts of a template without caching. */
 export async function compileTemplate(texts: Texts, read: TemplateReader): Promise<CompiledTemplate> {
   const subject = texts.subject === null ? null : await read(texts.subject);
   const body = await read(texts.body);
@@ -70,7 +73,7 @@ function keep(template: Identified, fresh: CompiledTemplate): CompiledTemplate {
   return fresh;
 }
 
-/** Those that were not prepared, which are few, are read here and now. */
+/** Returns the cached template. One that has left the cache since `prepareTemplates` is parsed synchronously. */
 function compiledOf(template: PublishedTemplate): CompiledTemplate {
   const known = compiled.get(keyOf(template));
   if (known) return known;
@@ -84,12 +87,12 @@ function compiledOf(template: PublishedTemplate): CompiledTemplate {
 }
 
 /**
- * Renders a template with an event's params over the template's own defaults. Pure: the same version and params give
- * the same bytes. It ends in some milliseconds, whatever the template and the params are.
+ * Renders a template with an event's params, which override the template's defaults. Deterministic: the same version
+ * and params always give the same text. Limits keep it to a few milliseconds for every template and params.
  *
- * @param compiledTemplate what was read from it; absent: what is cached, or read now.
- * @throws {TemplateVariableMissing} naming the variable
- * @throws {TemplateInvalid} when the template cannot be read, or becomes too long or unsafe with these params
+ * @param compiledTemplate the parsed template. Default: the cached one.
+ * @throws {TemplateVariableMissing} with the name of the variable
+ * @throws {TemplateInvalid} when the template is invalid, or is too long or unsafe with these params
  */
 export function renderTemplate(
   template: PublishedTemplate,
@@ -101,13 +104,13 @@ export function renderTemplate(
   const budget = new Budget();
   const run = ({ program, partials, problems: [problem] }: Analysis, isEscaped = false): string => {
     if (problem) throw new TemplateInvalid(`${problem.message} (line ${problem.line}, column ${problem.column})`);
-    if (!program || partials.length > 0) throw new TemplateInvalid('its partials were not put in');
+    if (!program || partials.length > 0) throw new TemplateInvalid('its partials were not expanded');
     return evaluate(program, { data, locale: template.locale, timeZone, isHtml: isEscaped, budget });
   };
   const renderedBody = run(body, isHtml);
   const unsafe = isDynamic ? unsafeUrlIn(renderedBody) : undefined;
   if (unsafe !== undefined) {
-    throw new TemplateInvalid(`an address in ${unsafe} is neither https:, http:, mailto: nor tel:`);
+    throw new TemplateInvalid(`the URL in ${unsafe} must start with https:, http:, mailto: or tel:`);
   }
   return {
     // A line break in a subject would start a new header.
@@ -117,16 +120,16 @@ export function renderTemplate(
   };
 }
 
-/** Only email shows HTML, and only where it is written as such. */
+/** Returns true for an email body that contains HTML tags. */
 export const isHtmlBody = (channel: string, body: string): boolean => channel === 'email' && /<[a-z!/]/i.test(body);
 
-/** Characters of a page that are converted with care, in some milliseconds. */
+/** Maximum length of a page that `html-to-text` converts, in characters. It takes a few milliseconds. */
 const MAX_CONVERTED = 64 * 1024;
 
-/** Its options are read once: reading them takes longer than converting a mail. */
+/** Compiled once, because reading the options takes longer than converting a mail. */
 const convert = compileText({
   wordwrap: 78,
-  // Of what is nested on and on, the text is lost, and not our time.
+  // Text that is nested deeper is dropped, so that conversion stays fast.
   limits: { maxDepth: 100, maxChildNodes: 10_000 },
   formatters: {
     cell: (element, walk, builder) => {
@@ -147,7 +150,7 @@ const textOf = (html: string): string => (html.length > MAX_CONVERTED ? bareText
 
 const INLINE = new Set(['a', 'b', 'i', 'em', 'strong', 'span', 'font', 'u', 's', 'small', 'big', 'sub', 'sup', 'code']);
 
-/** The text of a long page, without its links. */
+/** Returns the text of a long page, without links. */
 function bareTextOf(html: string): string {
   let text = '';
   let hidden = '';

@@ -2,10 +2,10 @@ import type { Transaction } from '../database/database.ts';
 import type { SharedParts } from './email.ts';
 import { chooseLocale } from './locale.ts';
 
-/** Layouts and partials of a tenant, each language counted. */
+/** Maximum number of layouts and partials of a tenant, in all languages. */
 const MAX_PARTS = 200;
 
-/** Events that never happen: their templates are put around and into those of other emails. */
+/** Reserved event codes, whose templates are the layout and the partials of other emails. */
 const LAYOUT = 'email.layout';
 const PARTIAL = 'email.partial.';
 
@@ -18,7 +18,7 @@ export interface SharedTemplate {
   body: string;
 }
 
-/** What is published of them. */
+/** Reads the published layouts and partials. */
 export const readShared = (tx: Transaction, tenantId: string): Promise<SharedTemplate[]> =>
   tx.query<SharedTemplate & object>(
     `select t.event_code as "eventCode", t.locale, v.body
@@ -30,7 +30,9 @@ export const readShared = (tx: Transaction, tenantId: string): Promise<SharedTem
     [tenantId],
   );
 
-/** Each of them in the language that fits best; the last, where there are two for one event and language. */
+/**
+ * Chooses each part in the best matching language. If two have the same event code and language, the last one counts.
+ */
 export function chooseParts(templates: SharedTemplate[], locale: string): SharedParts {
   const chosen = [...Map.groupBy(templates, ({ eventCode }) => eventCode)].map(([eventCode, inLanguages]) => {
     const languages = inLanguages.map((template) => template.locale);

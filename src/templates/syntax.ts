@@ -3,43 +3,43 @@ import Handlebars from 'handlebars';
 import { HELPERS } from './helpers.ts';
 import { MAX_DEPTH, MAX_NODES, scan, type SyntaxProblem } from './scan.ts';
 
-/** A variable that a template uses. Within a list it is written as `items[].name`. */
+/** A variable that a template uses. The path of a list item's field is `items[].name`. */
 export interface TemplateVariable {
   path: string;
-  /** The template copes without it: it stands in a condition, or `default` has something in its place. */
+  /** True when the template can be rendered without it: it is a condition, or `default` or `else` replaces it. */
   isOptional: boolean;
 }
 
 export interface Analysis {
   problems: SyntaxProblem[];
   variables: TemplateVariable[];
-  /** Where `{{{…}}}` or `{{&…}}` stand, which put HTML of an event into a page as it is. */
+  /** Positions of `{{{…}}}` and `{{&…}}`, which insert HTML of an event without escaping. */
   raw: { line: number; column: number }[];
-  /** `{{> name}}`: put in when the template is saved, and refused anywhere else. */
+  /** `{{> name}}`, which is expanded when the template is saved. */
   partials: { name: string; line: number; column: number }[];
-  /** The syntax tree; null where there are problems. */
+  /** The syntax tree; null when there are problems. */
   program: hbs.AST.Program | null;
 }
 
-/** Bytes of one text as it is written. */
+/** Maximum size of one text as entered by the author, in bytes. */
 export const MAX_SOURCE = 64 * 1024;
 export const BLOCK_HELPERS: ReadonlySet<string> = new Set(['if', 'unless', 'each', 'with']);
-/** These look at a value and do without. */
+/** Helpers whose arguments may be missing. */
 export const TOLERANT: ReadonlySet<string> = new Set(['if', 'unless', 'and', 'or', 'not', 'eq', 'default']);
 
 /**
- * Reads a template as its author wrote it: what is wrong with it, and what it needs. Nothing is run. What is not on the
- * list of what a template may hold is refused, so that what Handlebars learns in later versions is refused too.
+ * Parses a template and returns its problems and variables, without running it. Only listed syntax is accepted, so that
+ * features of later Handlebars versions are refused.
  */
 export function analyse(source: string): Analysis {
-  const none = { variables: [], raw: [], partials: [], program: null };
+  const failed = { variables: [], raw: [], partials: [], program: null };
   const early = scan(source).problem;
-  if (early) return { ...none, problems: [early] };
+  if (early) return { ...failed, problems: [early] };
   let program: hbs.AST.Program;
   try {
     program = Handlebars.parse(source);
   } catch (error) {
-    return { ...none, problems: [parseProblem(error as Error, source)] };
+    return { ...failed, problems: [parseProblem(error as Error, source)] };
   }
   const walk = new Walk();
   walk.program(program, [{ path: '', names: new Map() }], 0);
@@ -52,13 +52,13 @@ export function analyse(source: string): Analysis {
   };
 }
 
-/** Where a node begins, as an author counts. */
+/** Returns the start of a node. Lines and columns start at 1. */
 export const placeOf = ({ loc: { start } }: Pick<hbs.AST.Node, 'loc'>): { line: number; column: number } => ({
   line: start.line,
   column: start.column + 1,
 });
 
-/** It may be what `as |name|` gave a name to; `this.name` and `../name` are not. */
+/** Returns true when the path may refer to a block parameter (`as |name|`); false for `this.name` and `../name`. */
 export const isName = ({ depth, original }: hbs.AST.PathExpression): boolean =>
   depth === 0 && !/^(?:\.\/|this\b)/.test(original);
 
@@ -69,18 +69,18 @@ function parseProblem({ message, ...error }: Error & { lineNumber?: number; colu
     return { message: message.replace(/ - \d+:\d+$/, ''), line: lineNumber, column: column + 1 };
   }
   const [, number, shown, arrow] = found as unknown as [string, string, string, string];
-  // The parser shows what came before, cut off and without line breaks: looked for in its line, it gives the column.
+  // The parser shows the preceding text, shortened and without line breaks. Its position in the line gives the column.
   const past = shown.slice(0, arrow.length).replace(/^\.\.\./, '');
   const line = source.split('\n')[Number(number) - 1] ?? '';
   const sizes = Array.from({ length: past.length }, (_unused, index) => past.length - index);
   const size = sizes.find((length) => line.includes(past.slice(-length)));
   const column = size === undefined ? 1 : line.indexOf(past.slice(-size)) + size + 1;
-  return { message: 'this expression cannot be read', line: Number(number), column };
+  return { message: 'this expression has a syntax error', line: Number(number), column };
 }
 
-/** What a path means at one place: the path that `this` stands for, and what names were given to what. */
+/** Scope within a block: the path of `this` and the paths of the block parameters. */
 interface Scope {
-  /** Empty at the top; undefined where it cannot be told, e.g. within what a helper gave. */
+  /** Empty at the top level; undefined when it is not known, e.g. for the result of a helper. */
   path: string | undefined;
   names: ReadonlyMap<string, string | undefined>;
 }
@@ -109,7 +109,7 @@ class Walk {
 
   #count(node: hbs.AST.Node): void {
     this.#nodes += 1;
-    if (this.#nodes === MAX_NODES + 1) this.#refuse(node, `may hold ${MAX_NODES} expressions at most`);
+    if (this.#nodes === MAX_NODES + 1) this.#refuse(node, `contains more than ${MAX_NODES} expressions`);
   }
 
   #statement(node: hbs.AST.Statement, scopes: Scope[], depth: number, isOptional: boolean): void {
@@ -131,17 +131,18 @@ class Walk {
     }
   }
 
-  /** What is put in when the template is saved: by its name alone. */
+  /** A partial has a literal name, so that it can be expanded when the template is saved. */
   #partial(node: hbs.AST.PartialStatement): void {
     const { name, params, hash } = node;
     const isPlain = name.type === 'PathExpression' && /^[A-Za-z][\w-]*$/.test(String(name.original));
-    if (!isPlain || params.length > 0 || hash) this.#refuse(node, 'a partial is named, and takes nothing');
+    if (!isPlain || params.length > 0 || hash)
+      this.#refuse(node, 'a partial must have a literal name and no arguments');
     else this.partials.push({ name: String(name.original), ...placeOf(node) });
   }
 
   #mustache(node: hbs.AST.MustacheStatement, scopes: Scope[], isOptional: boolean): void {
     if (!node.escaped) this.raw.push(placeOf(node));
-    if (node.path.type !== 'PathExpression') return this.#refuse(node, 'a helper is called by its name');
+    if (node.path.type !== 'PathExpression') return this.#refuse(node, 'a helper must be called by its name');
     const path = node.path as hbs.AST.PathExpression;
     if (node.params.length === 0 && !node.hash && !(path.original in HELPERS)) {
       this.#path(path, scopes, isOptional);
@@ -153,13 +154,13 @@ class Walk {
   #block(node: hbs.AST.BlockStatement, scopes: Scope[], depth: number, isOptional: boolean): void {
     const name = node.path.original;
     if (!BLOCK_HELPERS.has(name)) {
-      return this.#refuse(node, `there is no block helper "${name}"; there are ${[...BLOCK_HELPERS].join(', ')}`);
+      return this.#refuse(node, `unknown block helper "${name}"; use one of ${[...BLOCK_HELPERS].join(', ')}`);
     }
-    if (node.params.length !== 1) return this.#refuse(node, `{{#${name}}} takes one value`);
-    if (node.hash) return this.#refuse(node, `{{#${name}}} takes no options`);
+    if (node.params.length !== 1) return this.#refuse(node, `{{#${name}}} needs exactly one value`);
+    if (node.hash) return this.#refuse(node, `{{#${name}}} has no options`);
     const [value] = node.params as [hbs.AST.Expression];
     const isCondition = name === 'if' || name === 'unless';
-    // Where there is something else in its place, nobody misses it.
+    // With `else` the value may be missing.
     const subject = this.#value(value, scopes, isOptional, isCondition || node.inverse !== undefined);
     this.program(node.program, this.#within(name, subject, node.program, scopes), depth + 1, isOptional || isCondition);
     if (node.inverse) this.program(node.inverse, scopes, depth + 1, true);
@@ -184,7 +185,7 @@ class Walk {
     isOptional: boolean,
   ): void {
     if (!(original in HELPERS)) {
-      this.#refuse({ type: '', loc }, `there is no helper "${original}"; there are ${Object.keys(HELPERS).join(', ')}`);
+      this.#refuse({ type: '', loc }, `unknown helper "${original}"; use one of ${Object.keys(HELPERS).join(', ')}`);
     }
     for (const [index, param] of params.entries()) {
       this.#value(param, scopes, isOptional, TOLERANT.has(original) && (index === 0 || original !== 'default'));
@@ -193,8 +194,8 @@ class Walk {
   }
 
   /**
-   * @param isTolerated whether what it is for does without it. What a helper within it needs is needed all the same.
-   * @returns the path of a value that is one.
+   * @param isTolerated true when this value may be missing. Arguments of a nested helper call stay required.
+   * @returns the path of the value; undefined when it is a literal or a helper call.
    */
   #value(node: hbs.AST.Expression, scopes: Scope[], isOptional: boolean, isTolerated = false): string | undefined {
     this.#count(node);
@@ -205,7 +206,7 @@ class Walk {
         const { path, params, hash } = node as hbs.AST.SubExpression;
         if (path.type === 'PathExpression')
           this.#call(path as hbs.AST.PathExpression, params, hash, scopes, isOptional);
-        else this.#refuse(node, 'a helper is called by its name');
+        else this.#refuse(node, 'a helper must be called by its name');
         return undefined;
       }
       case 'StringLiteral':
@@ -215,21 +216,21 @@ class Walk {
       case 'UndefinedLiteral':
         return undefined;
       default:
-        this.#refuse(node, 'this is not allowed here');
+        this.#refuse(node, 'this syntax is not allowed here');
         return undefined;
     }
   }
 
   #path(node: hbs.AST.PathExpression, scopes: Scope[], isOptional: boolean): string | undefined {
-    // `@index`, `@key`, `@first`, `@last`, and what we give: `@locale`.
+    // Handlebars defines `@index`, `@key`, `@first` and `@last`; `@locale` is ours.
     if (node.data) {
-      if (!/^@(index|key|first|last|locale)$/.test(node.original)) this.#refuse(node, `there is no ${node.original}`);
+      if (!/^@(index|key|first|last|locale)$/.test(node.original)) this.#refuse(node, `unknown name ${node.original}`);
       return undefined;
     }
     if (node.parts.some((part) => FORBIDDEN.has(part))) this.#refuse(node, `"${node.original}" is not allowed`);
     const scope = scopes[node.depth];
     if (!scope) {
-      this.#refuse(node, `"${node.original}" leads out of the template`);
+      this.#refuse(node, `"${node.original}" has more "../" than there are enclosing blocks`);
       return undefined;
     }
     const [first, ...rest] = node.parts;
@@ -243,7 +244,7 @@ class Walk {
   }
 }
 
-/** Handlebars does not give these out; who writes one means no good. */
+/** Names that Handlebars blocks, because they allow access to prototypes. */
 const FORBIDDEN = new Set([
   '__proto__',
   'constructor',

@@ -1,6 +1,6 @@
 import type { Channel } from '../intake/channel.ts';
 
-/** A published version of a template: all that rendering needs. */
+/** A published version of a template, with everything that rendering needs. */
 export interface PublishedTemplate {
   templateId: string;
   version: number;
@@ -10,12 +10,12 @@ export interface PublishedTemplate {
   locale: string;
   subject: string | null;
   body: string;
-  /** The plain text beside HTML; null: worked out from it. */
+  /** Plain-text alternative of an HTML body; null when it is generated from the HTML. */
   text: string | null;
   defaultParams: Record<string, unknown>;
 }
 
-/** What a template became. `html` only where the channel shows HTML. */
+/** A rendered template. `html` is null unless the message is an HTML email. */
 export interface RenderedMessage {
   subject: string | null;
   text: string;

@@ -7,7 +7,7 @@ import { buildEmail } from './email.ts';
 import { isHtmlBody } from './render.ts';
 import { chooseParts, isShared, readShared, type SharedTemplate } from './shared-parts.ts';
 
-/** A template as admins see it: its place, its state and its published text. */
+/** A template with its state and its published text. */
 export interface NotificationTemplate {
   id: string;
   tenantId: string;
@@ -15,12 +15,12 @@ export interface NotificationTemplate {
   channel: Channel;
   locale: string;
   isActive: boolean;
-  /** The published version; null while there is none. */
+  /** The published version; null when nothing is published. */
   version: number | null;
   subject: string | null;
   body: string | null;
   text: string | null;
-  /** What is sent in place of the body; null: the body. */
+  /** Page that is sent instead of the body; null when the body is sent. */
   page: string | null;
   defaultParams: Record<string, unknown> | null;
   /** The newest version, which may be a draft. */
@@ -29,13 +29,13 @@ export interface NotificationTemplate {
   updatedBy: string | null;
 }
 
-/** One text that a template has, or had. */
+/** One version of a template. */
 export interface TemplateVersion {
   version: number;
   subject: string | null;
   body: string;
   text: string | null;
-  /** Of the newest version; null for others. */
+  /** Set only for the newest version. */
   page: string | null;
   defaultParams: Record<string, unknown>;
   createdAt: Date;
@@ -51,18 +51,18 @@ export interface TemplateFilter {
 
 export interface Templates {
   list(tenantId: string, args: PageArgs, filter?: TemplateFilter | null): Promise<Page<NotificationTemplate>>;
-  /** In the order of `ids`; null for what does not exist in this tenant. */
+  /** Returns templates in the order of `ids`; null for an id that does not exist in this tenant. */
   findMany(tenantId: string, ids: readonly string[]): Promise<(NotificationTemplate | null)[]>;
-  /** The newest versions of each template, 100 at most, newest first. In the order of `ids`. */
+  /** Returns up to 100 versions of each template, newest first, in the order of `ids`. */
   versionsOf(tenantId: string, ids: readonly string[]): Promise<TemplateVersion[][]>;
   /**
-   * Makes each template that is not there yet and publishes a new version where the text differs. Layouts and partials
-   * among them are those of the emails beside them. @throws `validation_failed` for an email that cannot be made.
+   * Creates the templates that do not exist and publishes a new version of those whose text differs. Emails use layouts
+   * and partials of the same call. @throws `validation_failed` when an email cannot be built.
    */
   publish(tenantId: string, templates: TemplateText[], updatedBy: string | null): Promise<void>;
 }
 
-/** A template as a file or a test writes it. */
+/** Input of {@link Templates.publish}. */
 export interface TemplateText {
   eventCode: string;
   channel: Channel;
@@ -80,7 +80,7 @@ const COLUMNS = `t.id, t.tenant_id as "tenantId", t.event_code as "eventCode", t
     as "latestVersion",
   t.updated_at as "updatedAt", t.updated_by as "updatedBy"`;
 
-/** Versions of one template that are shown. */
+/** Maximum number of versions of a template that are returned. */
 const MAX_VERSIONS = 100;
 
 const FROM = `notification_template t
@@ -91,7 +91,7 @@ export function createTemplates({
   onChanged,
 }: {
   database: Database;
-  /** Called once a change is committed, so that nobody sends from what is cached. */
+  /** Called after a change is committed, to clear caches. */
   onChanged: (tenantId: string) => void;
 }): Templates {
   return {
@@ -161,7 +161,7 @@ export function createTemplates({
   };
 }
 
-/** Makes each template that is not there yet, and publishes a new version where the text differs. */
+/** Does the same as {@link Templates.publish} within a transaction. */
 export async function publishTemplates(
   tx: Transaction,
   tenantId: string,
@@ -172,7 +172,7 @@ export async function publishTemplates(
   await writePublished(tx, tenantId, templates, pages, updatedBy);
 }
 
-/** What each email is sent as; null for anything else. */
+/** Builds the page of each HTML email; null for other templates. */
 async function pagesOf(templates: TemplateText[], published: SharedTemplate[]): Promise<(string | null)[]> {
   const fresh = templates.filter(({ eventCode, channel }) => channel === 'email' && isShared(eventCode));
   const pages: (string | null)[] = [];
@@ -181,7 +181,7 @@ async function pagesOf(templates: TemplateText[], published: SharedTemplate[]): 
       pages.push(null);
       continue;
     }
-    // oxlint-disable-next-line no-await-in-loop -- one after another, so that they leave the thread to others
+    // oxlint-disable-next-line no-await-in-loop -- one after another, so that other callers get a turn in the thread
     const { html, problems } = await buildEmail({ body, locale, ...chooseParts([...published, ...fresh], locale) });
     if (html === null) throw validationFailed(problems.map((problem) => ({ path: `${index}.body`, ...problem })));
     pages.push(html);
@@ -207,7 +207,7 @@ async function writePublished(
     page: pages[index] ?? null,
     default_params: template.defaultParams ?? {},
   }));
-  // The template rows first, and locked: two who publish the same template take turns.
+  // Locks the template rows first, so that concurrent calls for the same template run one after another.
   await tx.query(
     `insert into notification_template as t (id, tenant_id, event_code, channel, locale, updated_by)
      select id, $1, event_code, channel, locale, $2

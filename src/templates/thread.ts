@@ -1,49 +1,52 @@
 import { Worker } from 'node:worker_threads';
 
-/** What a thread is asked, and what it answers. */
+/** Request to a worker thread. */
 export interface ThreadJob<Question> {
   id: number;
   question: Question;
 }
 
+/** Reply of a worker thread. */
 export interface ThreadAnswer<Answer> {
   id: number;
-  /** Absent where the work failed. */
+  /** Absent when the job failed. */
   answer?: Answer;
 }
 
 interface Running<Answer> {
   worker: Worker;
-  asked: Map<number, { resolve: (answer: Answer) => void; reject: (error: Error) => void }>;
+  pending: Map<number, { resolve: (answer: Answer) => void; reject: (error: Error) => void }>;
 }
 
-/** Far more than any job takes: a thread that is silent for longer is stuck, and ended. */
-const PATIENCE_MS = 20_000;
+/** Maximum duration of a job, far longer than any job needs. A thread that exceeds it is terminated. */
+const TIMEOUT_MS = 20_000;
 
 /**
- * Asks a thread of its own, which starts when it is needed, keeps nobody from ending, and is replaced when it dies.
+ * Returns a function that runs jobs in a worker thread. The thread starts on first use, does not keep the process alive
+ * while it is idle, and is replaced when it ends.
  *
- * @param name of the script beside this one, without its ending.
+ * @param name file name of the script in this folder, without its extension.
  */
 export function createThread<Question, Answer>(name: string): (question: Question) => Promise<Answer> {
-  // Beside compiled code lies compiled code; Node.js strips the types of what is not.
+  // The worker script has the same extension as this file: `.js` after compilation, `.ts` when Node.js strips types.
   const script = new URL(`./${name}.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`, import.meta.url);
   let running: Running<Answer> | undefined;
   let lastId = 0;
 
   const start = (): Running<Answer> => {
-    const started: Running<Answer> = { worker: new Worker(script), asked: new Map() };
-    const { worker, asked } = started;
+    const started: Running<Answer> = { worker: new Worker(script), pending: new Map() };
+    const { worker, pending } = started;
     worker.on('message', ({ id, answer }: ThreadAnswer<Answer>) => {
-      if (answer === undefined) asked.get(id)?.reject(new Error('a thread of the templates failed at its work'));
-      else asked.get(id)?.resolve(answer);
-      asked.delete(id);
-      if (asked.size === 0) worker.unref();
+      if (answer === undefined) pending.get(id)?.reject(new Error(`worker thread ${name} failed to process a job`));
+      else pending.get(id)?.resolve(answer);
+      pending.delete(id);
+      if (pending.size === 0) worker.unref();
     });
     const lost = (): void => {
       if (running === started) running = undefined;
-      for (const { reject } of asked.values()) reject(new Error('a thread of the templates ended'));
-      asked.clear();
+      for (const { reject } of pending.values())
+        reject(new Error(`worker thread ${name} ended before it finished its jobs`));
+      pending.clear();
     };
     worker.on('error', lost);
     worker.on('exit', lost);
@@ -52,18 +55,18 @@ export function createThread<Question, Answer>(name: string): (question: Questio
   };
 
   return async (question) => {
-    const { worker, asked } = (running ??= start());
+    const { worker, pending } = (running ??= start());
     const job: ThreadJob<Question> = { id: (lastId += 1), question };
-    const patience = setTimeout(() => void worker.terminate(), PATIENCE_MS).unref();
+    const timeout = setTimeout(() => void worker.terminate(), TIMEOUT_MS).unref();
     try {
       return await new Promise<Answer>((resolve, reject) => {
-        if (asked.size === 0) worker.ref();
-        asked.set(job.id, { resolve, reject });
+        if (pending.size === 0) worker.ref();
+        pending.set(job.id, { resolve, reject });
         // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window
         worker.postMessage(job);
       });
     } finally {
-      clearTimeout(patience);
+      clearTimeout(timeout);
     }
   };
 }

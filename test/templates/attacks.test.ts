@@ -30,7 +30,7 @@ const outcomeOf = (attempt: () => string): string => {
   }
 };
 
-describe('an attack through params', () => {
+describe('params', () => {
   it.each([
     ['<a href="{{x}}">a</a>', 'javascript:alert(1)'],
     ['<a href="{{x}}">a</a>', ' java\tscript:alert(1)'],
@@ -41,12 +41,12 @@ describe('an attack through params', () => {
     ['<img srcset="a.png 1x, {{x}} 2x">', 'vbscript:1'],
     ['<p style="color: {{x}}">a</p>', 'red; background: url(javascript:1)'],
     ['<a href="{{x}}">a</a>', 'data:text/html,<script>1</script>'],
-  ])('of %s with %j ends as an invalid template', async (body, x) => {
+  ])('that make %s unsafe with %j end in TemplateInvalid', async (body, x) => {
     expect(await lint(body)).toEqual([]);
     expect(() => render(body, { x })).toThrow(TemplateInvalid);
   });
 
-  it('does not keep good addresses from being used', () => {
+  it('with safe URLs and styles are rendered', () => {
     const body = '<a href="{{x}}">a</a><a href="https://{{y}}/{{z}}">b</a><p style="color: {{c}}">c</p>';
     const html = render(body, { x: 'https://x.test', y: 'y.test', z: '"><script>', c: 'red' });
     expect(html).toBe(
@@ -55,8 +55,8 @@ describe('an attack through params', () => {
   });
 });
 
-// Attacks on Handlebars that were known in 2019–2025: templates that reach code, and data that does.
-describe('an attack through a template', () => {
+// Known attacks on Handlebars (2019–2025), in which templates or data reach code.
+describe('an attack on Handlebars', () => {
   it.each([
     '{{constructor.constructor "return process"}}',
     '{{#with "s" as |string|}}{{#with "e"}}{{#with split as |conslist|}}{{this.pop}}{{/with}}{{/with}}{{/with}}',
@@ -83,21 +83,21 @@ describe('an attack through a template', () => {
     '{{(lookup this "constructor") "return process"}}',
     '{{#if a b=(constructor)}}x{{/if}}',
     '{{toString}}{{hasOwnProperty}}{{a.length}}{{a.concat}}',
-  ])('%s reaches nothing', async (body) => {
+  ])('by %s reaches neither prototypes nor functions', async (body) => {
     const refused = await lint(`<p>${body}</p>`);
     const outcome = outcomeOf(() => render(`<p>${body}</p>`, { a: 'x' }));
     expect(outcome).not.toMatch(/function|process|\[native|\[object Object\]/);
     expect(refused.length > 0 || outcome === 'TemplateVariableMissing').toBe(true);
   });
 
-  it('finds nothing behind the data of an event', () => {
+  it('by `__proto__` in params does not reach a prototype', () => {
     const data = JSON.parse('{"__proto__": {"polluted": 1}, "a": {"constructor": {"name": "x"}}, "b": {"toHTML": 1}}');
     expect(() => render('<p>{{polluted}}</p>', data)).toThrow('"polluted"');
     expect(render('<p>{{b}}</p>', data)).toBe('<p>[object]</p>');
     expect((Object.prototype as Record<string, unknown>)['polluted']).toBeUndefined();
   });
 
-  it('calls nothing that an event says about how it is to be written', () => {
+  it('by `toString` and similar keys in params does not call them', () => {
     const odd = { toString: 1, valueOf: 'x', join: 2, length: 3, [Symbol.toPrimitive.toString()]: 4 };
     expect(render('<p>{{a}}</p>', { a: odd })).toBe('<p>[object]</p>');
     expect(render('<p>{{a}}</p>', { a: [odd, [1, ['<', null]], true] })).toBe('<p>[object],1,&lt;,,true</p>');
@@ -108,51 +108,55 @@ describe('an attack through a template', () => {
   });
 });
 
-describe('what is too much', () => {
+describe('excessive use', () => {
   const long = 'x'.repeat(100_000);
   it.each([
-    ['a value that is used again and again', '<p>' + '{{a}}'.repeat(400) + '</p>', { a: '<'.repeat(100_000) }],
-    ['one that is used in a list', '<p>{{#each b}}{{../a}}{{/each}}</p>', { a: long, b: Array(1_000).fill(1) }],
+    ['a long value that is printed many times', '<p>' + '{{a}}'.repeat(400) + '</p>', { a: '<'.repeat(100_000) }],
+    ['a long value in a list', '<p>{{#each b}}{{../a}}{{/each}}</p>', { a: long, b: Array(1_000).fill(1) }],
     [
-      'one that a helper reads again and again',
+      'a long value as argument of many helpers',
       '<p>' + '{{#if (eq (upper a) 1)}}x{{/if}}'.repeat(200) + '</p>',
       { a: long },
     ],
     [
-      'lists within lists',
+      'nested lists',
       '<p>{{#each a}}{{#each ../a}}{{#each ../../a}}{{/each}}{{/each}}{{/each}}</p>',
       { a: Array(1_000).fill(1) },
     ],
-    ['lists of nothing', '<p>{{#each a}}{{#each ../a}}{{/each}}{{/each}}</p>', { a: Array(100_000).fill('') }],
-    ['a text that is written a lot', `<p>{{#each a}}${'y'.repeat(10_000)}{{/each}}</p>`, { a: Array(1_000).fill(1) }],
+    ['lists of empty texts', '<p>{{#each a}}{{#each ../a}}{{/each}}{{/each}}</p>', { a: Array(100_000).fill('') }],
     [
-      'time zones without end',
+      'a text that is repeated in a list',
+      `<p>{{#each a}}${'y'.repeat(10_000)}{{/each}}</p>`,
+      { a: Array(1_000).fill(1) },
+    ],
+    [
+      'hundreds of time zones',
       '<p>{{#each a}}{{formatDate "2025-01-01" timeZone=this}}{{/each}}</p>',
       { a: Intl.supportedValuesOf('timeZone') },
     ],
-  ])('of %s ends as an invalid template', (_what, body, params) => {
+  ])('of %s ends in TemplateInvalid', (_case, body, params) => {
     expect(() => render(body, params)).toThrow(TemplateInvalid);
   });
 
   it.each([
-    ['helpers within helpers', `<p>{{and ${'(and '.repeat(5_000)}a${')'.repeat(5_000)}}}</p>`],
+    ['nested helpers', `<p>{{and ${'(and '.repeat(5_000)}a${')'.repeat(5_000)}}}</p>`],
     ['arguments', `<p>{{and ${'a '.repeat(20_000)}}}</p>`],
     ['options', `<p>{{and ${'a=b '.repeat(10_000)}}}</p>`],
-    ['names within names', `<p>{{${'a.'.repeat(10_000)}a}}</p>`],
+    ['names in one path', `<p>{{${'a.'.repeat(10_000)}a}}</p>`],
     ['brackets', `<p>{{${'['.repeat(30_000)}`],
     ['brackets in many expressions', `<p>${'{{[}}'.repeat(10_000)}`],
     ['quotes', `<p>{{and "${'\\"'.repeat(30_000)}`],
-    ['blanks before a block', `<p>${'\n'.repeat(30_000)}x{{#if a}}{{/if}}`],
+    ['line breaks before a block', `<p>${'\n'.repeat(30_000)}x{{#if a}}{{/if}}`],
     ['braces', '{'.repeat(60_000)],
     ['open expressions', '<p>' + '{{'.repeat(30_000)],
     ['open comments', '<p>' + '{{!--'.repeat(10_000)],
     ['open blocks', '<p>' + '{{#if a}}'.repeat(5_000)],
-  ])('of %s is refused before it is read', async (_what, body) => {
+  ])('of %s is refused before the template is parsed', async (_case, body) => {
     expect(await lint(body)).not.toEqual([]);
     expect(() => render(body, {})).toThrow(TemplateInvalid);
   });
 
-  it('of lines that differ is told without comparing all of them', () => {
+  it('of different lines gives a bounded diff', () => {
     const lines = (name: string) =>
       Array.from({ length: 6_000 }, (_unused, index) => `${name}${(index * 7_919) % 6_007}`);
     const version = (body: string) => ({ subject: null, body, text: null, defaultParams: {} });
@@ -161,7 +165,7 @@ describe('what is too much', () => {
     expect(diff.length).toBeLessThanOrEqual(16_000);
   });
 
-  it('does not keep anything else waiting', async () => {
+  it('of large templates does not block the event loop', async () => {
     const words = '{{formatDate a style="long" time="short" timeZone="Asia/Ho_Chi_Minh"}} ';
     const bodies = [
       `<p>${'{{a}} '.repeat(490)}</p>`,
@@ -174,15 +178,15 @@ describe('what is too much', () => {
     await read(`<p>${'{{a}}'.repeat(400)}</p>`);
     let turns = 0;
     const turning = setInterval(() => (turns += 1), 1);
-    // A batch of templates that nobody has read before.
+    // A batch of templates that are not cached.
     const compiled = await Promise.all(bodies.map((body) => compileTemplate(texts(body), read)));
     clearInterval(turning);
     expect(compiled.map(({ body }) => body.problems)).toEqual(bodies.map(() => []));
-    // It went on: not once for all of them, but while each was read.
+    // The timer fired while each template was parsed, not only once after all of them.
     expect(turns).toBeGreaterThan(bodies.length);
   });
 
-  it('as params is told where it stands, and what was given is left as it was', async () => {
+  it('of nesting in params is refused with its path, and a preview does not change its params', async () => {
     const source = { ...texts('<p>{{a.b}}</p>'), locale: 'vi', defaultParams: {} };
     const options = { timeZone: 'UTC', mayUseRaw: false, parts: { layout: null, partials: {} } };
     const given = { a: { c: 1 }, x: 1 };
@@ -197,7 +201,7 @@ describe('what is too much', () => {
     );
   });
 
-  it('leaves the cache to what is sent, whatever is previewed', async () => {
+  it('of previews renders the same text as the published template', async () => {
     const live = published('<p>{{a}}</p>');
     const first = renderTemplate(live, { a: 1 });
     const source = { ...texts('<p>{{a}}</p>'), locale: 'vi', defaultParams: {} };

@@ -36,7 +36,7 @@ const mjml = (content: string, head = '') =>
   `<mjml>\n<mj-head>${head}</mj-head>\n<mj-body><mj-section><mj-column>\n${content}\n</mj-column></mj-section></mj-body></mjml>`;
 
 describe('an email', () => {
-  it('is a page that names its language', async () => {
+  it('is a page with a lang attribute', async () => {
     const page = await pageOf('<p>{{a}}</p>');
     expect(page).toMatch(/^<!doctype html><html lang="vi">.*<body><p>\{\{a\}\}<\/p><\/body><\/html>$/);
     expect(await pageOf('<!doctype html>\n<html dir="ltr"><body>{{a}}</body></html>', {}, 'en-GB')).toContain(
@@ -46,7 +46,7 @@ describe('an email', () => {
     expect(render(page, { a: '<b>' }).text).toBe('<b>');
   });
 
-  it('has a text in which the cells of a table stand apart', async () => {
+  it('has a plain text that separates the cells of a table', async () => {
     const page = await pageOf('<table>{{#each a}}<tr><td>{{n}}</td><td>{{p}}</td></tr>{{/each}}</table><p>end</p>');
     const items = [
       { n: 'Tea', p: 1 },
@@ -57,7 +57,7 @@ describe('an email', () => {
     expect(render(page, { a: many }).text).toMatch(/^(Tea 1\n){3000}end$/);
   });
 
-  it('has its rules of style beside what they are for, but those for some screens', async () => {
+  it('has inlined styles, except media queries', async () => {
     const page = await pageOf(
       '<style>p { color: red } @media (max-width: 480px) { p { color: blue } }</style><p class="{{a}}">{{#each b}}<i>{{default this "x"}}</i>{{/each}}</p>',
     );
@@ -78,30 +78,30 @@ describe('an email', () => {
   });
 
   it.each([
-    ['an element that is none', mjml('<mj-foo></mj-foo>'), '4 <mj-foo>: Element mj-foo'],
-    ['one in the wrong place', mjml('<mj-section></mj-section>'), '4 <mj-section>: mj-section cannot be used inside'],
-    ['an attribute that is none', mjml('<mj-text foo="1">x</mj-text>'), '4 <mj-text>: Attribute foo is illegal'],
+    ['an unknown element', mjml('<mj-foo></mj-foo>'), '4 <mj-foo>: Element mj-foo'],
+    [
+      'an element in the wrong place',
+      mjml('<mj-section></mj-section>'),
+      '4 <mj-section>: mj-section cannot be used inside',
+    ],
+    ['an unknown attribute', mjml('<mj-text foo="1">x</mj-text>'), '4 <mj-text>: Attribute foo is illegal'],
     ['an element that is not closed', mjml('<mj-text>x'), '4 <mj-text> is not closed'],
     [
       'a block between elements',
       mjml('<mj-text>x</mj-text>\n{{#if a}}<mj-text>y</mj-text>{{/if}}'),
       '4 text in <mj-column>',
     ],
-    ['a file of ours', mjml('<mj-include path="/etc/passwd" />'), '4 <mj-include> is not allowed'],
-    [
-      'fonts from elsewhere',
-      mjml('', '<mj-font name="a" href="https://x.test/a.css" />'),
-      '2 <mj-font> is not allowed',
-    ],
+    ['an included file', mjml('<mj-include path="/etc/passwd" />'), '4 <mj-include> is not allowed'],
+    ['remote fonts', mjml('', '<mj-font name="a" href="https://x.test/a.css" />'), '2 <mj-font> is not allowed'],
     ['a script', mjml('<mj-raw><script>1</script></mj-raw>'), '4 <script> is not allowed'],
-    ['nothing else', '<mjml></mjml>', '1 '],
-  ])('in MJML may not hold %s', async (_what, body, problem) => {
+    ['no body', '<mjml></mjml>', '1 '],
+  ])('in MJML is refused with %s', async (_case, body, problem) => {
     const problems = (await problemsOf(body)).join('\n');
     expect(problems).toContain(problem);
     expect(problems).not.toMatch(/Line \d+ of|node_modules/);
   });
 
-  it('stands in the layout of its tenant, with partials in both', async () => {
+  it('is inserted into the layout of its tenant, and partials of both are expanded', async () => {
     const parts = {
       layout: '<html><body><h1>{{brand}}</h1>{{> body}}{{> footer}}</body></html>',
       partials: { footer: '<p>{{> address}}</p>', address: '{{city}}' },
@@ -109,7 +109,7 @@ describe('an email', () => {
     const page = await pageOf('<p>{{a}}</p>{{> address}}', parts);
     expect(page).toBe('<html lang="vi"><body><h1>{{brand}}</h1><p>{{a}}</p>{{city}}<p>{{city}}</p></body></html>');
     expect((await lint('<p>{{a}}</p>', parts)).variables.map(({ path }) => path)).toEqual(['a', 'brand', 'city']);
-    // A page of its own needs none.
+    // A whole page is not inserted into the layout.
     expect(await pageOf('<html><body>{{a}}</body></html>', parts)).toBe('<html lang="vi"><body>{{a}}</body></html>');
     const layout = mjml('').replace('<mj-section><mj-column>\n\n</mj-column></mj-section>', '{{> body}}');
     expect(
@@ -117,18 +117,20 @@ describe('an email', () => {
     ).toMatch(/<html lang="vi"[^]*>\{\{a\}\}<\/div>/);
   });
 
-  it('may not hold partials that are not there, go round, or grow without end', async () => {
-    expect(await problemsOf('<p>\n{{> nobody}}</p>')).toEqual(['2 there is no partial "nobody" (line 2, column 1)']);
-    expect(await problemsOf('<p>{{> (lookup a "b")}}</p>')).toEqual([expect.stringContaining('a partial is named')]);
+  it('is refused with partials that are unknown, recursive or too long', async () => {
+    expect(await problemsOf('<p>\n{{> nobody}}</p>')).toEqual(['2 partial "nobody" does not exist (line 2, column 1)']);
+    expect(await problemsOf('<p>{{> (lookup a "b")}}</p>')).toEqual([
+      expect.stringContaining('a partial must have a literal name'),
+    ]);
     expect(await problemsOf('<p>{{> a}}</p>', { partials: { a: '{{> a}}' } })).toEqual([
-      '- partials may be 5 deep at most',
+      '- partials are nested more than 5 levels deep',
     ]);
     const doubling = { a: '{{> b}}'.repeat(400), b: '{{> c}}'.repeat(400), c: 'x'.repeat(400) };
     expect(await problemsOf('<p>{{> a}}</p>', { partials: doubling })).toEqual([
-      '- it becomes too long with its partials',
+      '- exceeds 256 K characters with its partials',
     ]);
     expect(await problemsOf('<p>{{> a}}</p>', { partials: { a: '<script>' } })).toEqual([
-      '- its page is not right: <script> is not allowed',
+      '- with layout and partials: <script> is not allowed',
     ]);
   });
 });

@@ -19,8 +19,8 @@ const examples = [...page.matchAll(/^\| `(.*)` +\| `(\{.*\})` +\| (\S+) +\| `(.*
   }),
 );
 
-describe('the page about templates', () => {
-  it.each(examples)('is right about $body in $locale', async ({ body, params, locale, result }) => {
+describe('docs/templates.md', () => {
+  it.each(examples)('shows the actual result of $body in $locale', async ({ body, params, locale, result }) => {
     const texts = { channel: 'email' as const, subject: 's', body, text: null };
     expect((await lintTemplate(texts, { mayUseRaw: false })).problems).toEqual([]);
     const rendered = renderTemplate(
@@ -35,7 +35,7 @@ describe('the page about templates', () => {
       },
       params,
     );
-    // Which blanks a language puts beside numbers nobody sees on a page.
+    // Locales use different kinds of spaces next to numbers. They look the same on the page.
     expect((rendered.html ?? rendered.text).replaceAll(/[\u00a0\u202f]/g, ' ')).toBe(result);
   });
 
@@ -45,7 +45,7 @@ describe('the page about templates', () => {
       (name) => !new RegExp(`[#{(]${name} `).test(shown),
     );
     expect(missing).toEqual([]);
-    // And none is on the page that is not run.
+    // Every example on the page was found by the regular expression above.
     expect(page.match(/^\| `.*` +\| `/gm)).toHaveLength(examples.length);
   });
 });

@@ -28,11 +28,11 @@ const missingIn = (body: string, params: Record<string, unknown>): string => {
     if (error instanceof TemplateVariableMissing) return error.variable;
     throw error;
   }
-  throw new Error('it was rendered');
+  throw new Error('the template was rendered, although a variable is missing');
 };
 
 describe('rendering', () => {
-  it('escapes what an event brings into HTML, and nothing anywhere else', () => {
+  it('escapes params in HTML only', () => {
     const params = { name: '<b>"A" & Đ</b>' };
     expect(renderTemplate(template('<p>{{name}}</p>', { subject: '{{name}}' }), params)).toEqual({
       subject: '<b>"A" & Đ</b>',
@@ -50,12 +50,12 @@ describe('rendering', () => {
     });
   });
 
-  it('takes what is missing from the defaults, and lets the event win', () => {
+  it('uses default_params for missing params', () => {
     const withDefaults = template('{{a}} {{b}}', { defaultParams: { a: 'default', b: 'default' } });
     expect(renderTemplate(withDefaults, { b: 'event' }).text).toBe('default event');
   });
 
-  it('names the missing variable by its whole path, wherever it stands', () => {
+  it('fails with the full path of a missing variable', () => {
     expect(missingIn('Dear {{full_name}}', {})).toBe('full_name');
     expect(missingIn('{{order.customer.name}}', { order: { customer: {} } })).toBe('order.customer.name');
     expect(missingIn('{{order.name}}', {})).toBe('order.name');
@@ -65,31 +65,31 @@ describe('rendering', () => {
     expect(missingIn('{{#if (upper a)}}x{{/if}}', {})).toBe('a');
   });
 
-  it('copes without what only conditions and `default` look at, at any depth', () => {
+  it('allows missing variables in conditions, `default` and blocks with `else`', () => {
     const body = '{{#if order.paid}}x{{else}}-{{/if}}{{default a.b.c "y"}}{{#each a.list}}x{{else}}z{{/each}}';
     for (const params of [{}, { order: null, a: null }, { order: 1, a: { b: 'c', list: [] } }]) {
       expect(renderTemplate(template(body), params).text).toBe('-yz');
     }
   });
 
-  it('keeps a subject on one line, so that no header can be added to it', () => {
+  it('replaces line breaks in a subject, so that params cannot add a header', () => {
     const rendered = renderTemplate(template('x', { subject: 'Hi {{name}}' }), { name: 'A\r\nBcc: evil@example.com' });
     expect(rendered.subject).toBe('Hi A Bcc: evil@example.com');
   });
 
-  it('says of a template that does not compile that it is invalid', () => {
+  it('throws TemplateInvalid for a template with a syntax error', () => {
     expect(() => renderTemplate(template('{{#if a}}'), { a: 1 })).toThrow(TemplateInvalid);
     expect(() => renderTemplate(template('{{a'), { a: 1 })).toThrow(TemplateInvalid);
   });
 
-  it('reaches nothing but its own data', () => {
+  it('does not reach prototypes', () => {
     for (const body of ['{{constructor}}', '{{__proto__}}', '{{a.constructor.name}}', '{{toString}}']) {
       const outcome = fcOutcome(() => renderTemplate(template(body), { a: 'x' }).text);
       expect(outcome, body).not.toMatch(/function|Object|\[native/);
     }
   });
 
-  it('gives the same bytes for the same version and params', () => {
+  it('is deterministic', () => {
     fc.assert(
       fc.property(fc.string(), fc.constantFrom<Channel>('email', 'sms', 'in_app'), (name, channel) => {
         const fixed = template('<i>{{name}}</i>', { channel });
@@ -108,7 +108,7 @@ function fcOutcome(render: () => string): string {
   }
 }
 
-describe('the choice of a language', () => {
+describe('chooseLocale', () => {
   it.each([
     [['vi', 'en'], 'vi-VN', 'en', 'vi'],
     [['vi-VN', 'vi'], 'vi-VN', 'en', 'vi-VN'],
@@ -117,7 +117,7 @@ describe('the choice of a language', () => {
     [['zh-Hant', 'zh'], 'zh-hant-tw', 'en', 'zh-Hant'],
     [['ja', 'de'], 'fr', 'en', 'de'],
     [[], 'vi', 'en', undefined],
-  ])('of %j for %s, default %s, is %s', (available, wanted, fallback, chosen) => {
+  ])('chooses from %j for %s with default %s: %s', (available, wanted, fallback, chosen) => {
     expect(chooseLocale(available, wanted, fallback)).toBe(chosen);
   });
 });

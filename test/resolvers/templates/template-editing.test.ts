@@ -191,26 +191,22 @@ describe('a template', () => {
     ['an unknown helper', { body: '<p>\n  {{shout name}}</p>' }, { path: 'input.body', line: 2, column: 5 }],
     ['a block that is not closed', { body: '<p>\n\n{{#if a}}</p>' }, { path: 'input.body', line: 3, column: 1 }],
     ['a block that is closed by another', { body: '{{#if a}}{{/each}}' }, { path: 'input.body', line: 1, column: 10 }],
-    ['an expression that cannot be read', { subject: 'Hi {{a..b}}' }, { path: 'input.subject', line: 1 }],
+    ['an expression with a syntax error', { subject: 'Hi {{a..b}}' }, { path: 'input.subject', line: 1 }],
     ['a partial', { body: 'x {{> secret}}' }, { path: 'input.body', line: 1, column: 3 }],
     ['a decorator', { body: '{{* inline}}' }, { path: 'input.body', line: 1, column: 1 }],
-    ['a way to a prototype', { body: 'x {{constructor.name}}' }, { path: 'input.body', line: 1, column: 5 }],
-    ['a way out', { body: '{{../../secret}}' }, { path: 'input.body', line: 1 }],
+    ['a path to a prototype', { body: 'x {{constructor.name}}' }, { path: 'input.body', line: 1, column: 5 }],
+    ['a path above the top level', { body: '{{../../secret}}' }, { path: 'input.body', line: 1 }],
     ['raw HTML', { body: '<p>{{{html}}}</p>' }, { path: 'input.body' }],
-    ['raw HTML in other words', { body: '<p>{{&html}}</p>' }, { path: 'input.body' }],
+    ['raw HTML with {{&…}}', { body: '<p>{{&html}}</p>' }, { path: 'input.body' }],
     ['a script', { body: '<p>x</p>\n<script>1</script>' }, { path: 'input.body', line: 2, column: 1 }],
     ['an event handler', { body: '<p onclick="x">x</p>' }, { path: 'input.body', line: 1, column: 1 }],
     ['an unsafe address', { body: '<a href="java\tscript:alert(1)">x</a>' }, { path: 'input.body', line: 1 }],
     ['an attribute without quotes', { body: '<a href={{url}}>x</a>' }, { path: 'input.body', line: 1, column: 9 }],
-    ['64 KB and more', { body: 'x'.repeat(65_537) }, { path: 'input.body' }],
-    [
-      '21 blocks within each other',
-      { body: `${'{{#if a}}'.repeat(21)}${'{{/if}}'.repeat(21)}` },
-      { path: 'input.body' },
-    ],
+    ['more than 64 KB', { body: 'x'.repeat(65_537) }, { path: 'input.body' }],
+    ['21 nested blocks', { body: `${'{{#if a}}'.repeat(21)}${'{{/if}}'.repeat(21)}` }, { path: 'input.body' }],
     ['no subject', { subject: null }, { path: 'input.subject' }],
-    ['a language that is none', { locale: 'not a language' }, { path: 'input.locale' }],
-    ['an event that is none', { eventCode: 'a b' }, { path: 'input.eventCode' }],
+    ['an invalid language', { locale: 'not a language' }, { path: 'input.locale' }],
+    ['an invalid event code', { eventCode: 'a b' }, { path: 'input.eventCode' }],
   ])('is refused with %s, and says where', async (_what, changes, place) => {
     const { status, errors } = await run(service.url, admin, CreateTemplateDocument, { input: texts(changes) });
     expect(status).toBe(400);
@@ -298,7 +294,7 @@ describe('a template', () => {
       });
       expect(await preview({ templateId: id, params: { full_name: 'Anna', total: 'much' } })).toMatchObject({
         html: null,
-        problem: expect.stringContaining('takes a number'),
+        problem: expect.stringContaining('needs a number'),
       });
     });
 
