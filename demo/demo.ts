@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { createClient } from 'graphql-ws';
 
 import { readConfig } from '../src/config.ts';
-import { startService } from '../src/main.ts';
+import { startService } from '../src/service.ts';
 import { demoTokens, seedDemoTenant } from './seed.ts';
 
 // npm run demo: starts the service from nothing, uses it from outside as its users do, and says what it saw.

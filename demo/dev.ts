@@ -1,6 +1,6 @@
 import { ConfigError, readConfig } from '../src/config.ts';
 import { createLog } from '../src/log.ts';
-import { startService } from '../src/main.ts';
+import { startService } from '../src/service.ts';
 import { runUntilStopped } from '../src/run-until-stopped.ts';
 import { demoTokens, seedDemoTenant } from './seed.ts';
 

@@ -5,7 +5,7 @@ import { parse } from 'yaml';
 
 import type { DevIdentity } from '../src/identity/dev-keys.ts';
 import { PERMISSIONS } from '../src/identity/permissions.ts';
-import type { Service } from '../src/main.ts';
+import type { Service } from '../src/service.ts';
 import { projectRoot } from '../src/project-root.ts';
 import type { TemplateText } from '../src/templates/templates.ts';
 

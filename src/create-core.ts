@@ -1,5 +1,6 @@
 import { createAuditEvents } from './audit/events.ts';
 import { providerSchemas } from './channels/registry.ts';
+import type { CleanupStack } from './cleanup.ts';
 import type { Config } from './config.ts';
 import type { Core } from './core.ts';
 import type { Database } from './database/database.ts';
@@ -64,7 +65,7 @@ export interface CoreParts {
 /** Builds each part of the core once. `parts` closes them in reverse order. */
 export async function createCore(
   { config, database, bus, metrics, links, reparse, log }: CoreOptions,
-  parts: AsyncDisposableStack,
+  parts: CleanupStack,
 ): Promise<CoreParts> {
   const templateLookup = createTemplateLookup(database);
   const forget = (tenantId?: string): void => {

@@ -1,143 +1,25 @@
-import type { AddressInfo } from 'node:net';
+import { nodeVersionProblem } from './node-version.ts';
 
-import type { Control } from '../consumers/inputs.ts';
-import { isControl } from '../consumers/inputs.ts';
-import { reparse } from '../consumers/reparse.ts';
-import { createHttpClient } from './channels/http-client.ts';
-import { type Config, ConfigError, readConfig } from './config.ts';
-import type { Core } from './core.ts';
-import { type CoreParts, createCore } from './create-core.ts';
-import { openDatabase } from './database/database.ts';
-import { findDatabase } from './database/find-database.ts';
-import { migrate } from './database/migrate.ts';
-import { queueSizes } from './delivery/logs.ts';
-import { createHttpServer } from './http-server.ts';
-import type { DevIdentity } from './identity/dev-keys.ts';
-import { verificationKeys } from './identity/keys.ts';
-import { createAuthenticator } from './identity/verify.ts';
-import { memoryBus } from './live/bus-memory.ts';
-import { redisBus } from './live/bus-redis.ts';
-import { createLog, type Log, logProcessWarnings } from './log.ts';
-import { type Checks, healthRoutes } from './observability/health.ts';
-import { createMetrics, metricsRoutes } from './observability/metrics.ts';
-import { loadUnsubscribeLinks } from './preferences/unsubscribe.ts';
-import { startApiRole } from './roles/api.ts';
-import { startConsumerRole } from './roles/consumer.ts';
-import { startDispatcherRole } from './roles/dispatcher.ts';
-import { runUntilStopped } from './run-until-stopped.ts';
-
-export interface Service {
-  /** Where it listens, e.g. `http://127.0.0.1:8080`. */
-  url: string;
-  core: Core;
-  /** Only in dev, and only where no keys are configured: makes tokens that this service accepts. */
-  devIdentity: DevIdentity | undefined;
-  /** Takes in no more, finishes and records what is in hand, and lets go of everything in reverse order. */
-  close(): Promise<void>;
+// The other modules are imported after this check, because on an older Node some of them fail while they are loaded.
+const problem = nodeVersionProblem(process.versions.node);
+if (problem !== undefined) {
+  process.stderr.write(`${problem}\n`);
+  process.exit(1);
 }
 
-export interface ServiceOptions {
-  log?: Log;
-  /** The embedded database is thrown away at the end. */
-  ephemeral?: boolean;
-}
+const { ConfigError, readConfig } = await import('./config.ts');
+const { createLog, logProcessWarnings } = await import('./log.ts');
+const { runUntilStopped } = await import('./run-until-stopped.ts');
+const { startService } = await import('./service.ts');
 
-/** Builds the core and starts the configured roles; `close` stops them in reverse order. */
-export async function startService(config: Config, options: ServiceOptions = {}): Promise<Service> {
-  const log = options.log ?? createLog(config.logLevel);
-  await using parts = new AsyncDisposableStack();
-
-  const { databaseUrl, databaseOwnerUrl } = await findDatabase(
-    config,
-    { log, ephemeral: options.ephemeral ?? false },
-    parts,
-  );
-  const ran = await migrate(databaseOwnerUrl);
-  if (ran.length > 0) log.info({ migrations: ran }, 'database migrated');
-  const metrics = createMetrics({ queueSize: () => queueSizes(database) });
-  const database = openDatabase({
-    url: databaseUrl,
-    log,
-    keepsPlans: config.databaseKeepsPlans,
-    onTransaction: metrics.databaseLatency,
-  });
-  parts.defer(() => database.close());
-
-  const bus = config.redisUrls.length > 0 ? redisBus({ urls: config.redisUrls, log }) : memoryBus();
-  parts.defer(() => bus.close());
-
-  const links = await loadUnsubscribeLinks(config);
-  const coreParts: CoreParts = await createCore(
-    {
-      config,
-      database,
-      bus,
-      metrics,
-      links,
-      log,
-      reparse: async (event) => {
-        const input = reparse(event);
-        if (!isControl(input)) return input;
-        await control(input);
-        return 'applied';
-      },
-    },
-    parts,
-  );
-  const { core, revocations } = coreParts;
-  const control: Control = async (event) => {
-    if (event.kind === 'config-updated') coreParts.configChanged(event.tenantId);
-    else await revocations.revoke(event.revocation);
-  };
-  const http = createHttpClient([]);
-  parts.defer(() => http.close());
-  if (config.roles.has('dispatcher'))
-    startDispatcherRole({ ...coreParts, config, database, bus, http, metrics, log }, parts);
-
-  const { keys, check, dev } = await verificationKeys({ ...config.identity, dataPath: config.dataPath });
-  const { issuer, audience } = config.identity;
-  const authenticate = createAuthenticator({
-    keys,
-    isRevoked: (actor) => revocations.isRevoked(actor),
-    ...(issuer === undefined ? {} : { issuer }),
-    ...(audience === undefined ? {} : { audience }),
-  });
-  const checks: Checks = {
-    database: () => database.ping(),
-    bus: () => bus.ping(),
-    ...(check === undefined ? {} : { keys: check }),
-  };
-
-  const app = createHttpServer(log);
-  parts.defer(() => app.close());
-  await app.register(healthRoutes, { checks });
-  await app.register(metricsRoutes, { metrics });
-  if (config.roles.has('consumer')) {
-    await startConsumerRole(app, { config, intake: core.intake, control, authenticate, checks, log }, parts);
-  }
-  if (config.roles.has('api')) {
-    await startApiRole(app, { config, core, database, bus, authenticate, http, links, log }, parts);
-  }
-  await app.listen({ port: config.servicePort, host: config.serviceHost });
-
-  const running = parts.move();
-  const { port } = app.server.address() as AddressInfo;
-  const host = config.serviceHost === '0.0.0.0' ? '127.0.0.1' : config.serviceHost;
-  const url = `http://${host}:${port}`;
-  log.info({ url, roles: [...config.roles], environment: config.environment }, 'service is up');
-  return { url, core, devIdentity: dev, close: () => running.disposeAsync() };
-}
-
-if (import.meta.main) {
-  try {
-    const config = readConfig(process.env);
-    const log = createLog(config.logLevel);
-    logProcessWarnings(log);
-    await runUntilStopped(await startService(config, { log }), log);
-    process.exit(0);
-  } catch (error) {
-    const text = error instanceof ConfigError ? error.message : `Cannot start: ${(error as Error).message}`;
-    process.stderr.write(`${text}\n`);
-    process.exit(1);
-  }
+try {
+  const config = readConfig(process.env);
+  const log = createLog(config.logLevel);
+  logProcessWarnings(log);
+  await runUntilStopped(await startService(config, { log }), log);
+  process.exit(0);
+} catch (error) {
+  const text = error instanceof ConfigError ? error.message : `Cannot start: ${(error as Error).message}`;
+  process.stderr.write(`${text}\n`);
+  process.exit(1);
 }

@@ -1,3 +1,4 @@
+import type { CleanupStack } from '../cleanup.ts';
 import type { Config } from '../config.ts';
 import type { Log } from '../log.ts';
 import { startEmbeddedDatabase } from './embedded.ts';
@@ -6,7 +7,7 @@ import { startEmbeddedDatabase } from './embedded.ts';
 export async function findDatabase(
   { databaseUrl, databaseOwnerUrl = databaseUrl, dataPath }: Config,
   { log, ephemeral }: { log: Log; ephemeral: boolean },
-  parts: AsyncDisposableStack,
+  parts: CleanupStack,
 ): Promise<{ databaseUrl: string; databaseOwnerUrl: string }> {
   if (databaseUrl !== undefined && databaseOwnerUrl !== undefined) return { databaseUrl, databaseOwnerUrl };
   const server = await startEmbeddedDatabase({ dataPath, ephemeral, log });

@@ -12,6 +12,7 @@ import { createLiveServices } from '../../resolvers/subscriptions/client-admissi
 import { liveSockets } from '../../resolvers/subscriptions/sockets.ts';
 import type { HttpClient } from '../channels/http-client.ts';
 import { createMailbox } from '../channels/sandbox.ts';
+import type { CleanupStack } from '../cleanup.ts';
 import type { Config } from '../config.ts';
 import type { Core } from '../core.ts';
 import type { Database } from '../database/database.ts';
@@ -36,7 +37,7 @@ export interface ApiRoleOptions {
 export async function startApiRole(
   app: HttpServer,
   { config, core, database, bus, authenticate, http, links, log }: ApiRoleOptions,
-  parts: AsyncDisposableStack,
+  parts: CleanupStack,
 ): Promise<void> {
   if (links) await app.register(unsubscribeRoutes, { links, unsubscribe: (subject) => unsubscribe(database, subject) });
   const isSchemaOpen = config.environment === 'dev';

@@ -1,6 +1,7 @@
 import { eventRoutes } from '../../consumers/http.ts';
 import type { Control } from '../../consumers/inputs.ts';
 import { startKafkaConsumer } from '../../consumers/kafka.ts';
+import type { CleanupStack } from '../cleanup.ts';
 import type { Config } from '../config.ts';
 import type { HttpServer } from '../http-server.ts';
 import type { Authenticate } from '../identity/verify.ts';
@@ -22,7 +23,7 @@ export interface ConsumerRoleOptions {
 export async function startConsumerRole(
   app: HttpServer,
   { config, intake, control, authenticate, checks, log }: ConsumerRoleOptions,
-  parts: AsyncDisposableStack,
+  parts: CleanupStack,
 ): Promise<void> {
   if (config.kafka) {
     const { kafka, pubsubTopic } = config;

@@ -2,6 +2,7 @@ import { startAuditRelay } from '../audit/relay.ts';
 import type { HttpClient } from '../channels/http-client.ts';
 import { createProviders } from '../channels/registry.ts';
 import { sandboxProvider } from '../channels/sandbox.ts';
+import type { CleanupStack } from '../cleanup.ts';
 import type { Config } from '../config.ts';
 import type { CoreParts } from '../create-core.ts';
 import type { Database } from '../database/database.ts';
@@ -22,7 +23,7 @@ export interface DispatcherRoleOptions extends CoreParts {
 }
 
 /** Starts the role `dispatcher`: delivery, retention and erasure jobs, and the audit relay. */
-export function startDispatcherRole(options: DispatcherRoleOptions, parts: AsyncDisposableStack): void {
+export function startDispatcherRole(options: DispatcherRoleOptions, parts: CleanupStack): void {
   const { config, database, bus, http, metrics, log, bulkheads, keyring, planning, processMode } = options;
   const { outboundAllow, mailThreads, deliveryLeaseMs, auditServiceEndpoint } = config;
   const readSecret = allSecretsReader(config.secretsPath, keyring);

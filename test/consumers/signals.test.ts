@@ -6,7 +6,7 @@ import { NOTIFICATION_CREATED_TOPIC } from '../../resolvers/subscriptions/topic-
 import type { Actor } from '../../src/identity/actor.ts';
 import { newId } from '../../src/ids.ts';
 import { MAX_SIGNAL, topics } from '../../src/live/bus.ts';
-import type { Service } from '../../src/main.ts';
+import type { Service } from '../../src/service.ts';
 import { postActivities, settled } from '../support/graph-seed.ts';
 import { eventually } from '../support/eventually.ts';
 import { startTestService, type TestService } from '../support/service.ts';

@@ -5,7 +5,7 @@ import { exportSPKI } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { WebSocket as NodeWebSocket } from 'ws';
 
-import type { Service } from '../../src/main.ts';
+import type { Service } from '../../src/service.ts';
 import { DeliveryLogsDocument, UnreadCountDocument } from '../generated/operations.ts';
 import { resumingInbox } from '../resolvers/subscriptions/resuming-inbox.ts';
 import { connectionOutcome, query, run } from '../support/client.ts';

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 
-import type { Service } from '../../src/main.ts';
+import type { Service } from '../../src/service.ts';
 import { eventually } from './eventually.ts';
 import { activityEvent, type EventAnswer, welcomeEvent } from './service.ts';
 import { sql } from './sql.ts';

@@ -8,7 +8,7 @@ import { inject } from 'vitest';
 import { readConfig } from '../../src/config.ts';
 import type { DevClaims } from '../../src/identity/dev-keys.ts';
 import { createLog } from '../../src/log.ts';
-import { type Service, startService } from '../../src/main.ts';
+import { type Service, startService } from '../../src/service.ts';
 import type { TemplateText } from '../../src/templates/templates.ts';
 import { createTestDatabase, type TestDatabase } from './template-database.ts';
 
@@ -26,7 +26,7 @@ export const testDatabase = (): Promise<TestDatabase> =>
   createTestDatabase(inject('databaseUrl'), inject('templateDatabase'));
 
 /**
- * The whole service in this process, as `main.ts` builds it: a database of its own, a free port, the in-process bus
+ * The whole service in this process, as `src/service.ts` builds it: a database of its own, a free port, the in-process bus
  * unless `env` names a Redis, and no mail leaves unless `env` says so.
  */
 export async function startTestService(env: Record<string, string> = {}): Promise<TestService> {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 
-import type { Service } from '../../src/main.ts';
+import type { Service } from '../../src/service.ts';
 import {
   AuditTrailDocument,
   ChannelProvidersDocument,

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { readConfig } from '../../src/config.ts';
 import { createLog } from '../../src/log.ts';
-import { type Service, startService } from '../../src/main.ts';
+import { type Service, startService } from '../../src/service.ts';
 import { projectRoot } from '../../src/project-root.ts';
 import { outputOf, spawnScript } from '../support/child.ts';
 

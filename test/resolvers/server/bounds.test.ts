@@ -10,7 +10,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vi
 
 import { topics } from '../../../src/live/bus.ts';
 import { newId } from '../../../src/ids.ts';
-import type { Service } from '../../../src/main.ts';
+import type { Service } from '../../../src/service.ts';
 import { run } from '../../support/client.ts';
 import { type ChildService, startChild } from '../../support/child.ts';
 import { eventually } from '../../support/eventually.ts';

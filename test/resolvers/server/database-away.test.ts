@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-import type { Service } from '../../../src/main.ts';
+import type { Service } from '../../../src/service.ts';
 import { eventually } from '../../support/eventually.ts';
 import { startTestService, type TestService } from '../../support/service.ts';
 import { type TcpProxy, tcpProxy } from '../../support/tcp-proxy.ts';

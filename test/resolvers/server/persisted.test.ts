@@ -6,7 +6,7 @@ import { print } from 'graphql';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { loadTrustedOperations, printManifest, type TrustedOperation } from '../../../resolvers/server/persisted.ts';
-import type { Service } from '../../../src/main.ts';
+import type { Service } from '../../../src/service.ts';
 import { projectRoot } from '../../../src/project-root.ts';
 import { InboxDocument, UnreadCountDocument, WatchInboxDocument } from '../../generated/operations.ts';
 import { liveClient } from '../../support/client.ts';

@@ -2,7 +2,7 @@ import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 
 import { PERMISSIONS } from '../../../src/identity/permissions.ts';
-import type { Service } from '../../../src/main.ts';
+import type { Service } from '../../../src/service.ts';
 import { run } from '../../support/client.ts';
 import { startTestService, type TestService, WELCOME_TEMPLATE } from '../../support/service.ts';
 import { sql } from '../../support/sql.ts';

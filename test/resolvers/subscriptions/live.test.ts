@@ -4,7 +4,7 @@ import { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest';
 
 import { topics } from '../../../src/live/bus.ts';
-import type { Service } from '../../../src/main.ts';
+import type { Service } from '../../../src/service.ts';
 import {
   InboxDocument,
   MarkNotificationReadDocument,

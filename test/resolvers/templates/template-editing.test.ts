@@ -12,7 +12,7 @@ import {
 } from '../../generated/operations.ts';
 import { query, run } from '../../support/client.ts';
 import { eventually } from '../../support/eventually.ts';
-import type { Service } from '../../../src/main.ts';
+import type { Service } from '../../../src/service.ts';
 import { startTestService, type TestService } from '../../support/service.ts';
 import { sql } from '../../support/sql.ts';
 import { postWelcomes, settled } from '../../support/graph-seed.ts';
