@@ -1,37 +1,37 @@
 import { AppError } from '../errors.ts';
 import type { Owner } from '../inbox/owner.ts';
 
-/** How many sockets this process holds at once. */
+/** Maximum numbers of open sockets in this process. */
 export interface SocketLimits {
   perProcess: number;
   perTenant: number;
   perUser: number;
 }
 
-/** Bounds of what open sockets may take. */
+/** Limits of live connections. */
 export interface LiveLimits extends SocketLimits {
-  /** Operations that one socket runs at once. */
+  /** Maximum number of concurrent operations of one socket. */
   operationsPerSocket: number;
-  /** Bytes that may wait for a client that reads slowly. */
+  /** Maximum size of the send buffer of one socket, in bytes. */
   bufferBytes: number;
-  /** Until `connection_init`. Milliseconds. */
+  /** Time within which a client must send `connection_init`, in milliseconds. */
   initTimeoutMs: number;
-  /** A client that has not answered a ping by the next one is gone. Milliseconds. */
+  /** Interval of pings, in milliseconds. A client that does not answer before the next ping is disconnected. */
   pingMs: number;
-  /** Over which open sockets are closed when the process stops, so that not all come back at once. Milliseconds. */
+  /** Time over which sockets are closed on shutdown, in milliseconds, so that clients do not reconnect all at once. */
   drainMs: number;
 }
 
 export interface Admission {
-  /** There is no room for anybody. */
+  /** True when the process has reached its limit. */
   readonly isFull: boolean;
-  /** A socket was opened, by whomever. @returns a function for when it is closed. */
+  /** Counts an open socket before authentication. @returns a function to call when the socket is closed. */
   enter(): () => void;
-  /** Its owner is known. @returns a function for when it is closed. @throws `rate_limited` */
+  /** Counts a socket of an authenticated user. @returns a function to call when it is closed. @throws `rate_limited` */
   admit(owner: Owner): () => void;
 }
 
-/** Counts sockets, so that neither a user nor a tenant takes the room of the others. */
+/** Counts open sockets and enforces the limits per process, tenant and user. */
 export function createAdmission({ perProcess, perTenant, perUser }: SocketLimits): Admission {
   const counts = new Map<string, number>();
   let open = 0;
@@ -53,11 +53,14 @@ export function createAdmission({ perProcess, perTenant, perUser }: SocketLimits
     },
     admit: ({ tenantId, userId }) => {
       const limits = [
-        { key: JSON.stringify([tenantId]), limit: perTenant, whose: 'this tenant' },
-        { key: JSON.stringify([tenantId, userId]), limit: perUser, whose: 'this user' },
+        { key: JSON.stringify([tenantId]), limit: perTenant, owner: 'Tenant' },
+        { key: JSON.stringify([tenantId, userId]), limit: perUser, owner: 'User' },
       ];
       const reached = limits.find(({ key, limit }) => (counts.get(key) ?? 0) >= limit);
-      if (reached) throw new AppError('rate_limited', `Too many open connections of ${reached.whose}.`);
+      if (reached) {
+        const { owner, limit } = reached;
+        throw new AppError('rate_limited', `${owner} has reached the limit of ${limit} open connections.`);
+      }
       for (const { key } of limits) change(key, 1);
       return () => {
         for (const { key } of limits) change(key, -1);

@@ -1,21 +1,20 @@
 import { createCipheriv, createDecipheriv } from 'node:crypto';
 
-/** AES-256-GCM on bytes where they lie: a frame is a text and behind it 16 bytes, which are its tag once it is sealed. */
+/** In-place AES-256-GCM. A frame is the text followed by 16 bytes, which hold the tag after sealing. */
 export interface AesGcm {
   /** @param key 32 bytes @param nonce 12 bytes, never twice with this key */
   seal(key: Uint8Array, nonce: Uint8Array, frame: Uint8Array, aad?: Uint8Array): void;
-  /** @returns false where the tag does not fit; then nothing of the text is left. */
+  /** Verifies and decrypts a frame. @returns false when the tag is wrong; the frame is then filled with zeros. */
   open(key: Uint8Array, nonce: Uint8Array, frame: Uint8Array, aad?: Uint8Array): boolean;
 }
 
 const CIPHER = 'aes-256-gcm';
 export const KEY_BYTES = 32;
 export const NONCE_BYTES = 12;
-/** What sealing adds to a text. */
 export const TAG_BYTES = 16;
 const OPTIONS = { authTagLength: TAG_BYTES };
 
-/** Wherever Node runs. Makes an object and three buffers outside the heap for each frame. */
+/** Portable implementation. It allocates a cipher object and three off-heap buffers for each frame. */
 export const nodeCrypto: AesGcm = {
   seal: (key, nonce, frame, aad) => {
     const end = frame.length - TAG_BYTES;

@@ -1,26 +1,26 @@
 import { AppError } from '../errors.ts';
 import type { Log } from '../log.ts';
-import { type Batch, type Feed, readPatiently } from './feed.ts';
+import { type Batch, type Feed, readWithRetry } from './feed.ts';
 import { createSignal, type Signal } from './signal.ts';
 
-/** Who gets what a feed gives, e.g. one subscription on one socket. */
+/** Receiver of a feed, e.g. one subscription on one socket. */
 export interface Subscriber<Rendered> {
-  /** Takes messages in order, at once. */
+  /** Writes messages in order, without waiting. */
   write(messages: readonly Rendered[]): void;
-  /** More is waiting to be sent than it should hold: whatever comes is read again later. */
+  /** True when its send buffer is full. Messages are then dropped and read again later. */
   isFull(): boolean;
-  /** Resolves when there is room again, or nobody is there any more; not at once as long as it is full. */
+  /** Resolves when the buffer has space again or the subscriber is closed. */
   drained(): Promise<void>;
 }
 
-/** How items become messages. Two operations of the same key make the same message of the same item. */
+/** Renders items to messages. Operations with the same key render an item to the same message. */
 export interface Operation<Item, Rendered> {
   key: string;
   render(item: Item): Promise<Rendered>;
 }
 
 export interface Broadcasts<Rendered> {
-  /** @param fail called where the feed has ended for this subscriber. @returns a function that ends it. */
+  /** Adds a subscriber to a feed. @param fail called when the feed fails. @returns a function that removes it. */
   join<Item>(
     feed: Feed<Item>,
     operation: Operation<Item, Rendered>,
@@ -34,17 +34,17 @@ interface Member<Item, Rendered> {
   feed: Feed<Item>;
   subscriber: Subscriber<Rendered>;
   fail: (error: unknown) => void;
-  /** What it was given last. */
+  /** Position up to which messages were written. */
   cursor: number;
   isGone: boolean;
 }
 
-/** Subscribers to whom the same is said: one read, one rendering, one message for all that are not behind. */
+/** Subscribers with the same feed and operation. Items are read and rendered once for all live members. */
 interface Group<Item, Rendered> {
   key: string;
   feed: Feed<Item>;
   operation: Operation<Item, Rendered>;
-  /** Those that have everything up to `position`. The others read for themselves until they do. */
+  /** Members that have received everything up to `position`. The others catch up with reads of their own. */
   live: Set<Member<Item, Rendered>>;
   size: number;
   position: number;
@@ -53,13 +53,13 @@ interface Group<Item, Rendered> {
   isOver: boolean;
 }
 
-/** Every feed looks for itself now and then: a wake-up can be lost with nobody noticing. Milliseconds. */
+/** Interval of reads without a wake-up, in milliseconds, because a wake-up can be lost unnoticed. */
 const SWEEP_MS = 15_000;
 
 /**
- * Says what feeds give to many subscribers. A subscriber is *behind* while it replays its past, or because it reads too
- * slowly: then it reads for itself, at its own pace, and holds one batch. Once it has what its group has, it goes *live*
- * and is given what the group reads and renders once for all.
+ * Distributes feeds to many subscribers. A subscriber is *behind* while it replays past items or when it reads too
+ * slowly. It then reads batches of its own, one at a time. When it has reached the position of its group, it becomes
+ * *live*: the group reads and renders each batch once for all live members.
  */
 export function createBroadcasts<Rendered>({ log }: { log: Log }): Broadcasts<Rendered> {
   type AnyGroup = Group<unknown, Rendered>;
@@ -107,7 +107,7 @@ export function createBroadcasts<Rendered>({ log }: { log: Log }): Broadcasts<Re
         group.live.delete(member);
         group.size -= 1;
         if (group.size > 0) return;
-        // Nobody joins what is about to end.
+        // Removed now, so that a new subscriber starts a new group.
         group.isOver = true;
         if (groups.get(group.key) === group) groups.delete(group.key);
         group.woken.raise();
@@ -117,13 +117,13 @@ export function createBroadcasts<Rendered>({ log }: { log: Log }): Broadcasts<Re
   };
 }
 
-/** @returns false where the group is ahead of the member. */
+/** Makes a member live. @returns false when the group is ahead of the member. */
 function goLive<Item, Rendered>(group: Group<Item, Rendered>, member: Member<Item, Rendered>): boolean {
-  // With nobody live the group stood still, and goes on from where this member is.
+  // A group without live members does not read, so it continues at the position of this member.
   if (group.live.size === 0 && !group.isReading) group.position = member.cursor;
   if (member.cursor < group.position) return false;
   group.live.add(member);
-  // What came since the member read, and before it was here to be told.
+  // Reads items that arrived between the member's last read and now.
   group.woken.raise();
   return true;
 }
@@ -135,14 +135,14 @@ async function runGroup<Item, Rendered>(group: Group<Item, Rendered>, log: Log):
     group.isReading = true;
     try {
       const { feed, position } = group;
-      const batch = await readPatiently(feed, position, { log, isStopped: () => group.isOver });
+      const batch = await readWithRetry(feed, position, { log, isStopped: () => group.isOver });
       const messages = await renderAll(group, batch);
       for (const member of group.live) {
         if (member.subscriber.isFull()) {
           group.live.delete(member);
           void catchUp(group, member, log);
         } else {
-          give(member, batch, messages);
+          deliver(member, batch, messages);
         }
       }
       group.position = batch.position;
@@ -165,12 +165,12 @@ async function catchUp<Item, Rendered>(
     for (;;) {
       while (!member.isGone && member.subscriber.isFull()) await member.subscriber.drained();
       if (member.isGone) return;
-      const batch = await readPatiently(member.feed, member.cursor, { log, isStopped: () => member.isGone });
+      const batch = await readWithRetry(member.feed, member.cursor, { log, isStopped: () => member.isGone });
       const messages = await renderAll(group, batch);
       if (member.isGone) return;
-      // Others that send to the same place took the room meanwhile: this is let go of, and read again.
+      // Other subscriptions on the same socket filled the buffer meanwhile. This batch is dropped and read again.
       if (member.subscriber.isFull()) continue;
-      give(member, batch, messages);
+      deliver(member, batch, messages);
       if (!batch.isMore && goLive(group, member)) return;
     }
   } catch (error) {
@@ -181,7 +181,7 @@ async function catchUp<Item, Rendered>(
 const renderAll = <Item, Rendered>(group: Group<Item, Rendered>, batch: Batch<Item>): Promise<Rendered[]> =>
   Promise.all(batch.entries.map(({ item }) => group.operation.render(item)));
 
-function give<Item, Rendered>(member: Member<Item, Rendered>, batch: Batch<Item>, messages: Rendered[]): void {
+function deliver<Item, Rendered>(member: Member<Item, Rendered>, batch: Batch<Item>, messages: Rendered[]): void {
   const { feed, cursor, subscriber } = member;
   const { entries } = batch;
   const isAll = !feed.accepts && (entries[0]?.position ?? Infinity) > cursor;
@@ -201,6 +201,6 @@ function failAll<Item, Rendered>(group: Group<Item, Rendered>, error: unknown, l
 }
 
 function failOne<Item, Rendered>(member: Member<Item, Rendered>, error: unknown, log: Log): void {
-  if (!(error instanceof AppError)) log.error({ error }, 'feed given up');
+  if (!(error instanceof AppError)) log.error({ error }, 'subscription ended, its feed failed');
   member.fail(error);
 }

@@ -3,7 +3,7 @@ import { PubSub } from 'graphql-subscriptions';
 import type { Bus } from './bus.ts';
 import { engineBus } from './engine-bus.ts';
 
-/** A bus within this process, for one that runs alone. */
+/** Creates a bus within one process. */
 export function memoryBus(): Bus {
   return {
     ...engineBus(new PubSub()),

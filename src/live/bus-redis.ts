@@ -6,16 +6,16 @@ import { type Bus, MAX_SIGNAL, topics } from './bus.ts';
 import { engineBus } from './engine-bus.ts';
 
 export interface RedisBusOptions {
-  /** One URL, or several nodes of a cluster. */
+  /** One URL, or the URLs of several nodes of a cluster. */
   urls: string[];
   log: Log;
 }
 
-/** A bus between processes. An outage of Redis delays live updates and loses none: see {@link Bus.onGap}. */
+/** Creates a bus between processes. An outage of Redis delays live updates but loses none: see {@link Bus.onGap}. */
 export function redisBus({ urls, log }: RedisBusOptions): Bus {
-  // Without an offline queue a hint that cannot be sent now is dropped, instead of filling memory in an outage.
+  // No offline queue: during an outage wake-ups are dropped instead of filling memory.
   const publisher = connect(urls, { enableOfflineQueue: false, maxRetriesPerRequest: 1, enableAutoPipelining: true });
-  // The ready check asks for INFO, which Redis refuses once a subscription got in before it.
+  // No ready check: it sends INFO, which Redis refuses on a connection that has a subscription.
   const subscriber = connect(urls, { maxRetriesPerRequest: null, enableReadyCheck: false });
   const gapListeners = new Set<() => void>();
 
@@ -26,7 +26,7 @@ export function redisBus({ urls, log }: RedisBusOptions): Bus {
       isDown = true;
     });
     client.on('ready', () => {
-      if (isDown) log.info({ connection: name }, 'Redis connection is back');
+      if (isDown) log.info({ connection: name }, 'Redis connection restored');
       isDown = false;
     });
   }
@@ -35,17 +35,17 @@ export function redisBus({ urls, log }: RedisBusOptions): Bus {
     const isBack = wasReady;
     wasReady = true;
     if (!isBack) return;
-    // Its answer follows those of the subscriptions that were sent again: from there on nothing is missed.
+    // The reply to this ping follows those to the repeated subscriptions, so from then on no message is missed.
     subscriber
       .ping()
       .then(() => gapListeners.forEach((listener) => listener()))
       .catch((error: unknown) => log.debug({ error }, 'Redis connection lost again'));
   });
 
-  const engine = new RedisPubSub({ publisher, subscriber: patientSubscriber(subscriber, log) });
+  const engine = new RedisPubSub({ publisher, subscriber: retryingSubscriber(subscriber, log) });
   return {
-    ...engineBus(engine, (error, what) => {
-      if (what === 'listener') log.error({ error }, 'message of the bus not taken');
+    ...engineBus(engine, (error, source) => {
+      if (source === 'listener') log.error({ error }, 'listener of a bus message failed');
       else log.debug({ error }, 'wake-up not published');
     }),
     onGap: (listener) => gapListeners.add(listener),
@@ -60,42 +60,42 @@ export function redisBus({ urls, log }: RedisBusOptions): Bus {
   };
 }
 
-/** How long to wait before asking again for a subscription that Redis did not take. Milliseconds. */
+/** Delay before a failed SUBSCRIBE is repeated, in milliseconds. */
 const RESUBSCRIBE_MS = 200;
 
 /**
- * The subscriber as the engine is to see it. The engine drops a subscription that fails, and rejects promises that
- * nobody holds: so it is told of none. A failed one is asked for again for as long as there is a connection to come.
+ * Wraps the subscriber connection for the engine. On a failed SUBSCRIBE the engine drops the subscription and leaves an
+ * unhandled rejection. The wrapper hides failures from it and repeats SUBSCRIBE until the connection is closed.
  */
-function patientSubscriber(subscriber: Redis | Cluster, log: Log): Redis {
+function retryingSubscriber(subscriber: Redis | Cluster, log: Log): Redis {
   const subscribe = (topic: string, onSubscribed: (error: null) => void): void => {
     subscriber
       .subscribe(topic)
       .then(() => onSubscribed(null))
       .catch((error: unknown) => {
         if (subscriber.status === 'end') return;
-        log.debug({ error }, 'Redis did not take a subscription, asking again');
+        log.debug({ error }, 'Redis subscribe failed, trying again');
         setTimeout(() => subscribe(topic, onSubscribed), RESUBSCRIBE_MS).unref();
       });
   };
   const unsubscribe = (topic: string): void => {
-    subscriber.unsubscribe(topic).catch((error: unknown) => log.debug({ error }, 'Redis did not end a subscription'));
+    subscriber.unsubscribe(topic).catch((error: unknown) => log.debug({ error }, 'Redis unsubscribe failed'));
   };
   const on = (event: string, listener: (topic: string, message: string) => void): void => {
     subscriber.on(event, (topic: string, message: string) => {
-      // Before anybody takes the trouble of parsing it.
+      // Checked before the message is parsed.
       if (topic !== topics.signals || message.length <= MAX_SIGNAL) listener(topic, message);
       else log.warn({ characters: message.length, limit: MAX_SIGNAL }, 'signal refused, it is too long');
     });
   };
-  const faced: Record<'on' | 'subscribe' | 'unsubscribe' | 'punsubscribe', unknown> = {
+  const wrapper: Record<'on' | 'subscribe' | 'unsubscribe' | 'punsubscribe', unknown> = {
     on,
     subscribe,
     unsubscribe,
-    // Ours are names and never patterns; the engine ends both.
+    // The engine calls this for every subscription, but ours are never patterns.
     punsubscribe: () => {},
   };
-  return faced as unknown as Redis;
+  return wrapper as unknown as Redis;
 }
 
 function connect(urls: string[], options: RedisOptions): Redis | Cluster {

@@ -1,37 +1,37 @@
 /**
- * Carries wake-ups between parts of one process, and between processes. It may lose messages and it may repeat them:
- * whoever is woken reads the truth from the database.
+ * Carries wake-ups within a process and between processes. It may lose and repeat messages, because receivers read the
+ * actual data from the database.
  */
 export interface Bus {
-  /** Never rejects and never waits for a receiver: a lost hint does no harm. */
+  /** Publishes without waiting and without reporting errors. */
   publish(topic: string, message: unknown): void;
   /**
-   * Listens to a topic; what a listener throws concerns nobody else. `onReady` is called once messages arrive, which is later while the bus is away: nobody has to
-   * wait for it, since what came in before is found in the database.
+   * Listens to a topic. An error in a listener does not affect other listeners. `onReady` is called when the
+   * subscription is active, which is delayed during an outage. Read the database then to find earlier changes.
    *
-   * @returns a function that ends it.
+   * @returns a function that ends the subscription.
    */
   subscribe(topic: string, listener: (message: unknown) => void, onReady?: () => void): () => void;
-  /** Called when messages may have been missed, so that open feeds look into the database. */
+  /** Adds a listener that is called when messages may have been lost, so that open feeds read the database. */
   onGap(listener: () => void): void;
-  /** @throws when the bus cannot carry messages now. */
+  /** Checks the connection. @throws when messages cannot be sent or received now. */
   ping(): Promise<void>;
   close(): Promise<void>;
 }
 
-/** Topics. Each ends in who is concerned, so that an instance hears only what its own clients watch. */
+/** Topics. They contain the tenant or user, so that an instance receives only messages for its own clients. */
 export const topics = {
   inbox: (tenantId: string, userId: string): string => `notif:inbox:${JSON.stringify([tenantId, userId])}`,
   logs: (tenantId: string): string => `notif:logs:${tenantId}`,
-  /** New work in the queue. */
+  /** A delivery is due. */
   due: 'notif:due',
   /** A tenant's configuration changed. */
   config: 'notif:config',
   /** Tokens were revoked. */
   revocations: 'notif:revocations',
-  /** What other services push: a public name. */
+  /** Messages from other services. This name is public. */
   signals: 'signal:emit',
 };
 
-/** Longest message that another service may push, in characters. */
+/** Maximum length of a message from another service, in characters. */
 export const MAX_SIGNAL = 256 * 1024;

@@ -7,7 +7,7 @@ import type { Owner } from '../inbox/owner.ts';
 export const TRANSPORTS = ['websocket', 'stream', 'sse', 'callback'] as const;
 export type Transport = (typeof TRANSPORTS)[number];
 
-/** An open connection of somebody who is signed in, on whatever instance. */
+/** An open connection of an authenticated user, on any instance. */
 export interface ConnectedClient extends Owner {
   id: string;
   instanceId: string;
@@ -16,7 +16,7 @@ export interface ConnectedClient extends Owner {
 }
 
 export interface Clients {
-  /** Newest first. */
+  /** Lists the connected clients of a tenant, newest first. */
   list(tenantId: string, args: PageArgs): Promise<Page<ConnectedClient>>;
   add(client: Pick<ConnectedClient, 'id' | 'tenantId' | 'userId' | 'transport'>): void;
   remove(id: string): void;
@@ -26,17 +26,20 @@ export interface Clients {
 export interface ClientsOptions {
   database: Database;
   log: Log;
-  /** How often this instance says that it is alive. Milliseconds. */
+  /** Interval of this instance's heartbeat, in milliseconds. */
   heartbeatMs?: number;
 }
 
-/** Connections and disconnections are written down together, this often. Milliseconds. */
+/** Time for which changes are collected before they are written in one statement, in milliseconds. */
 const WRITE_MS = 250;
-/** An instance that was not seen for so many heartbeats is gone. */
+/** An instance is considered dead after this number of missed heartbeats. */
 const MISSED_HEARTBEATS = 4;
 const DEFAULT_HEARTBEAT_MS = 5_000;
 
-/** Who is connected, across instances: each writes down its own, and vouches for them for as long as it lives. */
+/**
+ * Lists connected clients across instances. Each instance writes its own clients, which count while it sends
+ * heartbeats.
+ */
 export function createClients({ database, log, heartbeatMs = DEFAULT_HEARTBEAT_MS }: ClientsOptions): Clients {
   const instanceId = newId();
   const goneAfter = `interval '${heartbeatMs * MISSED_HEARTBEATS} milliseconds'`;
@@ -44,16 +47,16 @@ export function createClients({ database, log, heartbeatMs = DEFAULT_HEARTBEAT_M
   let added: string[] = [];
   let removed: string[] = [];
   let timer: NodeJS.Timeout | undefined;
-  /** Writes follow each other, so that nothing is put back that was taken away. */
+  /** The previous write. Writes run one after another, so that a late insert does not restore a removed client. */
   let writing: Promise<void> = Promise.resolve();
-  /** Until the instance is known to be there with all of its clients. */
-  let isKnown = false;
+  /** True when the database contains this instance and all of its clients. */
+  let isSynchronized = false;
 
-  const attempt = (what: string, work: () => Promise<void>): Promise<void> =>
+  const attempt = (failureMessage: string, work: () => Promise<void>): Promise<void> =>
     (writing = writing.then(work).catch((error: unknown) => {
-      // The next heartbeat writes everything down again.
-      isKnown = false;
-      log.warn({ error }, what);
+      // The next heartbeat writes all clients again.
+      isSynchronized = false;
+      log.warn({ error }, failureMessage);
     }));
 
   const insert = (clients: ConnectedClient[], gone: string[]): Promise<void> =>
@@ -74,13 +77,13 @@ export function createClients({ database, log, heartbeatMs = DEFAULT_HEARTBEAT_M
     const gone = removed;
     added = [];
     removed = [];
-    return attempt('connections not written down', () => insert(fresh, gone));
+    return attempt('connected clients could not be written', () => insert(fresh, gone));
   };
   const writeSoon = (): void => {
     timer ??= setTimeout(() => void write(), WRITE_MS).unref();
   };
 
-  /** Writes everything down again: what others threw away, and what could not be written when it came or went. */
+  /** Writes all clients again, after a failed write or after other instances deleted them. */
   const writeAll = async (): Promise<void> => {
     const clients = [...open.values()];
     await database.asWorker(async (tx) => {
@@ -93,7 +96,7 @@ export function createClients({ database, log, heartbeatMs = DEFAULT_HEARTBEAT_M
   };
 
   const heartbeat = (): Promise<void> =>
-    attempt('heartbeat not written', async () => {
+    attempt('heartbeat could not be written', async () => {
       await database.asWorker(async (tx) => {
         await tx.query(
           `with gone as (
@@ -105,9 +108,9 @@ export function createClients({ database, log, heartbeatMs = DEFAULT_HEARTBEAT_M
           [instanceId],
         );
       });
-      // Others may have taken this instance for dead, e.g. since the database was away.
-      if (!isKnown) await writeAll();
-      isKnown = true;
+      // Other instances may have considered this one dead, e.g. after an outage of the database.
+      if (!isSynchronized) await writeAll();
+      isSynchronized = true;
     });
 
   const beat = setInterval(() => void heartbeat(), heartbeatMs).unref();
@@ -142,7 +145,7 @@ export function createClients({ database, log, heartbeatMs = DEFAULT_HEARTBEAT_M
     close: async () => {
       clearInterval(beat);
       clearTimeout(timer);
-      await attempt('instance not signed off', () =>
+      await attempt('instance could not be removed from the list of live instances', () =>
         database.asWorker(async (tx) => {
           await tx.query(
             `with gone as (delete from connected_client where instance_id = $1) delete from live_instance where id = $1`,

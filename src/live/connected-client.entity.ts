@@ -2,7 +2,7 @@ import { defineEntity, p } from '@mikro-orm/core';
 
 import { tenantIsolation } from '../database/row-level-security.ts';
 
-/** A process with open sockets. One that has not been seen for a while is gone, and its clients with it. */
+/** A process with open sockets. When its heartbeats stop, it and its clients are considered gone. */
 export const LiveInstanceEntity = defineEntity({
   name: 'LiveInstanceEntity',
   tableName: 'live_instance',
@@ -12,7 +12,7 @@ export const LiveInstanceEntity = defineEntity({
   },
 });
 
-/** An open socket of somebody who is signed in. */
+/** An open connection of an authenticated user. */
 export const ConnectedClientEntity = defineEntity({
   name: 'ConnectedClientEntity',
   tableName: 'connected_client',

@@ -3,12 +3,12 @@ import type { PubSubEngine } from 'graphql-subscriptions';
 import type { Bus } from './bus.ts';
 
 /**
- * The half of a bus that any graphql-subscriptions engine gives. Its callbacks are used and not its iterators: those
- * queue without a bound for a reader that is slow.
+ * Implements publish and subscribe of a bus with any graphql-subscriptions engine. It uses the engine's callbacks,
+ * because its iterators queue without limit for a slow reader.
  */
 export function engineBus(
   engine: PubSubEngine,
-  onError?: (error: unknown, what: 'engine' | 'listener') => void,
+  onError?: (error: unknown, source: 'engine' | 'listener') => void,
 ): Pick<Bus, 'publish' | 'subscribe'> {
   return {
     publish: (topic, message) => {

@@ -5,41 +5,41 @@ import type { Log } from '../log.ts';
 import { pullIterator } from './pull-iterator.ts';
 import { createSignal } from './signal.ts';
 
-/** An item and where it stands in its feed. */
+/** An item and its position in the feed. */
 export interface Entry<Item> {
   position: number;
   item: Item;
 }
 
 export interface Batch<Item> {
-  /** In order of their positions. */
+  /** Ordered by position. */
   entries: Entry<Item>[];
-  /** Where the next read goes on; at least that of the last entry. */
+  /** Start of the next read. Not less than the position of the last entry. */
   position: number;
-  /** There is more to be read already. */
+  /** True when more items are available now. */
   isMore: boolean;
 }
 
 /**
- * A stream of items in a lasting order, as one reader is to see it. Replay, catching up and going on live are the same
- * read: whoever knows a position can ask for what comes after it.
+ * A stream of items in a stable order, for one reader. Replay, catch-up and live reading are the same operation: a read
+ * of the items after a position.
  */
 export interface Feed<Item> {
-  /** Feeds of the same key give the same items at the same positions. */
+  /** Feeds with the same key have the same items at the same positions. */
   key: string;
-  /** Where this reader begins; asked for once it listens. */
+  /** Position at which this reader starts. Read it only after calling `listen`. */
   readonly start: number;
-  /** There may be something after the start already. */
+  /** True when there may already be items after the start. */
   hasPast: boolean;
-  /** @throws {AppError} when what comes after this position can not be had any more. */
+  /** Reads the next items after a position. @throws {AppError} when they are not available any more. */
   read(after: number): Promise<Batch<Item>>;
-  /** Calls back whenever there may be more. @returns a function that ends it. */
+  /** Adds a listener that is called when there may be new items. @returns a function that removes it. */
   listen(listener: () => void): () => void;
-  /** Whether this reader is to see an item; absent: every one. */
+  /** Returns whether this reader may see an item. If absent, it may see every item. */
   accepts?: (item: Item) => boolean;
 }
 
-/** The same feed with other items, which are like those of another only where it has the same name. */
+/** Maps the items of a feed. Feeds that are mapped in different ways must have different names. */
 export function mapFeed<Item, Other>(feed: Feed<Item>, name: string, map: (item: Item) => Other): Feed<Other> {
   const { key, start, hasPast, listen } = feed;
   return {
@@ -54,11 +54,11 @@ export function mapFeed<Item, Other>(feed: Feed<Item>, name: string, map: (item:
   };
 }
 
-/** How long to wait before reading again what could not be read. Milliseconds. */
+/** Delay before a failed read is repeated, in milliseconds. */
 const RETRY_MS = 500;
 
-/** Reads until it succeeds: an outage of the database delays a feed and does not end it. */
-export async function readPatiently<Item>(
+/** Reads, and repeats failed reads. An outage of the database therefore delays a feed but does not end it. */
+export async function readWithRetry<Item>(
   feed: Feed<Item>,
   after: number,
   { log, isStopped }: { log: Log; isStopped: () => boolean },
@@ -68,7 +68,7 @@ export async function readPatiently<Item>(
       return await feed.read(after);
     } catch (error) {
       if (error instanceof AppError || isStopped()) throw error;
-      log.warn({ error }, 'feed not read, trying again');
+      log.warn({ error }, 'reading a feed failed, trying again');
       await delay(RETRY_MS, undefined, { ref: false });
     }
   }
@@ -76,11 +76,11 @@ export async function readPatiently<Item>(
 
 export interface FollowOptions {
   log: Log;
-  /** Calls back when the reader may read no more, with the reason. @returns a function that ends the watch. */
+  /** Calls `onEnd` with the reason when the reader loses access. @returns a function that stops watching. */
   watch: (onEnd: (reason: AppError) => void) => () => void;
 }
 
-/** A feed for one reader that asks for item after item, and to whom nothing is read ahead but one batch. */
+/** Returns an iterator over a feed. It reads ahead at most one batch. */
 export function follow<Item>(feed: Feed<Item>, { log, watch }: FollowOptions): AsyncIterableIterator<Item> {
   const woken = createSignal();
   let isStopped = false;
@@ -97,7 +97,7 @@ export function follow<Item>(feed: Feed<Item>, { log, watch }: FollowOptions): A
       await woken.wait();
       if (failure) throw failure;
       if (isStopped) return [];
-      const batch = await readPatiently(feed, cursor, { log, isStopped: () => isStopped });
+      const batch = await readWithRetry(feed, cursor, { log, isStopped: () => isStopped });
       cursor = batch.position;
       if (batch.isMore) woken.raise();
       const items = batch.entries.map(({ item }) => item);

@@ -4,31 +4,31 @@ import type { Owner } from '../inbox/owner.ts';
 import { type Bus, topics } from './bus.ts';
 import type { Batch, Feed } from './feed.ts';
 
-/** A notification in its newest state, and the unread count as it was when that was read. */
+/** The current state of a notification and the unread count at the same moment. */
 export interface InboxChange {
   notification: InboxNotification;
   unreadCount: number;
 }
 
 export interface InboxFeeds {
-  /** Every notification that came into the inbox after a position. Without a position it starts now. */
+  /** Returns a feed of notifications created after a position; without a position, from now on. */
   created(owner: Owner, afterSeq?: number): Promise<Feed<InboxNotification>>;
-  /** Every notification that came in or was changed after a position, once, in its newest state. */
+  /** Returns a feed of notifications created or changed after a position, each once, in its current state. */
   changed(owner: Owner, afterSeq?: number): Promise<Feed<InboxChange>>;
 }
 
-/** Rows that one read takes for one reader: the bound of what a subscription holds in memory. */
+/** Maximum number of rows of one read for one reader. Bounds the memory of a subscription. */
 const PAGE = 50;
-/** Readers whose rows are read in one statement. */
+/** Maximum number of readers in one statement. */
 const MAX_READERS = 500;
 
-/** By which position a feed is ordered. */
+/** Column that orders a feed. */
 type Order = 'created_seq' | 'seq';
 
 interface Request {
   owner: Owner;
   order: Order;
-  /** Undefined: no rows are wanted, only how the inbox stands. */
+  /** Undefined to read only the state of the inbox, without rows. */
   after: number | undefined;
 }
 
@@ -39,9 +39,8 @@ interface InboxRead {
 }
 
 /**
- * Feeds read the database and nothing else: a wake-up only says that it is worth looking. Replay after a reconnect,
- * catching up after a lost wake-up and going on live are therefore the same read, for all readers that are due at
- * once in one statement.
+ * Creates the feeds of inboxes. They read only the database; a wake-up just triggers a read. Replay after a reconnect,
+ * catch-up after a lost wake-up and live reading are therefore the same. Concurrent reads share one statement.
  */
 export function createInboxFeeds({ database, bus }: { database: Database; bus: Bus }): InboxFeeds {
   const read = batched((requests: Request[]) => readInboxes(database, requests));
@@ -54,7 +53,7 @@ export function createInboxFeeds({ database, bus }: { database: Database; bus: B
     (topic: string) =>
     (listener: () => void): (() => void) => {
       gapListeners.add(listener);
-      // Looks once more when the bus is there: what came before that woke nobody.
+      // Reads again when the subscription becomes active, because earlier changes sent no wake-up to this instance.
       const unsubscribe = bus.subscribe(topic, listener, listener);
       return () => {
         gapListeners.delete(listener);
@@ -94,7 +93,7 @@ export function createInboxFeeds({ database, bus }: { database: Database; bus: B
   };
 }
 
-/** Joins the reads of one turn of the event loop, and gives the same answer to those that ask the same. */
+/** Combines the reads of one turn of the event loop. Equal requests share one answer. */
 function batched(readAll: (requests: Request[]) => Promise<InboxRead[]>): (request: Request) => Promise<InboxRead> {
   let waiting = new Map<string, { request: Request; answer: PromiseWithResolvers<InboxRead> }>();
 
@@ -126,7 +125,10 @@ function batched(readAll: (requests: Request[]) => Promise<InboxRead[]>): (reque
   };
 }
 
-/** @returns what each request asked for, in order; rows and the state of the inbox are of the same moment. */
+/**
+ * Reads several inboxes. Rows and state of an inbox are from the same moment.
+ * @returns answers in the order of requests.
+ */
 async function readInboxes(database: Database, requests: Request[]): Promise<InboxRead[]> {
   const answers: InboxRead[] = requests.map(() => ({ rows: [], lastSeq: 0, unreadCount: 0 }));
   const byOrder = Map.groupBy(requests.keys(), (slot) => requests[slot]?.order as Order);

@@ -5,19 +5,19 @@ import type { Batch, Feed } from './feed.ts';
 import { createRecent, type Recent } from './recent.ts';
 
 export interface LogFeeds {
-  /** Each delivery record of a tenant when it changes, in its newest state. It has no past: what was before is a query. */
+  /** Returns a feed of changed delivery records of a tenant, in their current state. It starts now and has no past. */
   changed(tenantId: string, filter?: LogFilter | null): Feed<NotificationLog>;
 }
 
-/** Changes that a reader may be behind. Above this it cannot follow and is told so. */
+/** Maximum number of changes that a reader may be behind. Beyond that its feed fails with `slow_consumer`. */
 const MAX_BEHIND = 10_000;
 const PAGE = 100;
-const AGAIN = 'Query the logs and subscribe again.';
+const RESUBSCRIBE = 'Query `notificationLogs` and subscribe again.';
 
-/** The ids of one tenant's records that changed, and who wants to know. */
+/** Ids of changed records of one tenant, and the listeners of its feeds. */
 interface Channel {
   recent: Recent<string>;
-  /** Positions before this may lack something. */
+  /** Changes before this position may be incomplete. */
   gapAt: number;
   listeners: Set<() => void>;
   end: () => void;
@@ -72,7 +72,7 @@ export function createLogFeeds({ bus, logs }: { bus: Bus; logs: DeliveryLogs }):
         },
         read: async (after) => {
           const channel = channels.get(tenantId);
-          // Nobody listens any more, so nobody will see what is given here.
+          // There is no listener any more, so the result is not used.
           if (!channel) return { entries: [], position: after, isMore: false };
           return readChanges(channel, after, (ids) => logs.findMany(tenantId, ids, filter));
         },
@@ -86,10 +86,12 @@ async function readChanges(
   after: number,
   find: (ids: string[]) => Promise<(NotificationLog | null)[]>,
 ): Promise<Batch<NotificationLog>> {
-  if (after < gapAt) throw new AppError('unavailable', `Changes may have been missed. ${AGAIN}`);
-  if (after < recent.lostUpTo) throw new AppError('slow_consumer', `More changed than was read. ${AGAIN}`);
+  if (after < gapAt) throw new AppError('unavailable', `Changes may have been missed. ${RESUBSCRIBE}`);
+  if (after < recent.lostUpTo) {
+    throw new AppError('slow_consumer', `The subscription is more than ${MAX_BEHIND} changes behind. ${RESUBSCRIBE}`);
+  }
   const changes = recent.after(after, PAGE);
-  // A record that changes twice before it is read is given once, in its newest state, at its last place.
+  // A record that changed several times is returned once, in its current state, at its last position.
   const positions = new Map<string, number>();
   for (const { value, position } of changes) {
     positions.delete(value);

@@ -4,16 +4,16 @@ import { createRequire } from 'node:module';
 import { type AesGcm, KEY_BYTES, NONCE_BYTES, nodeCrypto, TAG_BYTES } from './aes-gcm.ts';
 
 /*
- * AES-256-GCM by the OpenSSL that is part of Node, the one behind node:crypto, called directly. node:crypto makes a
- * cipher object and three buffers outside the heap for each frame and takes no buffer to write to; for a message to a
- * thousand sealed sockets that costs several times what the encryption does. Here one context does it all, in place.
+ * AES-256-GCM through direct calls of the OpenSSL library in Node.js. For each frame node:crypto allocates a cipher
+ * object and three off-heap buffers and cannot write into a given buffer. For a message to 1000 sealed sockets that
+ * costs several times as much as the encryption. This module reuses one context and works in place.
  */
 
-/** openssl/evp.h */
+// Constants of openssl/evp.h.
 const GET_TAG = 0x10;
 const SET_TAG = 0x11;
 
-/** @returns undefined where it cannot be called, e.g. on a platform for which koffi has no build. */
+/** Loads OpenSSL. @returns undefined when it cannot be called, e.g. on a platform for which koffi has no build. */
 export function loadOpenSsl(): AesGcm | undefined {
   try {
     const found = openSsl();
@@ -42,12 +42,12 @@ function openSsl(): AesGcm {
     decryptFinal: library.func('int EVP_DecryptFinal_ex(void *context, void *to, void *written)'),
   };
   const must = (result: unknown): void => {
-    if (result !== 1) throw new Error('OpenSSL failed');
+    if (result !== 1) throw new Error(`an OpenSSL call returned ${String(result)}, expected 1`);
   };
   const [sealing, opening] = [evp.newContext(), evp.newContext()];
   must(evp.encryptInit(sealing, evp.aes256Gcm(), null, null, null));
   must(evp.decryptInit(opening, evp.aes256Gcm(), null, null, null));
-  /** An int, always as much as was read: this cipher keeps nothing back. */
+  /** Output parameter: an int, always equal to the input size, because GCM does not buffer. */
   const written = Buffer.alloc(4);
   const tag = Buffer.alloc(TAG_BYTES);
 
@@ -77,14 +77,14 @@ function openSsl(): AesGcm {
   };
 }
 
-/** Nobody behind here knows how long a buffer is. */
+/** OpenSSL does not know the sizes of buffers, so they are checked here. */
 function checkBounds(key: Uint8Array, nonce: Uint8Array, frame: Uint8Array): void {
   if (key.length !== KEY_BYTES || nonce.length !== NONCE_BYTES || frame.length < TAG_BYTES) {
-    throw new RangeError('a key of 32 bytes, a nonce of 12 and a frame of at least 16');
+    throw new RangeError('the key must have 32 bytes, the nonce 12 and the frame at least 16');
   }
 }
 
-/** Whether it does what node:crypto does, before anything depends on it. */
+/** Tests once at start that the implementation gives the same results as node:crypto. */
 function agrees(candidate: AesGcm): boolean {
   const [key, nonce, text] = [randomBytes(KEY_BYTES), randomBytes(NONCE_BYTES), randomBytes(100)];
   const frames = [candidate, nodeCrypto].map((each) => {

@@ -1,15 +1,15 @@
-/** What a subscriber pulls from: gives the next items, waiting for them, until it is stopped. */
+/** Source of a {@link pullIterator}. */
 export interface Source<Item> {
-  /** Resolves with items in order, possibly none; may take as long as it needs. */
+  /** Waits for the next items and returns them in order. May return an empty list. */
   next(): Promise<Item[]>;
-  /** Makes a pending `next` resolve soon, and frees what the source holds. */
+  /** Makes a pending `next` resolve soon and releases resources. */
   stop(): void;
 }
 
 /**
- * An async iterator over a source. Unlike an async generator its `return` works while a `next` is pending, so a
- * subscription that waits can be ended at once. It holds what one `next` of the source gave, and no more: a reader
- * that is slow asks later, and nothing piles up.
+ * Returns an async iterator over a source. Unlike that of an async generator, its `return` works while a `next` is
+ * pending, so that a waiting subscription can be ended immediately. It buffers only the result of one `next` of the
+ * source, so that a slow reader does not fill memory.
  */
 export function pullIterator<Item>(source: Source<Item>): AsyncIterableIterator<Item> {
   let items: Item[] = [];

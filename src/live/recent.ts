@@ -1,24 +1,26 @@
-/** What was said last on a topic that has no past: a bounded stretch of it, so that a reader may take its time. */
+/**
+ * Bounded buffer of the most recent values of a topic without stored history. Lets readers lag behind to some extent.
+ */
 export interface Recent<Value> {
   /** Position of the newest value. */
   readonly end: number;
-  /** Values at or before this position are gone. */
+  /** Values at or before this position have been dropped. */
   readonly lostUpTo: number;
   add(value: Value, size?: number): void;
-  /** Forgets everything, e.g. since something may have been missed. */
+  /** Drops all values, e.g. after a gap. */
   forget(): void;
   after(position: number, limit: number): { position: number; value: Value }[];
 }
 
 export interface RecentLimits {
   maxCount: number;
-  /** Sum of the sizes that values were added with. */
+  /** Maximum sum of the sizes given to `add`. */
   maxSize?: number;
 }
 
 export function createRecent<Value>({ maxCount, maxSize = Infinity }: RecentLimits): Recent<Value> {
   let values: { value: Value; size: number }[] = [];
-  /** How many at the beginning of the array are gone: they are cut off now and then. */
+  /** Number of dropped values at the start of the array. They are removed from the array occasionally. */
   let gone = 0;
   let end = 0;
   let total = 0;

@@ -4,8 +4,8 @@ import { KEY_BYTES, NONCE_BYTES, nodeCrypto, TAG_BYTES } from './aes-gcm.ts';
 import { loadOpenSsl } from './openssl.ts';
 
 /*
- * The sealed connection and the sealed payload, as schema/stream-protocol.md describes them for other languages:
- * ECDH over P-256, HKDF-SHA-256, AES-256-GCM with a counter as nonce. Pure computation, no I/O.
+ * Sealed connections and sealed payloads, as specified in schema/stream-protocol.md: ECDH over P-256, HKDF-SHA-256, and
+ * AES-256-GCM with a counter as nonce. No I/O.
  */
 
 const CURVE = 'prime256v1';
@@ -13,29 +13,29 @@ const POINT_BYTES = 65;
 const SALT_BYTES = 32;
 /** RFC 5869: 255 blocks of the hash. */
 const MAX_DERIVED_BYTES = 255 * 32;
-/** What node:crypto takes; a longer tenant or user is refused in every implementation alike. */
+/** Limit of node:crypto. Every implementation refuses a longer tenant or user id. */
 const MAX_INFO_BYTES = 1024;
 
-/** After so many frames a key is spent, far below the 2³² that AES-GCM stands. */
+/** Maximum number of frames per key. Far below 2³², the safe limit of AES-GCM. */
 export const FRAME_LIMIT = 2 ** 31;
 
-/** `connection_ack.payload.protocol`, and the beginning of the HKDF info of a connection. */
+/** Value of `connection_ack.payload.protocol` and prefix of the HKDF info of a connection. */
 export const STREAM_PROTOCOL = 'nsg1';
 const PAYLOAD_PROTOCOL = 'nsg1-payload';
 
 const aesGcm = loadOpenSsl() ?? nodeCrypto;
 
 export type SealErrorCode =
-  /** A point, private key, salt or identity that nothing can be agreed from. */
+  /** The point or private key is invalid. */
   | 'invalid_key'
-  /** A size that the algorithm does not have. */
+  /** A key, nonce, salt, id or output has an unsupported size. */
   | 'invalid_size'
-  /** The tag does not fit: changed, cut, lost, repeated, reordered, or of somebody else. */
+  /** The tag is wrong: the frame was changed, shortened, lost, repeated, reordered, or sealed with another key. */
   | 'frame_refused'
-  /** {@link FRAME_LIMIT} is reached: make a new connection. */
+  /** {@link FRAME_LIMIT} is reached. Open a new connection. */
   | 'key_spent';
 
-/** Every refusal of this file. The message holds nothing of keys or plaintext. */
+/** Error of all functions of this file. Its message contains neither keys nor plaintext. */
 export class SealError extends Error {
   readonly code: SealErrorCode;
 
@@ -47,9 +47,9 @@ export class SealError extends Error {
 }
 
 /**
- * ECDH over P-256.
+ * Computes the ECDH secret over P-256.
  * @param privateKey the scalar, 32 bytes big-endian
- * @param peerPoint uncompressed, 65 bytes; one that is not on the curve is refused
+ * @param peerPoint uncompressed, 65 bytes; must be on the curve
  * @returns the x coordinate, 32 bytes
  */
 export function agree(privateKey: Uint8Array, peerPoint: Uint8Array): Buffer {
@@ -57,34 +57,34 @@ export function agree(privateKey: Uint8Array, peerPoint: Uint8Array): Buffer {
 }
 
 function keyPairOf(privateKey: Uint8Array): ECDH {
-  if (privateKey.length !== KEY_BYTES) throw new SealError('invalid_key', 'a private key is 32 bytes');
+  if (privateKey.length !== KEY_BYTES) throw new SealError('invalid_key', 'the private key must have 32 bytes');
   const pair = createECDH(CURVE);
   try {
     pair.setPrivateKey(privateKey);
   } catch (error) {
-    throw new SealError('invalid_key', 'not a private key of P-256', { cause: error });
+    throw new SealError('invalid_key', 'the private key is not valid for P-256', { cause: error });
   }
   return pair;
 }
 
 function computeSecret(pair: ECDH, peerPoint: Uint8Array): Buffer {
-  // Compressed and hybrid encodings of a point would make two names for one key.
+  // Other encodings are refused, so that a key has exactly one representation.
   if (peerPoint.length !== POINT_BYTES || peerPoint[0] !== 4) {
-    throw new SealError('invalid_key', 'a public key is an uncompressed point of 65 bytes');
+    throw new SealError('invalid_key', 'the public key must be an uncompressed point of 65 bytes');
   }
   try {
     return pair.computeSecret(peerPoint);
   } catch (error) {
-    throw new SealError('invalid_key', 'the public key is no point of P-256', { cause: error });
+    throw new SealError('invalid_key', 'the public key is not a point on P-256', { cause: error });
   }
 }
 
 /** HKDF-SHA-256, extract and expand. @param length in bytes, at most 255 × 32 */
 export function deriveKey(ikm: Uint8Array, salt: Uint8Array, info: Uint8Array, length: number): Buffer {
   if (!Number.isInteger(length) || length < 1 || length > MAX_DERIVED_BYTES) {
-    throw new SealError('invalid_size', `HKDF-SHA-256 gives 1 to ${MAX_DERIVED_BYTES} bytes`);
+    throw new SealError('invalid_size', `length must be from 1 to ${MAX_DERIVED_BYTES} bytes`);
   }
-  if (info.length > MAX_INFO_BYTES) throw new SealError('invalid_size', `info has at most ${MAX_INFO_BYTES} bytes`);
+  if (info.length > MAX_INFO_BYTES) throw new SealError('invalid_size', `info exceeds ${MAX_INFO_BYTES} bytes`);
   return Buffer.from(hkdfSync('sha256', ikm, salt, info, length));
 }
 
@@ -103,40 +103,40 @@ export function sealBytes(
   return frame;
 }
 
-/** The reverse of {@link sealBytes}. Gives no byte away before the tag is checked. */
+/** Reverses {@link sealBytes}. Returns no plaintext unless the tag is correct. */
 export function openBytes(key: Uint8Array, nonce: Uint8Array, sealed: Uint8Array, aad?: Uint8Array): Buffer {
   checkSizes(key, nonce);
   if (sealed.length < TAG_BYTES) {
-    throw new SealError('frame_refused', 'a frame has at least the 16 bytes of its tag');
+    throw new SealError('frame_refused', `the frame is shorter than the tag of ${TAG_BYTES} bytes`);
   }
   const frame = Buffer.from(sealed);
-  if (!aesGcm.open(key, nonce, frame, aad)) throw new SealError('frame_refused', 'the tag does not fit');
+  if (!aesGcm.open(key, nonce, frame, aad)) throw new SealError('frame_refused', 'the tag is wrong');
   return frame.subarray(0, -TAG_BYTES);
 }
 
 function checkSizes(key: Uint8Array, nonce: Uint8Array): void {
-  if (key.length !== KEY_BYTES) throw new SealError('invalid_size', 'a key is 32 bytes');
-  if (nonce.length !== NONCE_BYTES) throw new SealError('invalid_size', 'a nonce is 12 bytes');
+  if (key.length !== KEY_BYTES) throw new SealError('invalid_size', `the key must have ${KEY_BYTES} bytes`);
+  if (nonce.length !== NONCE_BYTES) throw new SealError('invalid_size', `the nonce must have ${NONCE_BYTES} bytes`);
 }
 
 export interface Sealer {
-  /** Frames must be sent in the order in which they were sealed. @throws {SealError} `key_spent` */
+  /** Seals a frame. Frames must be sent in the order in which they are sealed. @throws {SealError} `key_spent` */
   seal(plaintext: Uint8Array | string): Buffer;
-  /** The same, where it lies: the plaintext, and behind it 16 bytes of room for the tag. */
+  /** Seals in place. The frame is the plaintext followed by 16 bytes for the tag. */
   sealInPlace(frame: Uint8Array): void;
 }
 
 export interface Opener {
-  /** @throws {SealError} `frame_refused`, and from then on for every frame; `key_spent` */
+  /** Opens the next frame. @throws {SealError} `frame_refused`, then also for every later frame; `key_spent` */
   open(frame: Uint8Array): Buffer;
 }
 
 export interface FrameOptions {
-  /** Fewer frames than {@link FRAME_LIMIT}; never more. */
+  /** Lowers {@link FRAME_LIMIT}. */
   limit?: number;
 }
 
-/** Seals what goes one way, under the next nonce each. */
+/** Seals the frames of one direction with consecutive nonces. */
 export function createSealer(key: Uint8Array, options?: FrameOptions): Sealer {
   const frames = new FrameKey(key, options);
   return {
@@ -145,13 +145,14 @@ export function createSealer(key: Uint8Array, options?: FrameOptions): Sealer {
   };
 }
 
-/** Opens what comes one way. After a frame that failed it opens no other: an attacker gets one guess. */
+/** Opens the frames of one direction. After a wrong frame it refuses all others, so that an attacker has one guess. */
 export function createOpener(key: Uint8Array, options?: FrameOptions): Opener {
   const frames = new FrameKey(key, options);
   let isBroken = false;
   return {
     open(frame) {
-      if (isBroken) throw new SealError('frame_refused', 'a frame before this one was refused');
+      if (isBroken)
+        throw new SealError('frame_refused', 'an earlier frame was refused, so the connection must be closed');
       const nonce = frames.nextNonce();
       try {
         return openBytes(frames.key, nonce, frame);
@@ -163,38 +164,40 @@ export function createOpener(key: Uint8Array, options?: FrameOptions): Opener {
   };
 }
 
-/** Used up by the call for which it was made. */
+/** Shared buffer. Its content is valid only until the next nonce is requested. */
 const nonceOfFrame = Buffer.alloc(NONCE_BYTES);
 
-/** A key of its own, and the nonces that it has left: 96-bit big-endian, from 0. */
+/** A key and its nonce counter: 96-bit big-endian, starting at 0. */
 class FrameKey {
   readonly key: Buffer;
   readonly #limit: number;
   #frames = 0;
 
   constructor(key: Uint8Array, { limit = FRAME_LIMIT }: FrameOptions = {}) {
-    if (key.length !== KEY_BYTES) throw new SealError('invalid_size', 'a key is 32 bytes');
+    if (key.length !== KEY_BYTES) throw new SealError('invalid_size', `the key must have ${KEY_BYTES} bytes`);
     this.key = Buffer.from(key);
     this.#limit = Math.min(limit, FRAME_LIMIT);
   }
 
-  /** @returns bytes that hold it until the next is asked for. @throws {SealError} `key_spent` */
+  /** @returns a shared buffer, valid until the next call. @throws {SealError} `key_spent` */
   nextNonce(): Buffer {
-    if (this.#frames >= this.#limit) throw new SealError('key_spent', `a key seals at most ${this.#limit} frames`);
+    if (this.#frames >= this.#limit) {
+      throw new SealError('key_spent', `the key has been used for ${this.#limit} frames; open a new connection`);
+    }
     nonceOfFrame.writeUInt32BE(this.#frames++, NONCE_BYTES - 4);
     return nonceOfFrame;
   }
 }
 
-/** Who is at the other end; part of what keys are derived from, so that both ends must mean the same one. */
+/** The client. Keys are derived from all of these fields, so that both ends must agree on them. */
 export interface Peer {
-  /** P-256, uncompressed point, base64url without padding. */
+  /** Uncompressed point on P-256, base64url without padding. */
   clientPublicKey: string;
   tenantId: string;
   userId: string;
 }
 
-/** Only for test vectors: what is otherwise made afresh each time. */
+/** Replaces random values in test vectors. */
 export interface FixedSecrets {
   /** `privateKey` is the scalar, 32 bytes. */
   keyPair?: { privateKey: Uint8Array };
@@ -214,7 +217,7 @@ export interface AcceptedStream {
 }
 
 /**
- * The server's half of the handshake, with a key pair that exists for this connection alone.
+ * Runs the server's half of the handshake with a new key pair.
  * @throws {SealError} `invalid_key`, `invalid_size`
  */
 export function acceptStream({ keyPair, salt, ...peer }: Peer & FixedSecrets): AcceptedStream {
@@ -227,7 +230,7 @@ export function acceptStream({ keyPair, salt, ...peer }: Peer & FixedSecrets): A
   };
 }
 
-/** Each field base64url. */
+/** All fields are base64url. */
 export interface SealedPayload {
   serverPublicKey: string;
   salt: string;
@@ -236,8 +239,7 @@ export interface SealedPayload {
 }
 
 /**
- * One message that only the holder of the client's private key reads, under a key that exists for it alone: hence the
- * nonce of zeros.
+ * Seals one message for the holder of the client's private key. Each message has a new key, so the nonce can be zero.
  * @throws {SealError} `invalid_key`, `invalid_size`
  */
 export function sealPayload({
@@ -262,7 +264,7 @@ function agreeWith(
   length: number,
   { keyPair, salt = randomBytes(SALT_BYTES) }: { [Name in keyof FixedSecrets]: FixedSecrets[Name] | undefined },
 ): { keys: Buffer; serverPublicKey: string; salt: string } {
-  if (salt.length !== SALT_BYTES) throw new SealError('invalid_size', `a salt is ${SALT_BYTES} bytes`);
+  if (salt.length !== SALT_BYTES) throw new SealError('invalid_size', `the salt must have ${SALT_BYTES} bytes`);
   const clientPoint = decodePoint(clientPublicKey);
   const pair = keyPair ? keyPairOf(keyPair.privateKey) : createECDH(CURVE);
   const serverPoint = keyPair ? pair.getPublicKey() : pair.generateKeys();
@@ -281,19 +283,20 @@ function agreeWith(
   };
 }
 
-/** Only the one spelling that base64url has for 65 bytes: node:crypto would read padding, spaces and both alphabets. */
+/** Accepts only canonical base64url. node:crypto would also accept padding, spaces and the other alphabet. */
 function decodePoint(text: string): Buffer {
   const point = Buffer.from(text, 'base64url');
   if (point.length !== POINT_BYTES || point.toString('base64url') !== text) {
-    throw new SealError('invalid_key', 'clientPublicKey is the base64url, without padding, of an uncompressed point');
+    throw new SealError('invalid_key', 'clientPublicKey must be an uncompressed point in base64url without padding');
   }
   return point;
 }
 
-/** With its length before it, no tenant and user together read like another tenant and user. */
+/** Prefixes the text with its length, so that different pairs of tenant and user never encode to the same bytes. */
 function lengthAndText(text: string, name: string): Buffer {
   const bytes = Buffer.from(text);
-  if (bytes.length > MAX_INFO_BYTES) throw new SealError('invalid_size', `the id of the ${name} is too long`);
+  if (bytes.length > MAX_INFO_BYTES)
+    throw new SealError('invalid_size', `the ${name} id exceeds ${MAX_INFO_BYTES} bytes`);
   const length = Buffer.alloc(2);
   length.writeUInt16BE(bytes.length);
   return Buffer.concat([length, bytes]);

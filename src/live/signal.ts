@@ -1,7 +1,7 @@
-/** Says that something is worth looking at. Raised many times before somebody waits, it counts once. */
+/** A flag that one task can wait for. Several raises before a wait count once. */
 export interface Signal {
   raise(): void;
-  /** Resolves when it is raised, at once if it is already, and lowers it. */
+  /** Waits until the flag is raised and lowers it. Resolves immediately when it is already raised. */
   wait(): Promise<void>;
 }
 

@@ -4,18 +4,19 @@ import type { Log } from '../log.ts';
 import type { Feed } from './feed.ts';
 import { createRecent, type Recent } from './recent.ts';
 
-/** Whom a message is for. Everything that is named has to fit; what names nothing is for nobody. */
+/** Receivers of a message. A receiver must match all given fields. Without fields the message has no receiver. */
 export interface Destination {
   tenant?: string;
   user?: string;
-  /** Whoever holds a role over it. */
+  /** Users with a role over this merchant. */
   merchant?: string;
+  /** Users with a role over this organization. */
   organization?: string;
-  /** One connection. */
+  /** Id of one connection. */
   client?: string;
 }
 
-/** What another service pushes to whoever watches a topic now. */
+/** A message from another service to current subscribers of a topic. */
 export interface Signal {
   topic: string;
   data: unknown;
@@ -33,23 +34,23 @@ export interface Watcher extends Owner {
 }
 
 export interface TopicFeeds {
-  /** What is pushed to a topic from now on, as far as it is for the watcher. Best effort: it has no past. */
+  /** Returns a feed of messages of a topic for the watcher, from now on. Best effort, without past messages. */
   watch(watcher: Watcher, topic: string): Feed<TopicMessage>;
-  /** Hands a message to those who watch on this process. Never waits for anybody. */
+  /** Sends a message to subscribers of this process, without waiting. */
   push(signal: Signal): void;
 }
 
-/** What a slow watcher may be behind before it misses messages. */
+/** Limits of the buffer of a topic. A subscriber that falls behind them misses messages. */
 const RECENT = { maxCount: 1_000, maxSize: 4 * 1024 * 1024 };
-/** Messages whose destination is still being looked up. More are dropped: they come faster than they can be placed. */
+/** Maximum number of messages that wait for the look-up of their destination. Further messages are dropped. */
 const MAX_PENDING = 10_000;
 const PAGE = 200;
 
-type Placed = TopicMessage & { isFor: (watcher: Watcher) => boolean };
+type Addressed = TopicMessage & { isFor: (watcher: Watcher) => boolean };
 
-/** Those who watch one topic in one tenant. */
+/** Recent messages and listeners of one topic in one tenant. */
 interface Channel {
-  recent: Recent<Placed>;
+  recent: Recent<Addressed>;
   listeners: Set<() => void>;
 }
 
@@ -57,10 +58,10 @@ export function createTopicFeeds({ database, log }: { database: Database; log: L
   /** By topic and tenant. */
   const channels = new Map<string, Map<string, Channel>>();
   let pending: Signal[] = [];
-  let isPlacing = false;
+  let isDelivering = false;
 
-  const place = async (): Promise<void> => {
-    isPlacing = true;
+  const deliverPending = async (): Promise<void> => {
+    isDelivering = true;
     while (pending.length > 0) {
       const signals = pending;
       pending = [];
@@ -68,10 +69,10 @@ export function createTopicFeeds({ database, log }: { database: Database; log: L
         const holders = await findHolders(database, signals, channels);
         for (const signal of signals) deliver(signal, holders);
       } catch (error) {
-        log.warn({ error, signals: signals.length }, 'signals dropped, their destination could not be looked up');
+        log.warn({ error, signals: signals.length }, 'signals dropped, looking up their destinations failed');
       }
     }
-    isPlacing = false;
+    isDelivering = false;
   };
 
   const deliver = ({ topic, data, destination }: Signal, holders: Holders): void => {
@@ -97,11 +98,11 @@ export function createTopicFeeds({ database, log }: { database: Database; log: L
     push: (signal) => {
       if (!channels.has(signal.topic)) return;
       if (pending.length >= MAX_PENDING) {
-        log.warn({ topic: signal.topic }, 'signal dropped, too many at once');
+        log.warn({ topic: signal.topic }, 'signal dropped, too many are waiting for delivery');
         return;
       }
       pending.push(signal);
-      if (!isPlacing) void place();
+      if (!isDelivering) void deliverPending();
     },
 
     watch: (watcher, topic) => {
@@ -116,7 +117,7 @@ export function createTopicFeeds({ database, log }: { database: Database; log: L
         listen: (listener) => {
           const byTenant = channels.get(topic) ?? new Map<string, Channel>();
           channels.set(topic, byTenant);
-          const channel = byTenant.get(tenantId) ?? { recent: createRecent<Placed>(RECENT), listeners: new Set() };
+          const channel = byTenant.get(tenantId) ?? { recent: createRecent<Addressed>(RECENT), listeners: new Set() };
           byTenant.set(tenantId, channel);
           channel.listeners.add(listener);
           return () => {
@@ -136,19 +137,19 @@ export function createTopicFeeds({ database, log }: { database: Database; log: L
             isMore: recent !== undefined && position < recent.end,
           };
         },
-        accepts: (message) => (message as Placed).isFor(watcher),
+        accepts: (message) => (message as Addressed).isFor(watcher),
       };
     },
   };
 }
 
-/** Who holds a role over which merchant or organization. */
+/** Keys of users with a role over a merchant or organization: see `holderKey`. */
 type Holders = ReadonlySet<string>;
 
 const holderKey = ({ tenantId, userId }: Owner, scope: string, scopeId: string): string =>
   JSON.stringify([tenantId, userId, scope, scopeId]);
 
-/** One statement for all messages, and none where nobody is named by a role. */
+/** Finds the users with roles that the messages name. Runs one statement for all messages. */
 async function findHolders(
   database: Database,
   signals: Signal[],

@@ -508,14 +508,17 @@ describe('a connection', () => {
       await proxy.shut();
       client.ws.close();
       await client.closed;
-      await eventually(() => lines.some((line) => line.includes('connections not written down')), 'the failed write');
+      await eventually(
+        () => lines.some((line) => line.includes('connected clients could not be written')),
+        'the failed write',
+      );
       await proxy.open();
       await eventually(() => isListed(staying), 'the instance to be back');
       await eventually(async () => {
         const users = new Set((await listed()).map(({ userId }) => userId));
         return users.has(staying) && !users.has(leaving);
       }, 'the end of who left');
-      expect(lines.some((line) => line.includes('connections not written down'))).toBe(true);
+      expect(lines.some((line) => line.includes('connected clients could not be written'))).toBe(true);
     });
   });
 });
