@@ -2,13 +2,13 @@ import { AppError } from '../errors.ts';
 import type { Actor } from './actor.ts';
 import type { Revocations } from './revocations.ts';
 
-/** Watches over what lasts longer than a request: a token is good for it until it expires or is revoked. */
+/** Ends long-lived operations when their token expires or is revoked. */
 export interface Access {
-  /** Calls back once when the actor's token is good no more. @returns a function that ends the watch. */
+  /** Calls `onEnd` once when the actor's token expires or is revoked. @returns a function that stops watching. */
   watch(actor: Actor, onEnd: (reason: AppError) => void): () => void;
 }
 
-/** setTimeout takes no more. */
+/** Limit of `setTimeout`. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
 export function createAccess(revocations: Pick<Revocations, 'isRevoked' | 'onRevoked'>): Access {

@@ -1,30 +1,30 @@
 import { AppError } from '../errors.ts';
 import type { Permission } from './permissions.ts';
 
-/** Who is asking, in which tenant, and what they may do there. */
+/** The authenticated caller, the tenant of the request and the caller's permissions in it. */
 export interface Actor {
   tenantId: string;
   userId: string;
   permissions: ReadonlySet<string>;
   isSuperadmin: boolean;
-  /** The tenant of their token; a superadmin may act in another, or have none. */
+  /** Tenant of the token. Undefined or different from `tenantId` only for superadmins. */
   homeTenantId: string | undefined;
-  /** When the token that proved it was made; undefined where it does not say. */
+  /** Claim `iat` of the token. */
   issuedAt: Date | undefined;
-  /** When it runs out. */
+  /** Claim `exp` of the token. */
   expiresAt: Date;
-  /** Its own id (`jti`), where it has one. */
+  /** Claim `jti` of the token. */
   tokenId: string | undefined;
 }
 
-/** True for a superadmin who looks into a tenant that is not theirs. */
+/** Returns true for a superadmin who acts in another tenant. */
 export const isForeign = ({ tenantId, homeTenantId }: Actor): boolean => tenantId !== homeTenantId;
 
-/** A superadmin holds every permission, in every tenant. */
+/** Returns whether the actor has the permission. A superadmin has every permission in every tenant. */
 export const mayDo = (actor: Actor, permission: Permission): boolean =>
   actor.isSuperadmin || actor.permissions.has(permission);
 
-/** @throws `permission_denied`, naming what was required. */
+/** @throws `permission_denied` with the required permission. */
 export function requirePermission(actor: Actor, permission: Permission): void {
   if (mayDo(actor, permission)) return;
   throw new AppError('permission_denied', `This needs the permission ${permission}.`, {

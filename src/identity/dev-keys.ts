@@ -3,7 +3,7 @@ import { join } from 'node:path';
 
 import { exportJWK, generateKeyPair, importJWK, type JWK, SignJWT } from 'jose';
 
-/** What a token of the development key says. */
+/** Claims of a development token. */
 export interface DevClaims {
   sub: string;
   tenant_id: string;
@@ -13,11 +13,11 @@ export interface DevClaims {
 
 export interface DevIdentity {
   publicKey: JWK;
-  /** A token that this service accepts; good for 30 days unless told otherwise. */
+  /** Issues a token that this service accepts. The default lifetime is 30 days. */
   issueToken(claims: DevClaims, lifetime?: string): Promise<string>;
 }
 
-/** A key pair for development, kept in a file so that tokens outlive a restart. Never used where keys are configured. */
+/** Creates or reads the key pair for development. It is stored in a file, so that tokens stay valid after a restart. */
 export async function devIdentity(dataPath: string): Promise<DevIdentity> {
   const file = join(dataPath, 'dev-key.json');
   const privateKey = await readKey(file).catch(() => createKey(dataPath, file));

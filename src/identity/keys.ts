@@ -13,18 +13,18 @@ import {
 
 import { type DevIdentity, devIdentity } from './dev-keys.ts';
 
-/** The JWKS cannot be had and none was ever read. */
+/** The JWKS cannot be fetched and no earlier one is available. */
 export class KeysUnavailable extends Error {}
 
 export interface VerificationKeys {
   keys: JWTVerifyGetKey;
-  /** Only for keys that may be missing. */
+  /** Readiness check. Set only for keys from a URL. */
   check?: () => Promise<void>;
-  /** Only where no keys are configured. */
+  /** Set only when no keys are configured. */
   dev?: DevIdentity;
 }
 
-/** What tokens are verified with: the identity service's keys, those of a file, or those of development. */
+/** Loads the keys that verify tokens: from the JWKS URL, from a file, or the development key. */
 export async function verificationKeys({
   jwksUrl,
   publicKeyPath,
@@ -32,7 +32,7 @@ export async function verificationKeys({
 }: {
   jwksUrl?: URL | undefined;
   publicKeyPath?: string | undefined;
-  /** Where the keys of development lie. */
+  /** Folder of the development key. */
   dataPath: string;
 }): Promise<VerificationKeys> {
   if (jwksUrl) {
@@ -51,15 +51,15 @@ export async function verificationKeys({
 
 export interface RemoteKeysOptions {
   url: URL;
-  /** No two fetches happen within this time, whatever tokens come in. Milliseconds. */
+  /** Minimum time between two fetches, in milliseconds. */
   cooldownMs?: number;
-  /** Milliseconds after which the set is fetched again, so that a withdrawn key is noticed. */
+  /** Maximum age of the cached set, in milliseconds. A withdrawn key is refused after this time. */
   maxAgeMs?: number;
 }
 
 /**
- * Keys from a JWKS URL. When the identity service is down the last set that was read stays in force, and a flood of
- * tokens with unknown key ids makes no flood of fetches.
+ * Returns keys from a JWKS URL. During an outage of the identity service the last fetched set stays in use. Tokens with
+ * unknown key ids cannot cause more than one fetch per cooldown.
  */
 export function remoteKeys({
   url,
@@ -76,14 +76,15 @@ export function remoteKeys({
         const response = await fetch(...request);
         if (!response.ok) throw new Error(`JWKS endpoint answered ${response.status}`);
         const body = await response.text();
-        // Only a key set may take the place of the last one: an error page with status 200 is none.
+        // Throws unless the body is a key set, so that an error page with status 200 does not replace the last set.
         createLocalJWKSet(JSON.parse(body) as JSONWebKeySet);
         lastGood = body;
       } catch (error) {
-        if (lastGood === undefined) throw new KeysUnavailable('JWKS cannot be fetched', { cause: error });
+        if (lastGood === undefined) throw new KeysUnavailable('the JWKS could not be fetched', { cause: error });
       }
     }
-    if (lastGood === undefined) throw new KeysUnavailable('JWKS could not be fetched a moment ago');
+    if (lastGood === undefined)
+      throw new KeysUnavailable('the JWKS could not be fetched, the next attempt is after the cooldown');
     return new Response(lastGood, { headers: { 'content-type': 'application/json' } });
   };
 
@@ -95,27 +96,29 @@ export function remoteKeys({
   });
 }
 
-/** The one public key of a PEM file (SPKI), or the keys of a JWKS file. */
+/** Reads the public key of a PEM file (SPKI) or the keys of a JWKS file. */
 export async function fileKeys(path: string): Promise<JWTVerifyGetKey> {
   const text = (await readFile(path, 'utf8')).trim();
   try {
     if (text.startsWith('{')) return createLocalJWKSet(JSON.parse(text) as JSONWebKeySet);
     return onlyKey(publicJwk(text));
   } catch (error) {
-    throw new Error('JWT_PUBLIC_KEY_PATH holds no public key in PEM (SPKI) or JWKS form', { cause: error });
+    throw new Error('JWT_PUBLIC_KEY_PATH must be a file with a public key in PEM (SPKI) or JWKS format', {
+      cause: error,
+    });
   }
 }
 
 const localKeys = (keys: JWK[]): JWTVerifyGetKey => createLocalJWKSet({ keys });
 
-/** A PEM file names no key id, so it is the key of every token, whatever id the token names. */
+/** Ignores the key id of the token, because a PEM file contains none. */
 function onlyKey(key: JWK): JWTVerifyGetKey {
   const keys = localKeys([key]);
   return ({ kid: _kid, ...header }, token) => keys(header as JWTHeaderParameters, token);
 }
 
 function publicJwk(pem: string): JWK {
-  // A private key would do as well, and has no business being here.
+  // `createPublicKey` would also accept a private key, which this service must not have.
   if (!pem.startsWith('-----BEGIN PUBLIC KEY-----')) throw new Error('no public key');
   return createPublicKey(pem).export({ format: 'jwk' }) as JWK;
 }

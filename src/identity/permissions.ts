@@ -1,4 +1,4 @@
-/** Every permission of the contract. */
+/** All permissions that this service knows. */
 export const PERMISSIONS = [
   'notif.ingest',
   'notif.read.audit',

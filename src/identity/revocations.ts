@@ -4,31 +4,31 @@ import { type Bus, topics } from '../live/bus.ts';
 import type { Log } from '../log.ts';
 import type { Actor } from './actor.ts';
 
-/** Which tokens are not to be accepted any more. */
+/** Revokes one token, or all tokens of a user or tenant that were issued before. */
 export interface Revocation {
   tenantId: string;
-  /** Of this person alone; null: of everybody. */
+  /** Null for all users of the tenant. */
   userId: string | null;
-  /** This token alone (`jti`); null: every one that was issued before. */
+  /** Claim `jti` of one token; null for every token that was issued before `revokedAt`. */
   tokenId: string | null;
   revokedAt: Date;
 }
 
 export interface Revocations {
   isRevoked(actor: Actor): boolean;
-  /** Durable when it resolves, and in force in every process soon after. */
+  /** Stores a revocation. It is durable when the promise resolves, and soon after in effect in every process. */
   revoke(revocation: Revocation): Promise<void>;
-  /** Calls back whenever more tokens are revoked. @returns a function that ends it. */
+  /** Adds a listener that is called after new revocations. @returns a function that removes it. */
   onRevoked(listener: () => void): () => void;
   close(): void;
 }
 
-/** A token that is older has expired, whoever made it. Milliseconds. */
-const LONGEST_TOKEN_MS = 31 * 24 * 3_600_000;
-/** How often to look for what no wake-up told of. Milliseconds. */
+/** Maximum lifetime of a token, in milliseconds. After this time a revocation is deleted. */
+const MAX_TOKEN_LIFETIME_MS = 31 * 24 * 3_600_000;
+/** Interval of reads without a wake-up, in milliseconds. */
 const REFRESH_MS = 30_000;
 
-/** Keeps the revocations of all tenants in memory: they are few, and every request and socket asks. */
+/** Keeps the revocations of all tenants in memory, because they are few and every request needs them. */
 export async function createRevocations(options: { database: Database; bus: Bus; log: Log }): Promise<Revocations> {
   const { database, bus, log } = options;
   let byTenant = new Map<string, Revocation[]>();
@@ -45,7 +45,7 @@ export async function createRevocations(options: { database: Database; bus: Bus;
     for (const listener of listeners) listener();
   };
   const refresh = (): void => {
-    load().catch((error: unknown) => log.warn({ error }, 'revocations not read'));
+    load().catch((error: unknown) => log.warn({ error }, 'reading revocations failed'));
   };
 
   const unsubscribe = bus.subscribe(topics.revocations, refresh, refresh);
@@ -54,9 +54,9 @@ export async function createRevocations(options: { database: Database; bus: Bus;
   await load();
 
   return {
-    isRevoked: (actor) => byTenant.get(actor.tenantId)?.some((revocation) => concerns(revocation, actor)) ?? false,
+    isRevoked: (actor) => byTenant.get(actor.tenantId)?.some((revocation) => matches(revocation, actor)) ?? false,
     revoke: async ({ tenantId, userId, tokenId, revokedAt }) => {
-      const forgetAt = new Date(Math.max(revokedAt.getTime(), Date.now()) + LONGEST_TOKEN_MS);
+      const forgetAt = new Date(Math.max(revokedAt.getTime(), Date.now()) + MAX_TOKEN_LIFETIME_MS);
       await database.asWorker((tx) =>
         tx.query(
           `with forgotten as (delete from token_revocation where forget_at <= now())
@@ -79,9 +79,9 @@ export async function createRevocations(options: { database: Database; bus: Bus;
   };
 }
 
-function concerns({ userId, tokenId, revokedAt }: Revocation, actor: Actor): boolean {
+function matches({ userId, tokenId, revokedAt }: Revocation, actor: Actor): boolean {
   if (userId !== null && userId !== actor.userId) return false;
   if (tokenId !== null) return tokenId === actor.tokenId;
-  // A token that does not say when it was issued cannot prove that it came later.
+  // A token without `iat` counts as issued before the revocation.
   return actor.issuedAt === undefined || actor.issuedAt <= revokedAt;
 }

@@ -5,7 +5,7 @@ import { AppError } from '../errors.ts';
 import type { Actor } from './actor.ts';
 import { KeysUnavailable } from './keys.ts';
 
-/** Only these: a symmetric algorithm would turn the public key into a secret that everybody knows. */
+/** Asymmetric algorithms only: with a symmetric one, anybody who knows the public key could sign tokens. */
 const ALGORITHMS = [
   'RS256',
   'RS384',
@@ -22,23 +22,24 @@ const ALGORITHMS = [
 
 export interface TokenRules {
   keys: JWTVerifyGetKey;
-  /** Of tokens that were taken back before they expired. */
+  /** Returns true for a token that was revoked before it expired. */
   isRevoked: (actor: Actor) => boolean;
   issuer?: string;
   audience?: string;
 }
 
 /**
- * Turns a token into an actor. `tenantHeader` is the request's `X-Tenant-ID`.
+ * Verifies a token and returns its actor. `tenantHeader` is the request's `X-Tenant-ID`.
  *
- * @throws {AppError} `unauthenticated`, `token_expired`, `token_revoked`, `invalid_token`, `tenant_mismatch`, `identity_unavailable`
+ * @throws {AppError} `unauthenticated`, `token_expired`, `token_revoked`, `invalid_token`, `tenant_mismatch`,
+ * `identity_unavailable`
  */
 export type Authenticate = (token: string | undefined, tenantHeader?: string) => Promise<Actor>;
 
-/** Between the clocks of those who make tokens and ours. Seconds. */
+/** Allowed difference between the issuer's clock and ours, in seconds. */
 const CLOCK_TOLERANCE = 5;
 
-/** How long a signature is not checked again: so long a key that was withdrawn is still good. Milliseconds. */
+/** Time for which a verified token is cached, in milliseconds. A withdrawn key is accepted for this time. */
 const TRUSTED_MS = 30_000;
 const TRUSTED_TOKENS = 10_000;
 
@@ -50,11 +51,11 @@ export function createAuthenticator({ keys, isRevoked, issuer, audience }: Token
     ...(issuer === undefined ? {} : { issuer }),
     ...(audience === undefined ? {} : { audience }),
   };
-  // Checking a signature costs as much as answering a small query.
+  // Cached, because verifying a signature costs as much as a small query.
   const trusted = new LRUCache<string, JWTPayload>({ max: TRUSTED_TOKENS, ttl: TRUSTED_MS });
   const verify = async (token: string): Promise<JWTPayload> => {
     const known = trusted.get(token);
-    // Whatever runs out is left to the library, with its tolerance and its error.
+    // The library handles expired tokens with its tolerance and its error.
     if (known && (known.exp as number) * 1_000 > Date.now()) return known;
     assertLooksLikeJwt(token);
     try {
@@ -75,7 +76,7 @@ export function createAuthenticator({ keys, isRevoked, issuer, audience }: Token
   };
 }
 
-/** The token of an `Authorization: Bearer …` header, or undefined when the header says something else. */
+/** Returns the token of an `Authorization: Bearer …` header; undefined for other headers. */
 export const bearerToken = (header: string | undefined): string | undefined =>
   /^Bearer +(\S+)$/i.exec(header ?? '')?.[1];
 
@@ -88,7 +89,9 @@ function assertLooksLikeJwt(token: string): void {
   }
 }
 
-/** A token of the future would outlive its own revocation. The library looks at `iat` only for an age. */
+/**
+ * Refuses tokens that were issued in the future, because a revocation would not match them. The library allows them.
+ */
 function assertIssued({ iat }: JWTPayload): void {
   if (iat !== undefined && iat > Date.now() / 1_000 + CLOCK_TOLERANCE) {
     throw new errors.JWTClaimValidationFailed('"iat" claim timestamp check failed', {}, 'iat', 'check_failed');
@@ -102,9 +105,13 @@ function asAppError(error: unknown): AppError {
     error instanceof errors.JWKSTimeout ||
     (error instanceof Error && error.cause instanceof KeysUnavailable);
   if (isOutage) {
-    return new AppError('identity_unavailable', 'The keys to check tokens with cannot be had now.', { cause: error });
+    return new AppError('identity_unavailable', 'The keys that verify tokens are unavailable. Try again later.', {
+      cause: error,
+    });
   }
-  return new AppError('invalid_token', 'The token was not accepted.', { cause: error });
+  return new AppError('invalid_token', 'The token is invalid: its signature or one of its claims was refused.', {
+    cause: error,
+  });
 }
 
 function toActor(payload: JWTPayload, tenantHeader: string | undefined): Actor {
@@ -125,10 +132,10 @@ function toActor(payload: JWTPayload, tenantHeader: string | undefined): Actor {
   }
   const wanted = tenantHeader?.trim() || claimed;
   if (wanted !== claimed && !isSuperadmin) {
-    throw new AppError('tenant_mismatch', 'X-Tenant-ID names another tenant than the token.');
+    throw new AppError('tenant_mismatch', 'X-Tenant-ID differs from the tenant of the token. Leave the header out.');
   }
   if (wanted === undefined) {
-    throw new AppError('tenant_mismatch', 'A superadmin names the tenant in X-Tenant-ID.');
+    throw new AppError('tenant_mismatch', 'The token of a superadmin has no tenant. Send the header X-Tenant-ID.');
   }
   return {
     tenantId: wanted,
