@@ -2,7 +2,7 @@ import { defineEntity, p } from '@mikro-orm/core';
 
 import { tenantIsolation } from '../database/row-level-security.ts';
 
-/** Who did what, written in the transaction that did it. No role may change or delete a row. */
+/** An audit event, written in the transaction of the action. No database role may change or delete a row. */
 export const AuditEventEntity = defineEntity({
   name: 'AuditEventEntity',
   tableName: 'audit_event',
@@ -14,7 +14,9 @@ export const AuditEventEntity = defineEntity({
     traceId: p.text(),
     details: p.json<Record<string, unknown>>(),
     timestamp: p.datetime().columnType('timestamptz').defaultRaw('now()'),
-    /** Of the transaction that wrote it: what is committed later can have a smaller id, but is never before this. */
+    /**
+     * Id of the writing transaction. The relay orders by it, because ids of rows do not follow the order of commits.
+     */
     xid: p.text().columnType('xid8').defaultRaw('pg_current_xact_id()'),
   },
   indexes: [

@@ -1,6 +1,6 @@
 import { defineEntity, p } from '@mikro-orm/core';
 
-/** How far audit events were passed on to another service: the last one that it took. */
+/** Position of the audit relay: the last event that the audit service has accepted. */
 export const AuditRelayEntity = defineEntity({
   name: 'AuditRelayEntity',
   tableName: 'audit_relay',

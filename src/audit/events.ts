@@ -3,7 +3,7 @@ import type { Actor } from '../identity/actor.ts';
 import { checkFilter, idCursor, keysetQuery, pageOf, type Page, type PageArgs, toPage } from '../paging/page.ts';
 import { type AuditAction, writeAudit } from './write.ts';
 
-/** Something that somebody did, as it was written down. */
+/** A recorded action of an actor. */
 export interface AuditEvent {
   id: string;
   action: AuditAction;
@@ -22,9 +22,9 @@ export interface AuditFilter {
 }
 
 export interface AuditEvents {
-  /** Of the tenant, newest first. */
+  /** Lists the events of a tenant, newest first. */
   list(tenantId: string, args: PageArgs, filter?: AuditFilter | null): Promise<Page<AuditEvent>>;
-  /** Writes down that somebody looked into a tenant that is not theirs, before they see anything. */
+  /** Records the access of a superadmin to another tenant. Called before any data is returned. */
   tenantAccessed(actor: Actor, access: { traceId: string; operation: string; fields: string[] }): Promise<void>;
 }
 

@@ -7,14 +7,14 @@ import type { Log } from '../log.ts';
 export interface AuditRelayOptions {
   database: Database;
   http: HttpClient;
-  /** Takes a JSON array of events by POST. */
+  /** URL that receives a JSON array of events by POST. */
   endpoint: string;
   log: Log;
-  /** How often to look for something new. Milliseconds. */
+  /** Interval of reading new events, in milliseconds. */
   pollMs?: number;
 }
 
-/** An event as it is passed on, in the words of the contract. */
+/** An event in the format of the audit service. */
 interface RelayedEvent {
   id: string;
   tenant_id: string;
@@ -25,23 +25,23 @@ interface RelayedEvent {
   details: Record<string, unknown>;
 }
 
-/** Events of one call. */
+/** Maximum number of events per request. */
 const BATCH = 100;
 const POLL_MS = 1_000;
-/** Less than the database lets a transaction wait, since the place is locked meanwhile. */
+/** Shorter than the database's limit for idle transactions, because the position is locked during the request. */
 const TIMEOUT_MS = 10_000;
-const LONGEST_PAUSE_MS = 60_000;
+const MAX_PAUSE_MS = 60_000;
 const NAME = 'audit_service';
 
 /**
- * Passes audit events on to the audit service, in the order in which they were committed. The place is kept in the
- * database and moves on once a batch was taken: an outage of the service, or our own, loses nothing. Should we die
- * between the two the same batch comes once more, whose ids tell. Of all instances one passes on at a time.
+ * Sends audit events to the audit service in the order of their commits. The position is stored in the database and
+ * advances after a batch has been accepted, so that an outage or a crash loses no event. A crash between the two sends
+ * the same batch again, with the same ids. Only one instance sends at a time.
  *
- * Ids alone would not do for a place: a transaction that began earlier may commit later, behind it. Hence transaction
- * ids, and only of transactions that no running one can precede.
+ * The position contains a transaction id, because a transaction that started earlier may commit later and would be
+ * skipped if only row ids were compared. Events are read only from transactions older than every running one.
  *
- * @returns ends it.
+ * @returns a function that stops the relay.
  */
 export function startAuditRelay({ database, http, endpoint, log, pollMs = POLL_MS }: AuditRelayOptions): {
   close(): Promise<void>;
@@ -49,12 +49,12 @@ export function startAuditRelay({ database, http, endpoint, log, pollMs = POLL_M
   const stop = new AbortController();
   const { signal } = stop;
 
-  /** @returns how many were passed on; undefined where somebody else is at it. */
-  const passOn = (): Promise<number | undefined> =>
+  /** Sends one batch. @returns the number of events; undefined when another instance is sending. */
+  const sendBatch = (): Promise<number | undefined> =>
     database.asWorker(async (tx) => {
-      const place = await lockPlace(tx);
-      if (!place) return undefined;
-      const events = await nextEvents(tx, place);
+      const position = await lockPosition(tx);
+      if (!position) return undefined;
+      const events = await nextEvents(tx, position);
       const last = events.at(-1);
       if (!last) return 0;
       const body = JSON.stringify(events.map(({ xid: _xid, ...event }) => event));
@@ -75,13 +75,13 @@ export function startAuditRelay({ database, http, endpoint, log, pollMs = POLL_M
     while (!signal.aborted) {
       let pause = pollMs;
       try {
-        const count = await passOn();
+        const count = await sendBatch();
         failures = 0;
         if (count === BATCH) pause = 0;
       } catch (error) {
         failures += 1;
-        pause = Math.min(LONGEST_PAUSE_MS, pollMs * 2 ** failures) * (0.5 + Math.random() / 2);
-        log.warn({ error, failures }, 'audit events not passed on, trying again');
+        pause = Math.min(MAX_PAUSE_MS, pollMs * 2 ** failures) * (0.5 + Math.random() / 2);
+        log.warn({ error, failures }, 'sending audit events failed, trying again');
       }
       await delay(pause, undefined, { signal, ref: false }).catch(() => {});
     }
@@ -95,25 +95,25 @@ export function startAuditRelay({ database, http, endpoint, log, pollMs = POLL_M
   };
 }
 
-interface Place {
+interface Position {
   xid: string;
   eventId: string;
 }
 
-async function lockPlace(tx: Transaction): Promise<Place | undefined> {
+async function lockPosition(tx: Transaction): Promise<Position | undefined> {
   await tx.query(
     `insert into audit_relay (name, xid, event_id) values ($1, '0', '00000000-0000-0000-0000-000000000000')
      on conflict do nothing`,
     [NAME],
   );
-  const [place] = await tx.query<Place>(
+  const [position] = await tx.query<Position>(
     `select xid::text as xid, event_id as "eventId" from audit_relay where name = $1 for update skip locked`,
     [NAME],
   );
-  return place;
+  return position;
 }
 
-const nextEvents = (tx: Transaction, { xid, eventId }: Place): Promise<(RelayedEvent & { xid: string })[]> =>
+const nextEvents = (tx: Transaction, { xid, eventId }: Position): Promise<(RelayedEvent & { xid: string })[]> =>
   tx.query(
     `select id, tenant_id, actor_id, trace_id, action, timestamp, details, xid::text as xid from audit_event
      where (xid, id) > ($1::xid8, $2::uuid) and xid < pg_snapshot_xmin(pg_current_snapshot())

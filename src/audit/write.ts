@@ -2,12 +2,12 @@ import type { Transaction } from '../database/database.ts';
 import type { Actor } from '../identity/actor.ts';
 import { newId } from '../ids.ts';
 
-/** Something that somebody did. */
+/** Input of {@link writeAudit}. */
 export interface AuditEntry {
   actor: Pick<Actor, 'tenantId' | 'userId'>;
   traceId: string;
   action: AuditAction;
-  /** What exactly, without secrets and with addresses masked. */
+  /** Details of the action, without secrets and with masked addresses. */
   details: Record<string, unknown>;
 }
 
