@@ -1,15 +1,15 @@
 import type { FastifyInstance } from 'fastify';
 
-/** Checks by the name of the part that they try. A check rejects when its part cannot be used. */
+/** Readiness checks by component name. A check rejects when its component is unavailable. */
 export type Checks = Record<string, () => Promise<void>>;
 
 const CHECK_TIMEOUT_MS = 3_000;
 
-/** Serves `/healthz` (the process runs) and `/readyz` (each part that it needs works; names those that do not). */
+/** Serves `/healthz` (the process runs) and `/readyz` (all checks succeed; lists the components that fail). */
 export async function healthRoutes(app: FastifyInstance, { checks }: { checks: Checks }): Promise<void> {
   app.get('/healthz', () => ({ status: 'ok' }));
 
-  /** The checks that failed last time: a change is logged, a probe is not. */
+  /** Checks that failed in the last probe. Only changes are logged. */
   const failing = new Set<string>();
 
   app.get('/readyz', async (_request, reply) => {
@@ -19,7 +19,7 @@ export async function healthRoutes(app: FastifyInstance, { checks }: { checks: C
         if (failing.delete(name)) app.log.info({ check: name }, 'ready again');
         return [name, 'ok'];
       } catch (error) {
-        // The response leaves out the error: it may hold an address or a login.
+        // The response does not contain the error, which may include addresses or credentials.
         if (!failing.has(name)) app.log.warn({ error, check: name }, 'not ready');
         failing.add(name);
         return [name, 'unavailable'];
@@ -36,7 +36,7 @@ export async function healthRoutes(app: FastifyInstance, { checks }: { checks: C
 async function withTimeout(work: Promise<void>): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const timeout = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error('no answer in time')), CHECK_TIMEOUT_MS);
+    timer = setTimeout(() => reject(new Error(`no answer within ${CHECK_TIMEOUT_MS} ms`)), CHECK_TIMEOUT_MS);
   });
   try {
     await Promise.race([work, timeout]);

@@ -3,34 +3,34 @@ import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 
 import type { Channel } from '../intake/channel.ts';
 
-/** How a delivery ended, or that an attempt failed. */
+/** The terminal state of a delivery. */
 export interface DeliveryOutcome {
   tenantId: string;
   channel: Channel | undefined;
   templateId: string | undefined;
   status: string;
-  /** Since the event was due. Milliseconds. */
+  /** Time since the event was due, in milliseconds. */
   durationMs: number;
 }
 
 export interface Metrics {
   received(tenantId: string): void;
   settled(outcome: DeliveryOutcome): void;
-  /** One transaction, from asking for a connection to its end. Milliseconds. */
+  /** Records the duration of a transaction, including the wait for a connection, in milliseconds. */
   databaseLatency(ms: number): void;
   configLoadError(): void;
   circuit(key: { tenantId: string; channel: Channel; provider: string }, state: 'closed' | 'open' | 'half_open'): void;
   registry: Registry;
 }
 
-/** Values that one label may take; whatever comes after is counted together, so that no series grow without an end. */
+/** Maximum number of values of one label. Further values are counted as `other`, which bounds the number of series. */
 const MAX_LABEL_VALUES = 200;
 const OTHER = 'other';
 
 const CIRCUIT_STATES = { closed: 0, half_open: 1, open: 2 } as const;
 
 export interface MetricsOptions {
-  /** Deliveries that are not at their end, by status. Asked at each scrape. */
+  /** Counts deliveries that are not in a terminal state, by status. Called at each scrape. */
   queueSize: () => Promise<{ status: string; size: number }[]>;
 }
 
@@ -44,43 +44,40 @@ export function createMetrics({ queueSize }: MetricsOptions): Metrics {
 
   const received = new Counter({
     name: 'notif_event_received_total',
-    help: 'Events that were accepted for the first time.',
+    help: 'Accepted events, without duplicates.',
     labelNames: ['tenant_id'],
     registers,
   });
-  const success = counter('notif_sent_success_total', 'Notifications that were sent, by whatever channel.');
+  const success = counter('notif_sent_success_total', 'Notifications that were sent by any channel.');
   const failed = counter('notif_sent_failed_total', 'Notifications that ended without being sent.');
-  const fallback = counter(
-    'notif_sent_fallback_total',
-    'Notifications that were sent by another channel than the first.',
-  );
+  const fallback = counter('notif_sent_fallback_total', 'Notifications that were sent by a fallback channel.');
   const duration = new Histogram({
     name: 'notif_delivery_duration_ms',
-    help: 'From when an event was due to its recorded end, in milliseconds.',
+    help: 'Time from the due time of an event to its terminal state, in milliseconds.',
     labelNames: ['channel', 'status'],
     buckets: [10, 25, 50, 100, 250, 500, 1_000, 2_000, 5_000, 15_000, 60_000, 600_000],
     registers,
   });
   const latency = new Histogram({
     name: 'notif_db_latency_ms',
-    help: 'Transactions of this process, in milliseconds.',
+    help: 'Duration of transactions of this process, in milliseconds.',
     buckets: [1, 2, 5, 10, 25, 50, 100, 250, 1_000, 5_000],
     registers,
   });
   const configErrors = new Counter({
     name: 'notif_config_load_errors_total',
-    help: 'Tenant files that could not be used; the last good one stays in force.',
+    help: 'Invalid tenant files. The last valid version of the file stays in use.',
     registers,
   });
   const circuits = new Gauge({
     name: 'notif_circuit_state',
-    help: 'Circuit of a provider of a tenant in this process: 0 closed, 1 half open, 2 open.',
+    help: 'State of the circuit breaker of a provider and tenant in this process: 0 closed, 1 half open, 2 open.',
     labelNames: ['tenant_id', 'channel', 'provider'],
     registers,
   });
   const queue = new Gauge({
     name: 'notif_queue_size',
-    help: 'Notifications that are not at their end.',
+    help: 'Notifications that are not in a terminal state.',
     labelNames: ['status'],
     registers,
     collect: async () => {
@@ -102,7 +99,7 @@ export function createMetrics({ queueSize }: MetricsOptions): Metrics {
       };
       const isSent = status === 'sent' || status === 'sent_fallback';
       if (isSent) success.inc(labels);
-      // What was held back on purpose is no failure.
+      // A suppressed notification is not a failure.
       else if (status !== 'suppressed') failed.inc(labels);
       if (status === 'sent_fallback') fallback.inc(labels);
       duration.observe({ channel, status }, durationMs);
@@ -124,7 +121,7 @@ function boundedLabel(): (value: string) => string {
   };
 }
 
-/** `/metrics`, as Prometheus reads it. */
+/** Serves `/metrics` in the Prometheus text format. */
 export async function metricsRoutes(app: FastifyInstance, { metrics }: { metrics: Metrics }): Promise<void> {
   app.get('/metrics', async (_request, reply) =>
     reply.header('content-type', metrics.registry.contentType).send(await metrics.registry.metrics()),
