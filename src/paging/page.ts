@@ -1,6 +1,6 @@
 import { validationFailed } from '../errors.ts';
 
-/** Relay paging arguments as they came. */
+/** Relay paging arguments, not yet validated. */
 export interface PageArgs {
   first?: number | null | undefined;
   after?: string | null | undefined;
@@ -8,13 +8,13 @@ export interface PageArgs {
   before?: string | null | undefined;
 }
 
-/** One page of a keyset: rows after `after` and before `before`, from either end. */
+/** Validated paging arguments: the rows between two positions, from either end. */
 export interface KeysetQuery {
   after: string | undefined;
   before: string | undefined;
-  /** One more than asked for, to see whether there is a further page. */
+  /** One more than requested, to find out whether there is another page. */
   limit: number;
-  /** Rows are wanted from the end. */
+  /** True for `last`: rows are read from the end. */
   isBackward: boolean;
 }
 
@@ -26,7 +26,7 @@ export interface Page<Row> {
 
 const MAX_PAGE = 100;
 
-/** Checks paging arguments. Cursors are opaque to clients: `prefix` says what kind of position they hold. */
+/** Validates paging arguments and decodes their cursors. @throws `validation_failed` */
 export function keysetQuery(args: PageArgs, cursor: CursorKind): KeysetQuery {
   const isBackward = args.last !== null && args.last !== undefined;
   const size = (isBackward ? args.last : args.first) ?? 20;
@@ -41,21 +41,21 @@ export function keysetQuery(args: PageArgs, cursor: CursorKind): KeysetQuery {
   };
 }
 
-/** Values that one condition of a filter may list. */
+/** Maximum number of values in one condition of a filter. */
 const MAX_CONDITIONS = 100;
 
-/** @throws `validation_failed` where a condition of a filter lists too many values. */
+/** Checks the sizes of lists in a filter. @throws `validation_failed` */
 export function checkFilter(filter: object | null | undefined): void {
   const problems = Object.entries(filter ?? {})
     .filter(([, value]) => Array.isArray(value) && value.length > MAX_CONDITIONS)
-    .map(([name]) => ({ path: `filter.${name}`, message: `may list ${MAX_CONDITIONS} values at most` }));
+    .map(([name]) => ({ path: `filter.${name}`, message: `has more than ${MAX_CONDITIONS} values` }));
   if (problems.length > 0) throw validationFailed(problems);
 }
 
 /**
- * Cuts a page out of a list whose newest item, by a time-ordered id, comes first: what follows `where <conditions>`.
+ * Returns the SQL of a page that follows `where <conditions>`, for a list ordered by a time-ordered id, newest first.
  *
- * @param values the statement's parameters so far; those of the page are added.
+ * @param values the parameters of the statement. The parameters of the page are appended.
  */
 export function pageOf(column: string, query: KeysetQuery, values: unknown[]): string {
   const [after, before, limit] = [query.after ?? null, query.before ?? null, query.limit].map(
@@ -65,7 +65,7 @@ export function pageOf(column: string, query: KeysetQuery, values: unknown[]): s
     order by ${column} ${query.isBackward ? 'asc' : 'desc'} limit ${limit}`;
 }
 
-/** Cuts the surplus row off and puts a backward page into reading order. */
+/** Removes the surplus row and reverses a backward page. */
 export function toPage<Row>(rows: Row[], query: KeysetQuery): Page<Row> {
   const hasMore = rows.length >= query.limit;
   const kept = hasMore ? rows.slice(0, query.limit - 1) : rows;
@@ -74,10 +74,10 @@ export function toPage<Row>(rows: Row[], query: KeysetQuery): Page<Row> {
     : { rows: kept, hasNextPage: hasMore, hasPreviousPage: query.after !== undefined };
 }
 
-/** How a position becomes an opaque cursor and back. */
+/** Encodes positions to opaque cursors and decodes them. */
 export interface CursorKind {
   encode(position: string | number): string;
-  /** @throws `validation_failed` naming the argument. */
+  /** @throws `validation_failed` with the name of the argument. */
   decode(cursor: string, argument: string): string;
 }
 
@@ -95,8 +95,8 @@ function cursorKind(prefix: string, isValid: (position: string) => boolean): Cur
   };
 }
 
-/** A place in one person's inbox: the order in which notifications came in. */
+/** Position in an inbox: the sequence number of a notification. */
 export const inboxCursor = cursorKind('in', (position) => /^\d{1,15}$/.test(position));
 
-/** A row of a list that is ordered by its time-ordered id. */
+/** Position in a list that is ordered by time-ordered ids. */
 export const idCursor = cursorKind('id', (position) => /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(position));
