@@ -15,34 +15,34 @@ import { fieldProblem } from './schema-problems.ts';
 import { isSealedSecret } from './secrets.ts';
 import { saveTenantSettings } from './settings.ts';
 
-/** What a tenant is set up with, as one file. What it does not name stays as it is. */
+/** Setup of a tenant in one file. Importing it does not change settings that the file leaves out. */
 export interface TenantBundle extends TenantPolicies {
   defaultLocale?: string;
   channels?: Partial<Record<Channel, BundledProvider[]>>;
   templates?: TemplateText[];
 }
 
-/** A way to send, and whether it is in use. */
+/** A provider configuration with its state. */
 export interface BundledProvider extends ProviderEntry {
   /** Default: true. */
   isEnabled?: boolean;
-  /** Its turn; default: its place in the list. */
+  /** Failover position. Default: index in the list. */
   position?: number;
 }
 
-/** Something that an import did, or would do. */
+/** A change that an import made, or would make in a dry run. */
 export interface BundleChange {
   kind: 'setting' | 'channel' | 'template';
   name: string;
   change: 'added' | 'changed';
-  /** What it was and what it is, in YAML, secrets masked. Before what is added there was nothing. */
+  /** Old and new value in YAML, with secrets masked. `before` is empty for an addition. */
   before: string;
   after: string;
 }
 
 export interface BundleOptions extends ChannelConfigTools {
   tenantId: string;
-  /** Who is written down for it. */
+  /** User recorded as the author. */
   userId: string;
   traceId: string;
 }
@@ -98,9 +98,9 @@ const validate = createPolicyAjv().compile<TenantBundle>({
 });
 
 /**
- * Reads a bundle, YAML or JSON, and checks all of it.
+ * Parses and validates a bundle in YAML or JSON.
  *
- * @throws `validation_failed` naming each place, with line and column within a template.
+ * @throws `validation_failed` with the path of each problem, and line and column within templates.
  */
 export async function parseBundle(source: string): Promise<TenantBundle> {
   let bundle: unknown;
@@ -136,10 +136,9 @@ const keyOf = ({
 }: Pick<TemplateText, 'eventCode' | 'channel' | 'locale'>): string => `${eventCode} ${channel} ${language}`;
 
 /**
- * Makes a tenant what a bundle says, in one transaction: all of it or nothing. What is so already is left alone, so that
- * doing it again changes nothing.
+ * Applies a bundle to a tenant in one transaction. Idempotent: a second import changes nothing.
  *
- * @returns what was changed.
+ * @returns the changes.
  * @throws `validation_failed`
  */
 export async function importBundle(
@@ -176,7 +175,7 @@ export async function importBundle(
   return changes;
 }
 
-/** The same error, of the place in the file instead of an input. */
+/** Replaces input paths in an error by paths in the file. */
 function placed(error: unknown, place: string): unknown {
   if (!(error instanceof AppError) || error.code !== 'validation_failed') return error;
   const { fields } = error.details as { fields: FieldProblem[] };
@@ -191,10 +190,10 @@ const toChange = (kind: BundleChange['kind'], label: string, before: unknown, af
   after: inOrder(after),
 });
 
-/** The database keeps the keys of an object in an order of its own, which is no change. */
+/** Sorts keys, because `jsonb` does not keep their order. */
 const inOrder = (value: unknown): string => stringify(value, { sortMapEntries: true });
 
-/** What of a template may change, without its name. */
+/** The fields of a template that an import may change. */
 const textOf = (template: TemplateText | undefined) =>
   template && {
     ...(template.subject && { subject: template.subject }),
@@ -215,7 +214,7 @@ async function importSettings(
   return changed.map(([name, value]) => toChange('setting', name, before[name], value));
 }
 
-/** What a tenant has of its own, as a bundle in YAML. Of secrets it holds the names, and none that were typed in. */
+/** Exports the tenant's own settings as a YAML bundle. It contains references to secrets, but no values of secrets. */
 export async function exportBundle(tx: Transaction, tenantId: string): Promise<string> {
   const rows = await tx.query<BundledProvider & { channel: Channel }>(
     `select channel, provider, name, config, limits, position, is_enabled as "isEnabled" from channel_config
@@ -277,7 +276,7 @@ function isSame(before: TemplateText | undefined, after: TemplateText): boolean 
   return before !== undefined && isEqual(whole(before), whole(after));
 }
 
-/** The database keeps the keys of an object in an order of its own. */
+/** Compares with sorted keys, because `jsonb` does not keep their order. */
 const isEqual = (a: unknown, b: unknown): boolean => JSON.stringify(sorted(a)) === JSON.stringify(sorted(b));
 
 function sorted(value: unknown): unknown {

@@ -3,7 +3,7 @@ import { defineEntity, p } from '@mikro-orm/core';
 import { tenantIsolation } from '../database/row-level-security.ts';
 import type { Limits } from './policies.ts';
 
-/** How one tenant sends through one channel. Secrets stand here as `secret://name`, never in clear. */
+/** A tenant's configuration of one provider. Secrets are stored as `secret://name` or encrypted. */
 export const ChannelConfigEntity = defineEntity({
   name: 'ChannelConfigEntity',
   tableName: 'channel_config',
@@ -12,14 +12,14 @@ export const ChannelConfigEntity = defineEntity({
     tenantId: p.text(),
     channel: p.text(),
     provider: p.text(),
-    /** Tells several of one provider apart; empty: the provider's own name. */
+    /** Distinguishes several configurations of one provider. Empty for the name of the provider. */
     name: p.text().default(''),
     config: p.json<Record<string, unknown>>().defaultRaw(`'{}'`),
-    /** Order of failover among the providers of one channel, first to last. */
+    /** Failover order among the providers of one channel, ascending. */
     position: p.smallint().default(0),
     limits: p.json<Limits>().nullable(),
     isEnabled: p.boolean().default(true),
-    /** Counted on with every change. */
+    /** Incremented by every change. */
     version: p.integer().default(1),
     updatedAt: p.datetime().columnType('timestamptz').defaultRaw('now()'),
     updatedBy: p.text().nullable(),

@@ -22,60 +22,61 @@ import {
 import type { Limits } from './policies.ts';
 import { type SettingOrigin, type TenantSettingsSource, withNames } from './settings.ts';
 
-/** Which of a tenant's configurations. */
+/** Key of one of a tenant's configurations. */
 export interface ChannelConfigKey {
   channel: Channel;
   provider: string;
-  /** Tells several of one provider apart; empty, or the provider's own: the one that has no other name. */
+  /** Distinguishes several configurations of one provider. Empty for the name of the provider. */
   name: string;
 }
 
-/** How a tenant sends through one provider, as an admin writes it. */
+/** A configuration of one provider, as entered by an admin. */
 export interface ChannelConfigChange extends ChannelConfigKey {
-  /** A secret that is left out stays as it is; null takes it away. */
+  /** A secret that is left out keeps its value; null removes it. */
   config: Record<string, unknown>;
   limits: Limits | null;
-  /** Its turn among the providers of the channel. */
+  /** Failover position among the providers of the channel. */
   position: number;
   isEnabled: boolean;
 }
 
-/** A configuration as people see it: of a secret that it is there, and which one where it has a name. */
+/** A configuration with masked secrets: it shows whether a secret is set, and its `secret://` name if it has one. */
 export interface ShownChannelConfig extends ChannelConfigChange {
   origin: SettingOrigin;
-  /** Counted on with every change; null where it is not in the database. */
+  /** Incremented by every change; null when the configuration is not in the database. */
   version: number | null;
 }
 
 export interface Guard {
   traceId: string;
-  /** The version that the change is meant for; 0: there is none yet. Absent: whichever there is. */
+  /** Version that the caller has read; 0 if there was no configuration. Absent: no check. */
   expectedVersion?: number | null | undefined;
 }
 
 export interface ChannelConfigs {
-  /** What the tenant sends through, by channel and in failover order; what is switched off comes last in its channel. */
+  /** Lists the configurations by channel and in failover order; disabled ones come last in their channel. */
   list(tenantId: string): Promise<ShownChannelConfig[]>;
   /**
-   * Sets how the tenant sends through one provider; audited. Secrets are encrypted before they are written.
+   * Validates, writes and audits a configuration. Secrets are encrypted before they are written.
    *
-   * @throws `validation_failed` naming the field, and never showing its value; `conflict` where somebody was faster.
+   * @throws `validation_failed` with the field but not its value; `conflict` when the version has changed.
    */
   save(actor: Actor, change: ChannelConfigChange, guard: Guard): Promise<ShownChannelConfig>;
   /**
-   * Removes it, secrets and all; audited. An operator's file or the environment decides again, where nothing else is left.
+   * Removes a configuration with its secrets, and audits it. When the channel has no other configuration in the
+   * database, the operator's file or the environment applies again.
    *
-   * @throws `not_found`, or `conflict` where somebody was faster.
+   * @throws `not_found`; `conflict` when the version has changed.
    */
   remove(actor: Actor, key: ChannelConfigKey, guard: Guard): Promise<void>;
-  /** What there is to configure. */
+  /** Schemas of all providers. */
   readonly providers: readonly ProviderSchema[];
 }
 
-/** As many as a file may have. */
+/** Same limit as in tenant files. */
 const MAX_PER_CHANNEL = 10;
 
-/** What saving a configuration needs to know. */
+/** Dependencies of {@link saveChannelConfig}. */
 export interface ChannelConfigTools {
   keyring: Keyring;
   schemas: readonly ProviderSchema[];
@@ -88,12 +89,12 @@ export function createChannelConfigs({
   ...tools
 }: ChannelConfigTools & {
   database: Database;
-  /** What is in force. */
+  /** Source of the effective settings. */
   settings: Pick<TenantSettingsSource, 'load'>;
-  /** Called once a change is committed, so that nobody sends by what is cached. */
+  /** Called after a change is committed, to clear caches. */
   onChanged: (tenantId: string) => void;
 }): ChannelConfigs {
-  // What nobody knows the schema of may be secret, all of it.
+  // Without a schema every value is treated as a secret.
   const shown = ({ channel, provider }: Pick<ChannelConfigKey, 'channel' | 'provider'>, config: Config): Config => {
     const known = tools.schemas.find((one) => one.channel === channel && one.name === provider);
     return known ? maskSecrets(known.configSchema, config) : {};
@@ -152,10 +153,10 @@ export function createChannelConfigs({
 }
 
 /**
- * Checks and writes one configuration, and audits it, unless it is what there is already.
+ * Validates, writes and audits one configuration. Does nothing when it is unchanged.
  *
- * @returns the configuration, what it was and what it is, all secrets masked.
- * @throws `validation_failed` naming the field; `conflict` where somebody was faster.
+ * @returns the configuration before and after the change, with secrets masked.
+ * @throws `validation_failed` with the field; `conflict` when the version has changed.
  */
 export async function saveChannelConfig(
   tx: Transaction,
@@ -207,14 +208,14 @@ export async function saveChannelConfig(
   return { saved: result(config, version), isChanged: true, before: was, after: is };
 }
 
-/** The name that is shown where none was given may be given back. */
+/** Converts the provider's name, which is shown for an empty name, back to the empty name. */
 const withOwnName = ({ channel, provider, name }: ChannelConfigKey): ChannelConfigKey => ({
   channel,
   provider,
   name: name === provider ? '' : name,
 });
 
-/** What a configuration says. */
+/** A configuration without its key. */
 type StatedConfig = Omit<ChannelConfigChange, keyof ChannelConfigKey>;
 
 const stated = ({ limits, position, isEnabled }: Omit<StatedConfig, 'config'>, config: Config): StatedConfig => ({
@@ -246,7 +247,7 @@ async function assertRoom(tx: Transaction, { channel }: ChannelConfigKey): Promi
   ]);
 }
 
-/** What a row says, in the clear; undefined where its secrets cannot be read here. */
+/** Decrypts a row for comparison; undefined when its secrets cannot be decrypted here. */
 function statedIn(row: StoredConfig, tenantId: string, keyring: Keyring): unknown {
   try {
     return stated(row, openSecrets(row.config, tenantId, keyring));
@@ -279,7 +280,7 @@ const readAll = (tx: Transaction, tenantId: string): Promise<(StoredConfig & Cha
     [tenantId],
   );
 
-/** @returns the new version. @throws `conflict` where it was made or changed since it was read. */
+/** Writes the row. @returns the new version. @throws `conflict` when it was created or changed since it was read. */
 async function write(
   tx: Transaction,
   { tenantId, userId }: Pick<Actor, 'tenantId' | 'userId'>,

@@ -6,21 +6,21 @@ import type { Limits } from './policies.ts';
 import { fieldProblem } from './schema-problems.ts';
 import { isSecretReference } from './secrets.ts';
 
-/* What may be wrong with the configuration of a provider, named by field; no value is ever shown. */
+/* Validates the configuration of a provider. Problems contain the names of fields but no values. */
 
 const NAME = /^([A-Za-z0-9][A-Za-z0-9._-]{0,99})?$/;
 
-// As providers read it, except for what they do not need to be told: see `provider-config.ts`.
+// Same rules as in `provider-config.ts`, but without type coercion.
 const ajv = new Ajv({ allErrors: true, allowUnionTypes: true });
 
-/** What stands beside the settings of a provider. */
+/** The parts of a configuration besides `config`. */
 interface Surroundings {
   name: string;
   position: number;
   limits: Limits | null;
 }
 
-/** What is wrong beside the settings. */
+/** Validates name, position and limits. */
 export function outOfBounds({ name, position, limits }: Surroundings): FieldProblem[] {
   const { concurrency = 1, ratePerSecond = 1, burst = 1 } = limits ?? {};
   const problems: FieldProblem[] = [];
@@ -39,7 +39,7 @@ export function outOfBounds({ name, position, limits }: Surroundings): FieldProb
   return problems;
 }
 
-/** Where the settings are not what their JSON Schema says. */
+/** Validates `config` against its JSON Schema. */
 export function mismatches(schema: Record<string, unknown>, config: Config): FieldProblem[] {
   const validate = ajv.compile(schema);
   if (validate(config)) return [];
@@ -48,7 +48,7 @@ export function mismatches(schema: Record<string, unknown>, config: Config): Fie
     .map((error) => fieldProblem(error, 'input.config'));
 }
 
-/** What is behind a name is looked at when it is used. */
+/** Returns true for a `secret://` reference. Its value is validated when it is used. */
 function isReference(config: Config, { instancePath }: ErrorObject): boolean {
   let value: unknown = config;
   for (const part of instancePath.split('/').slice(1)) {

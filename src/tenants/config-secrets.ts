@@ -3,8 +3,8 @@ import type { Keyring } from '../keyring.ts';
 import { isSealedSecret, isSecretReference, type SealedSecret } from './secrets.ts';
 
 /*
- * The secrets within the configuration of a provider: which they are says its JSON Schema (`writeOnly`). They are
- * encrypted at rest, never shown, kept where a change leaves them out, and do not follow to another address.
+ * Secrets in the configuration of a provider. Its JSON Schema marks them with `writeOnly`. They are encrypted at rest
+ * and never shown. A change that leaves a secret out keeps it, unless the change sets a new host or URL.
  */
 
 export type Config = Record<string, unknown>;
@@ -19,7 +19,7 @@ const MASK = '***';
 const isObject = (value: unknown): value is Config =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** Goes through a configuration along its schema, and replaces what is secret. */
+/** Replaces the secrets of a configuration. */
 function mapSecrets(
   schema: ConfigSchema,
   config: Config,
@@ -38,7 +38,7 @@ function mapSecrets(
 const innerOf = (schema: ConfigSchema, key: string): ConfigSchema | undefined =>
   Object.hasOwn(schema.properties ?? {}, key) ? schema.properties?.[key] : undefined;
 
-/** What may not be written where it stands: what people are shown must not be read from a secret. */
+/** Refuses `secret://` references in fields that are shown, because they would reveal the secret. */
 export function misplaced(schema: ConfigSchema, config: Config, place = 'input.config'): FieldProblem[] {
   return Object.entries(config).flatMap(([key, value]) => {
     const inner = innerOf(schema, key);
@@ -53,12 +53,12 @@ export function misplaced(schema: ConfigSchema, config: Config, place = 'input.c
 const holdsSealed = (value: unknown): boolean =>
   isSealedSecret(value) || (typeof value === 'object' && value !== null && Object.values(value).some(holdsSealed));
 
-/** Settings that say where messages go, and with them the secrets. */
+/** Fields that determine the server to which secrets are sent. */
 const ADDRESSES = ['host', 'url', 'baseUrl', 'tokenUrl'];
 
-/** A secret does not follow to another address by itself: whoever changes the address could read it there. */
+/** Requires secrets to be entered again with a new address, because the server at that address receives them. */
 export function leftBehind(schema: ConfigSchema, given: Config, before: Config): FieldProblem[] {
-  // One that is a secret itself stays where it is left out.
+  // An address that is itself a secret stays the same when it is left out.
   const isMoved = (key: string): boolean =>
     given[key] !== before[key] && !(innerOf(schema, key)?.writeOnly && given[key] === undefined);
   if (!ADDRESSES.some(isMoved)) return [];
@@ -73,7 +73,7 @@ export function leftBehind(schema: ConfigSchema, given: Config, before: Config):
   return kept(schema, given, before, 'input.config');
 }
 
-/** What is given, and the secrets that there were where none is; without those that are to go. */
+/** Adds the existing secrets that the change leaves out, and removes those set to null. */
 export function keepSecrets(schema: ConfigSchema, given: Config, before: Config): Config {
   const kept: Config = { ...given };
   for (const [key, inner] of Object.entries(schema.properties ?? {})) {
@@ -86,7 +86,7 @@ export function keepSecrets(schema: ConfigSchema, given: Config, before: Config)
   return kept;
 }
 
-/** Names of secrets alone: one, or a list of them. */
+/** Returns true for one `secret://` reference or a list of them. */
 const isNamed = (value: unknown): boolean => {
   if (typeof value !== 'object' || value === null) return isSecretReference(value);
   const parts: unknown[] = Object.values(value);
@@ -103,7 +103,7 @@ export const sealSecrets = (schema: ConfigSchema, config: Config, tenantId: stri
     return { $sealed: keyring.seal(JSON.stringify(value), tenantId) };
   });
 
-/** As it is when it is used, to be checked; what lies elsewhere stays a name. */
+/** Decrypts the secrets of a configuration for validation. `secret://` references stay unresolved. */
 export function openSecrets(config: Config, tenantId: string, keyring: Keyring): Config {
   const entries = Object.entries(config).map(([key, value]): [string, unknown] => {
     if (isSealedSecret(value)) return [key, openOne(value, tenantId, keyring)];
@@ -112,7 +112,9 @@ export function openSecrets(config: Config, tenantId: string, keyring: Keyring):
   return Object.fromEntries(entries);
 }
 
-/** For people: that a secret is there, and which one where it has a name. What the schema does not know may be one. */
+/**
+ * Masks the secrets of a configuration, except `secret://` references. Fields unknown to the schema are masked as well.
+ */
 export function maskSecrets(schema: ConfigSchema, config: Config): Config {
   const hide = (value: unknown): unknown => (isNamed(value) ? value : MASK);
   const known = Object.entries(config).map(([key, value]): [string, unknown] => [

@@ -10,16 +10,16 @@ import type { Log } from '../log.ts';
 import { createPolicyAjv, type Limits, limitsSchema, policySchemas, type TenantPolicies } from './policies.ts';
 import { fieldProblem } from './schema-problems.ts';
 
-/** One way to send, as an operator writes it. */
+/** A provider configuration in a tenant file. */
 export interface ProviderEntry {
   provider: string;
-  /** What to call it, where a channel has several of the same provider. Default: the provider's name, counted on. */
+  /** Distinguishes several configurations of one provider. Default: `smtp`, `smtp-2` and so on. */
   name?: string;
   config: Record<string, unknown>;
   limits?: Limits;
 }
 
-/** What an operator's file says of a tenant. A channel has one provider, or several in failover order. */
+/** Content of a tenant file. A channel has one provider, or several in failover order. */
 export interface TenantFile extends TenantPolicies {
   defaultLocale?: string;
   channels?: Partial<Record<Channel, ProviderEntry | ProviderEntry[]>>;
@@ -27,7 +27,9 @@ export interface TenantFile extends TenantPolicies {
 
 /** Settings that operators mount as one file per tenant. */
 export interface TenantFiles {
-  /** The tenant's file, or undefined when it has none. An invalid file leaves the last good one in force. */
+  /**
+   * Returns the tenant's file; undefined when there is none. An invalid file does not replace the last valid version.
+   */
   read(tenantId: string): Promise<TenantFile | undefined>;
 }
 
@@ -69,7 +71,7 @@ export function tenantFiles(folder: string, log: Log, onInvalid: () => void = ()
   const lastGood = new Map<string, TenantFile>();
   return {
     read: async (tenantId) => {
-      // A tenant id may hold no path separator (see the event schemas), but a token may say anything.
+      // Event schemas forbid path separators in tenant ids, but a token may contain any text.
       if (!/^[A-Za-z0-9][A-Za-z0-9._:-]*$/.test(tenantId)) return undefined;
       try {
         const text = await firstReadable(['yaml', 'yml', 'json'].map((type) => join(folder, `${tenantId}.${type}`)));

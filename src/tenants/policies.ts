@@ -8,43 +8,43 @@ import { isTimeZone } from '../preferences/preferences.ts';
 import type { QuietHours } from '../preferences/quiet-hours.ts';
 import { DEFAULT_PRIVACY, type PrivacyPolicy, privacySchema, type ResolvedPrivacy } from '../privacy/policy.ts';
 
-/** What one event code is to a tenant. */
+/** A tenant's policy for one event code. */
 export interface EventPolicy {
   /**
-   * Channels in order. An event that names none is sent through the first that reaches the person; where one fails for
-   * good, the next is tried. An event that names its own goes through those first.
+   * Channels in fallback order. An event without channels uses the first channel that can reach the recipient. When it
+   * fails permanently, the next one is tried. Channels of the event come before these.
    */
   channels?: Channel[];
-  /** The category of events that name none. */
+  /** Category of events without one. */
   category?: string;
 }
 
-/** Bounds on sending. What is not given is not bounded, beyond the bounds of the process. */
+/** Limits on sending. A missing limit means that only the limits of the process apply. */
 export interface Limits {
-  /** Messages in hand at once, in each process. */
+  /** Maximum number of messages in flight in each process. */
   concurrency?: number;
-  /** Messages a second, over all processes. */
+  /** Maximum number of messages per second, over all processes. */
   ratePerSecond?: number;
-  /** Messages that may go at once after a quiet time; default: one second's worth. */
+  /** Size of the token bucket, in messages. Default: `ratePerSecond`. */
   burst?: number;
 }
 
-/** What a tenant, or an operator for it, may decide about delivery. Everything is optional. */
+/** Delivery policies of a tenant, set by its admins or an operator. */
 export interface TenantPolicies {
-  /** IANA name; of quiet hours, where the person's own is not known. */
+  /** IANA name. Used for quiet hours of users without a time zone. */
   timeZone?: string;
-  /** By event code. */
+  /** Keys are event codes. */
   events?: Record<string, EventPolicy>;
-  /** By the name that events use. */
+  /** Keys are names of categories. */
   categories?: Record<string, CategoryPolicy>;
   retry?: Partial<RetryPolicy>;
   limits?: Limits;
-  /** Null: none, although a weaker source has some. */
+  /** Null overrides quiet hours of a weaker source. */
   quietHours?: QuietHours | null;
   privacy?: PrivacyPolicy;
 }
 
-/** Policies with every default put in. */
+/** Policies with defaults. */
 export interface ResolvedPolicies {
   timeZone: string;
   events: Record<string, EventPolicy>;
@@ -74,7 +74,7 @@ export const limitsSchema = object({
   burst: { type: 'integer', minimum: 1, maximum: 1_000_000 },
 });
 
-/** JSON Schema of each policy, for a tenant's file and for what an admin saves. */
+/** JSON Schema of each policy, for tenant files and for changes by admins. */
 export const policySchemas: Record<keyof TenantPolicies, object> = {
   timeZone,
   events: {
@@ -110,14 +110,14 @@ export const policySchemas: Record<keyof TenantPolicies, object> = {
   privacy: privacySchema,
 };
 
-/** An Ajv that knows what these schemas use. */
+/** Creates an Ajv instance with the formats and keywords of these schemas. */
 export const createPolicyAjv = (): Ajv =>
   new Ajv({ allErrors: true, allowUnionTypes: true, formats: { 'time-zone': isTimeZone } });
 
-/** Policies that are put together piece by piece, where the pieces may come from different sources. */
+/** Policies that are merged key by key from several sources. */
 const COMPOSED: ReadonlySet<string> = new Set(['events', 'categories', 'retry', 'limits', 'privacy']);
 
-/** Who decided what: the name of a policy, or `retry.maxAttempts`, to the name of the strongest source that says it. */
+/** Maps each policy, or key such as `retry.maxAttempts`, to the strongest source that sets it. */
 export function sourcesOf<Origin extends string>(
   sources: readonly (readonly [Origin, object | undefined])[],
 ): Record<string, Origin> {
@@ -132,7 +132,7 @@ export function sourcesOf<Origin extends string>(
   return origins;
 }
 
-/** Puts sources together, strongest first: event codes and categories one by one, numbers one by one. */
+/** Merges sources, strongest first. Event codes, categories and single numbers are merged one by one. */
 export function mergePolicies(...sources: (TenantPolicies | undefined)[]): ResolvedPolicies {
   const weakestFirst = sources.filter((source) => source !== undefined).toReversed();
   const merged: ResolvedPolicies = {

@@ -2,7 +2,7 @@ import type { ErrorObject } from 'ajv';
 
 import type { FieldProblem } from '../errors.ts';
 
-/** What JSON Schema finds wrong, by the field that its author wrote. It never holds a value. */
+/** Converts an error of Ajv to a problem with the path of the field. It contains no values. */
 export function fieldProblem(
   { instancePath, keyword, message = 'is wrong', params }: ErrorObject,
   within: string,

@@ -3,29 +3,29 @@ import { join } from 'node:path';
 
 import type { Keyring, Sealed } from '../keyring.ts';
 
-/** A secret that is named but cannot be had. Says its name and never its value. */
+/** A referenced secret is missing or unreadable. The message contains its name but not its value. */
 export class SecretUnavailable extends Error {}
 
-/** What an admin typed in, as it lies in the database. */
+/** A secret that an admin entered, encrypted in the database. */
 export interface SealedSecret {
   $sealed: Sealed;
-  /** The tenant that it is of: for another it does not open. */
+  /** Tenant of the secret. Decryption fails for another tenant. */
   tenantId?: string;
 }
 
-/** A name that an admin gave: of the secrets that an operator keeps for their tenant, and of no others. */
+/** A reference from an admin. It resolves only in the tenant's own folder. */
 export interface TenantSecret {
   $named: string;
   tenantId: string;
 }
 
 /**
- * Reads `secret://name` from the mounted folder, at every use, so that a rotated secret needs no restart; from the
- * tenant's own folder in it what a tenant names; and opens what is sealed.
+ * Reads `secret://name` from the mounted folder, references of a tenant from its own subfolder, and decrypts sealed
+ * secrets. Reads the file at every use, so that a rotated secret needs no restart.
  */
 export type ReadSecret = (secret: string | TenantSecret | SealedSecret) => Promise<unknown>;
 
-/** What a file or a folder may be called: no way leads up or elsewhere. */
+/** Allowed names of secrets. Path separators and leading dots are not allowed. */
 const NAME = /^secret:\/\/([A-Za-z0-9][A-Za-z0-9._-]*)$/;
 const TENANT = /^[A-Za-z0-9][A-Za-z0-9._:-]*$/;
 
@@ -41,7 +41,7 @@ export function secretReader(folder: string): (reference: string) => Promise<str
   };
 }
 
-/** The same for what tenants name and typed in, too. */
+/** Returns a reader that also reads references of tenants and sealed secrets. */
 export function allSecretsReader(folder: string, keyring: Keyring): ReadSecret {
   const ofOperator = secretReader(folder);
   const ofTenant = async (reference: string, tenantId: string): Promise<string> => {
@@ -58,14 +58,14 @@ export function allSecretsReader(folder: string, keyring: Keyring): ReadSecret {
     } catch (error) {
       throw new SecretUnavailable((error as Error).message, { cause: error });
     }
-    // A list of secrets may name some and hold others.
+    // A list may contain both references and values.
     return resolveSecrets(opened, (reference) => ofTenant(String(reference), tenantId));
   };
 }
 
 /**
- * Tells whatever is secret in a tenant's own configuration whose it is, so that it leads to nobody else's. Said by the
- * row that it stands in, and never by itself.
+ * Binds all secrets in a tenant's configuration to that tenant, so that they cannot refer to secrets of others. The
+ * tenant comes from the database row, not from the configuration.
  */
 export function ofTenant(value: unknown, tenantId: string): unknown {
   if (isSecretReference(value)) return { $named: value, tenantId } satisfies TenantSecret;
@@ -84,7 +84,7 @@ export const isSealedSecret = (value: unknown): value is SealedSecret =>
 export const isSecretReference = (value: unknown): value is string =>
   typeof value === 'string' && value.startsWith('secret://');
 
-/** Replaces every `secret://name` in a configuration, however deep, by the secret itself. */
+/** Replaces every `secret://name` in a configuration, at any depth, by the value of the secret. */
 export async function resolveSecrets<Value>(value: Value, read: ReadSecret): Promise<Value> {
   if (isSecretReference(value) || isTenantSecret(value) || isSealedSecret(value)) return (await read(value)) as Value;
   if (Array.isArray(value)) return (await Promise.all(value.map((item) => resolveSecrets(item, read)))) as Value;

@@ -18,40 +18,42 @@ import {
   type TenantPolicies,
 } from './policies.ts';
 
-/** One way to send through a channel. `config` may hold `secret://` references. */
+/** Configuration of one provider. `config` may contain `secret://` references. */
 export interface ProviderSettings extends ProviderEntry {
-  /** Unique in its channel: attempts, limits and circuits go by it. */
+  /** Unique in the channel. Attempts, limits and circuit breakers use it as key. */
   name: string;
-  /** Who decided: an admin of the tenant, or an operator by file or environment. */
+  /** Source of the configuration: an admin of the tenant, the tenant file or the environment. */
   origin: 'database' | 'file' | 'environment';
 }
 
 export interface TenantSettings extends ResolvedPolicies {
   defaultLocale: string;
-  /** The providers of each channel in failover order; a channel that is not here is not configured. */
+  /** Providers of each channel in failover order. A missing channel is not configured. */
   channels: Partial<Record<Channel, ProviderSettings[]>>;
-  /** Null: the process decides. */
+  /** Null when only the mode of the process applies. */
   deliveryMode: DeliveryMode | null;
-  /** Who decided each of these; what is not here is a default of ours. */
+  /** Source of each setting. A missing setting has the built-in default. */
   sources: Record<string, SettingOrigin>;
 }
 
 export type SettingOrigin = ProviderSettings['origin'];
 
-/** What an admin may set for the tenant as a whole. What is not named stays as it is; null goes back to the default. */
+/** Changes of tenant settings by an admin. A missing setting stays unchanged; null resets it to the default. */
 export type SettingsChanges = { [Key in keyof TenantPolicies]: TenantPolicies[Key] | null } & {
   defaultLocale?: string | null;
   deliveryMode?: DeliveryMode | null;
 };
 
 export interface TenantSettingsSource {
-  /** Settings of each tenant, merged from the database, the tenant's file and the environment, strongest first. */
+  /**
+   * Loads the settings of each tenant, merged from the database, the tenant file and the environment, strongest first.
+   */
   load(tenantIds: Iterable<string>): Promise<ReadonlyMap<string, TenantSettings>>;
-  /** Forgets what is cached for a tenant, or for all of them. */
+  /** Clears the cache of one tenant or of all tenants. */
   forget(tenantId?: string): void;
   /**
-   * Sets what an admin decides for the tenant as a whole, and audits it in the same transaction.
-   * @throws `validation_failed` naming the setting.
+   * Validates, writes and audits settings of a tenant in one transaction.
+   * @throws `validation_failed` with the name of the setting.
    */
   save(tenantId: string, changes: SettingsChanges, by: { userId: string | null; traceId?: string }): Promise<void>;
 }
@@ -59,9 +61,9 @@ export interface TenantSettingsSource {
 export interface SettingsOptions {
   database: Database;
   files: TenantFiles;
-  /** What the environment gives every tenant. */
+  /** Settings from the environment, for every tenant. */
   defaults: Pick<TenantSettings, 'defaultLocale' | 'channels'>;
-  /** Called once a change is committed, so that nobody goes on with what is cached. */
+  /** Called after a change is committed, to clear caches. */
   onChanged: (tenantId: string) => void;
 }
 
@@ -88,7 +90,7 @@ const validatePolicies = createPolicyAjv().compile<TenantPolicies>({
 
 export function createTenantSettings({ database, files, defaults, onChanged }: SettingsOptions): TenantSettingsSource {
   const cache = new LRUCache<string, TenantSettings>({ max: CACHE_TENANTS, ttl: CACHE_MS });
-  /** What was read before something was forgotten may be the old state, and is not kept. */
+  /** Counts calls of `forget`. Settings that were read before the last call may be outdated and are not cached. */
   let generation = 0;
 
   return {
@@ -148,14 +150,14 @@ export function createTenantSettings({ database, files, defaults, onChanged }: S
   };
 }
 
-/** Checks and writes what an admin decides for the tenant as a whole, and audits it. @throws `validation_failed` */
+/** Validates, writes and audits settings of a tenant. @throws `validation_failed` */
 export async function saveTenantSettings(
   tx: Transaction,
   tenantId: string,
   { defaultLocale, deliveryMode, ...changes }: SettingsChanges,
   { userId, traceId }: { userId: string | null; traceId?: string },
 ): Promise<void> {
-  // To have no quiet hours is a decision; of everything else, null takes the decision back.
+  // Null means "no quiet hours" for `quietHours`; for other settings it resets to the default.
   const dropped = Object.entries(changes).flatMap(([key, value]) =>
     value === null && key !== 'quietHours' ? [key] : [],
   );
@@ -202,7 +204,7 @@ export async function saveTenantSettings(
 const present = (values: Record<string, unknown>): Record<string, unknown> =>
   Object.fromEntries(Object.entries(values).filter(([, value]) => value !== null && value !== undefined));
 
-/** Channels as one source gives them. */
+/** Adds names and origin to the channels of one source. */
 function fromOrigin(
   origin: ProviderSettings['origin'],
   channels: Iterable<[Channel, ProviderEntry | ProviderEntry[]]>,
@@ -221,7 +223,7 @@ function fromOrigin(
   );
 }
 
-/** `smtp`, and the second one `smtp-2`. */
+/** Names entries without a name: `smtp`, `smtp-2` and so on. */
 export function withNames<Entry extends Pick<ProviderEntry, 'provider' | 'name'>>(
   entries: readonly Entry[],
 ): (Entry & { name: string })[] {

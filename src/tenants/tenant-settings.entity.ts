@@ -3,7 +3,7 @@ import { defineEntity, p } from '@mikro-orm/core';
 import { tenantIsolation } from '../database/row-level-security.ts';
 import type { TenantPolicies } from './policies.ts';
 
-/** What a tenant's admins set for the tenant as a whole. Null: the tenant's file or the environment decides. */
+/** Tenant settings that admins have changed. Null when the tenant file or the environment applies. */
 export const TenantSettingsEntity = defineEntity({
   name: 'TenantSettingsEntity',
   tableName: 'tenant_settings',
@@ -11,7 +11,7 @@ export const TenantSettingsEntity = defineEntity({
     tenantId: p.text().primary(),
     /** BCP 47. */
     defaultLocale: p.text().nullable(),
-    /** `live`, `sandbox` or `hold`; the stricter of it and the process's own is in force. */
+    /** `live`, `sandbox` or `hold`. The stricter of this and the mode of the process applies. */
     deliveryMode: p.text().nullable(),
     policies: p.json<TenantPolicies>().defaultRaw(`'{}'`),
     updatedAt: p.datetime().columnType('timestamptz').defaultRaw('now()'),
