@@ -2,7 +2,7 @@ import { CloudEvent } from 'cloudevents';
 
 import { EventRefused, type RawEvent } from './events/event.ts';
 
-/** One message as it was received, before it is validated. */
+/** A received message, not yet validated. */
 export interface Envelope {
   headers: Record<string, string>;
   body: Buffer;
@@ -15,7 +15,7 @@ export function parseJson(body: Uint8Array): unknown {
   try {
     return JSON.parse(utf8.decode(body));
   } catch {
-    throw new EventRefused('malformed_event', `${body.length} bytes that are not JSON in UTF-8`);
+    throw new EventRefused('malformed_event', `the body of ${body.length} bytes is not JSON in UTF-8`);
   }
 }
 
@@ -29,7 +29,7 @@ export const isBinary = (headers: Record<string, string>): boolean =>
   headers['ce-specversion'] !== undefined || headers['ce-type'] !== undefined;
 
 /**
- * Opens a CloudEvent 1.0 in binary mode: attributes in `ce-` headers, data in the body.
+ * Parses a CloudEvent 1.0 in binary mode: attributes are in `ce-` headers, data is in the body.
  * @throws {EventRefused}
  */
 export function openBinary({ headers, body }: Envelope): RawEvent {
@@ -40,7 +40,7 @@ export function openBinary({ headers, body }: Envelope): RawEvent {
 }
 
 /**
- * Opens a CloudEvent 1.0 in structured mode, or one item of a batch.
+ * Parses a CloudEvent 1.0 in structured mode, or one item of a batch.
  * @throws {EventRefused}
  */
 export function openStructured(json: unknown): RawEvent {
@@ -55,7 +55,7 @@ export function openStructured(json: unknown): RawEvent {
 const REQUIRED = ['specversion', 'id', 'source', 'type'];
 
 function fromAttributes(attributes: Record<string, unknown>, payload: unknown): RawEvent {
-  // The library makes up what is missing, and an id that it made up would be another one the next time.
+  // Checked before the library is used, because it generates a missing id, which would differ when the event is resent.
   const missing = REQUIRED.filter((name) => typeof attributes[name] !== 'string' || attributes[name] === '');
   if (missing.length > 0) throw new EventRefused('malformed_event', `not a CloudEvent: ${missing.join(', ')} missing`);
   if (attributes['specversion'] !== '1.0') throw new EventRefused('malformed_event', 'specversion must be 1.0');
@@ -76,10 +76,10 @@ function checked(attributes: Record<string, unknown>): CloudEvent<unknown> {
   }
 }
 
-/** Which attribute is wrong, without the library's dump of the whole event. */
+/** Returns the invalid attributes. The library's own message would contain the whole event. */
 function attributeProblem(error: unknown): string {
   const problems = (error as { errors?: { instancePath?: string; message?: string }[] }).errors;
-  if (!Array.isArray(problems) || problems.length === 0) return 'its attributes are not valid';
+  if (!Array.isArray(problems) || problems.length === 0) return 'its attributes are invalid';
   return problems
     .map(({ instancePath, message }) => `${instancePath?.slice(1) ?? ''} ${message ?? ''}`.trim())
     .join('; ');

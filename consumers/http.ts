@@ -9,7 +9,7 @@ import type { Intake, Outcome } from '../src/intake/intake.ts';
 import type { Log } from '../src/log.ts';
 import { isBatch, isBinary, isStructured, openBinary, openStructured, parseJson } from './envelope.ts';
 import { EventRefused, type RawEvent } from './events/event.ts';
-import { type Control, type DoorInput, isControl, toInput } from './inputs.ts';
+import { type Control, type MessageInput, isControl, toInput } from './inputs.ts';
 
 export interface EventRoutesOptions {
   authenticate: Authenticate;
@@ -18,15 +18,16 @@ export interface EventRoutesOptions {
   log: Log;
 }
 
-/** Largest request body, in bytes. A batch that is larger belongs into several requests. */
+/** Maximum size of a request body, in bytes. */
 const BODY_LIMIT = 4 * 1024 * 1024;
+/** Maximum number of events in a batch. */
 const BATCH_LIMIT = 1_000;
 
 interface EventResult {
   status: 'accepted' | 'duplicate' | 'rejected';
   /** Id of the delivery record. */
   log_id?: string;
-  /** Id under which a rejected event is kept. */
+  /** Id of the `rejected_event` row. */
   rejected_event_id?: string;
   error_code?: string;
   message?: string;
@@ -37,7 +38,7 @@ interface EventResult {
  * event once all of them are durable; posting again is safe.
  */
 export async function eventRoutes(app: FastifyInstance, options: EventRoutesOptions): Promise<void> {
-  // Bodies are taken as bytes: what cannot be parsed is kept as it came.
+  // Bodies are read as bytes, because the bytes of an invalid event are stored.
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: BODY_LIMIT }, (_request, body, done) =>
     done(null, body),
@@ -54,7 +55,7 @@ export async function eventRoutes(app: FastifyInstance, options: EventRoutesOpti
       .send({ error_code: known.code, message: known.message, trace_id: traceId, ...known.details });
   });
 
-  // Before the body is read: who may not send anything does not get to send megabytes.
+  // Authenticates before the body is read, so that unauthorized clients cannot send megabytes.
   const actors = new WeakMap<FastifyRequest, Actor>();
   const onRequest = async (request: FastifyRequest): Promise<void> => {
     const actor = await options.authenticate(
@@ -92,14 +93,14 @@ async function receive(
   return reply.code(ERROR_STATUS[code]).send({ error_code: code, message: first.message, results });
 }
 
-function openRequest(headers: Record<string, string>, body: Buffer, actor: Actor): DoorInput[] {
+function openRequest(headers: Record<string, string>, body: Buffer, actor: Actor): MessageInput[] {
   const authorize = (tenantId: string): void => {
     if (tenantId !== actor.tenantId) {
       throw new EventRefused('tenant_mismatch', [{ path: 'tenant_id', message: 'is not the tenant of the token' }]);
     }
   };
-  // A broken event belongs to whoever sent it, not to whom it names.
-  const input = (open: () => RawEvent, raw = (): Buffer => body): DoorInput => {
+  // A rejected event is stored for the tenant of the token, not for the tenant that the event claims.
+  const input = (open: () => RawEvent, raw = (): Buffer => body): MessageInput => {
     const result = toInput(open, { raw, headers, source: { kind: 'http' } }, authorize);
     if (result.kind === 'rejection') result.rejection.tenantId = actor.tenantId;
     return result;
@@ -116,7 +117,7 @@ function openRequest(headers: Record<string, string>, body: Buffer, actor: Actor
       return [input(() => rethrow(new EventRefused('malformed_event', 'a batch must be a JSON array')))];
     }
     if (items.length > BATCH_LIMIT) {
-      throw new AppError('payload_too_large', `A batch may hold ${BATCH_LIMIT} events at most.`);
+      throw new AppError('payload_too_large', `The batch exceeds the limit of ${BATCH_LIMIT} events. Split it.`);
     }
     return items.map((item) =>
       input(
@@ -133,7 +134,9 @@ function openRequest(headers: Record<string, string>, body: Buffer, actor: Actor
   );
 }
 
-/** One item of a batch, written again; where it is nested too deep for that, the batch as it came. */
+/**
+ * Serializes one item of a batch. Falls back to the whole batch when the item is nested too deeply for JSON.stringify.
+ */
 function itemBytes(item: unknown, batch: Buffer): Buffer {
   try {
     return Buffer.from(JSON.stringify(item));
@@ -155,7 +158,7 @@ function toResult(outcome: Outcome): EventResult {
   return { status: 'rejected', rejected_event_id: rejectionId, error_code: reason, message };
 }
 
-/** The headers that describe the event; what proves the sender's identity is nobody's business later. */
+/** Returns the headers that describe the event. Credentials are left out, because these headers are stored. */
 function eventHeaders(request: FastifyRequest): Record<string, string> {
   const headers: Record<string, string> = {};
   for (const [name, value] of Object.entries(request.headers)) {
@@ -168,9 +171,12 @@ function eventHeaders(request: FastifyRequest): Record<string, string> {
 function asAppError(error: Error & { statusCode?: number }): AppError {
   if (error instanceof AppError) return error;
   if (error.statusCode === 413) {
-    return new AppError('payload_too_large', `A request may hold ${BODY_LIMIT} bytes at most.`);
+    return new AppError(
+      'payload_too_large',
+      `The request body exceeds the limit of ${BODY_LIMIT} bytes. Split the batch.`,
+    );
   }
   if (error.statusCode === 415) return new AppError('unsupported_media_type', error.message);
   if (error.statusCode !== undefined && error.statusCode < 500) return new AppError('validation_failed', error.message);
-  return new AppError('unavailable', 'The events were not stored. Send them again.', { cause: error });
+  return new AppError('unavailable', 'The events could not be stored. Send them again.', { cause: error });
 }

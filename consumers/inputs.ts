@@ -3,24 +3,24 @@ import type { Rejection } from '../src/intake/reject.ts';
 import { type ControlEvent, EventRefused, type ParsedEvent, type RawEvent } from './events/event.ts';
 import { parseEvent } from './events/index.ts';
 
-/** What is known of a message whatever its content: kept with it when it is rejected. */
+/** Metadata of a message, stored with it when it is rejected. */
 export type Origin = Pick<Rejection, 'headers' | 'source'> & { raw: () => Buffer; eventType?: string };
 
-export type DoorInput = Input | ControlEvent;
+export type MessageInput = Input | ControlEvent;
 
-/** Takes what is for the service itself. Resolves once it is durable, where it has to be. */
+/** Applies an event for the service itself. Resolves when its effect is durable. */
 export type Control = (event: ControlEvent) => Promise<void>;
 
-export const isControl = (input: DoorInput): input is ControlEvent =>
+export const isControl = (input: MessageInput): input is ControlEvent =>
   input.kind === 'config-updated' || input.kind === 'token-revoked';
 
 /**
- * Opens and parses one message. What cannot be parsed becomes a rejection; nothing is thrown, so that one message
- * never decides over the next.
+ * Parses one message. Returns a rejection for an invalid message instead of throwing, so that it does not affect other
+ * messages.
  *
- * @param authorize checks that the sender may act for the tenant; throws {@link EventRefused} where it may not.
+ * @param authorize checks that the sender may act for the tenant. Throws {@link EventRefused} when it may not.
  */
-export function toInput(open: () => RawEvent, origin: Origin, authorize?: (tenantId: string) => void): DoorInput {
+export function toInput(open: () => RawEvent, origin: Origin, authorize?: (tenantId: string) => void): MessageInput {
   let event: RawEvent | undefined;
   let tenantId: string | undefined;
   const rejection = (reason: Rejection['reason'], message: string): Rejection => ({
@@ -61,7 +61,7 @@ function tenantOf(parsed: ParsedEvent): string {
   }
 }
 
-/** The tenant that a broken event claims, so that its admins find it among their rejected events. */
+/** Returns the tenant that an invalid event claims, so that its admins see the rejected event. */
 function tenantIdIn(payload: unknown): string | undefined {
   if (typeof payload !== 'object' || payload === null) return undefined;
   const { tenant_id: snake, tenantId: camel } = payload as Record<string, unknown>;

@@ -5,8 +5,8 @@ import kafkajs from 'kafkajs';
 import snappy from 'kafkajs-snappy';
 import { compressFrame, decompressFrame } from 'lz4-napi';
 
-// kafkajs brings only gzip. A producer chooses its own codec, and a batch that cannot be opened would block its
-// partition for ever, so every codec of the protocol is registered.
+// kafkajs includes only gzip. All codecs of the protocol are registered, because a batch that cannot be decompressed
+// would block its partition forever.
 const { CompressionCodecs, CompressionTypes } = kafkajs;
 
 const compressZstd = promisify(zstdCompress);

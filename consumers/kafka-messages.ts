@@ -2,20 +2,20 @@ import type { KafkaMessage } from 'kafkajs';
 
 import { isBinary, isStructured, openBinary, openStructured, parseJson } from './envelope.ts';
 import type { RawEvent } from './events/event.ts';
-import { type DoorInput, toInput } from './inputs.ts';
+import { type MessageInput, toInput } from './inputs.ts';
 
-/** Where a message stands, and the event type that its topic is for. */
+/** Topic and partition of a message, and the event type of the topic. */
 export interface MessageOrigin {
   topic: string;
   partition: number;
   type: string;
 }
 
-/** One Kafka message, as bare JSON of its topic's type or as a CloudEvent in either mode, into one input. */
-export function messageInput(message: KafkaMessage, { topic, partition, type }: MessageOrigin): DoorInput {
+/** Parses a Kafka message: JSON of the topic's event type, or a CloudEvent in structured or binary mode. */
+export function messageInput(message: KafkaMessage, { topic, partition, type }: MessageOrigin): MessageInput {
   const { offset } = message;
   const headers = headersOf(message);
-  // A tombstone has no value; it is no event either.
+  // A tombstone has no value. It is rejected like other invalid messages.
   const body = message.value ?? Buffer.alloc(0);
   const open = (): RawEvent => {
     if (isStructured(headers)) return openStructured(parseJson(body));
@@ -31,7 +31,7 @@ export function messageInput(message: KafkaMessage, { topic, partition, type }: 
   });
 }
 
-/** Header names as HTTP spells them: the Kafka binding of CloudEvents writes `ce_type` for `ce-type`. */
+/** Converts header names to those of HTTP. The Kafka binding of CloudEvents uses `ce_type` for `ce-type`. */
 function headersOf(message: KafkaMessage): Record<string, string> {
   const headers: Record<string, string> = {};
   for (const [name, value] of Object.entries(message.headers ?? {})) {

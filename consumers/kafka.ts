@@ -14,36 +14,36 @@ import { messageInput } from './kafka-messages.ts';
 
 export interface KafkaConsumerOptions {
   config: KafkaConfig;
-  /** Topic that carries `notification.triggered.v1`; every other type has the topic of its own name. */
+  /** Topic of `notification.triggered.v1`. The topic of every other type has the name of the type. */
   pubsubTopic: string;
   intake: Intake;
   control: Control;
   log: Log;
-  /** How often to look for topics that did not exist yet. Milliseconds. */
+  /** Interval of checks for topics that do not exist yet, in milliseconds. */
   topicCheckMs?: number;
 }
 
 export interface KafkaConsumer {
-  /** @throws when the brokers cannot be reached, or nothing is consumed although there are topics. */
+  /** Checks the connection. @throws when the brokers are unavailable or the consumer is not running. */
   ping(): Promise<void>;
-  /** Finishes the batch in hand, commits it and leaves the group. */
+  /** Finishes and commits the current batch and leaves the group. */
   close(): Promise<void>;
 }
 
 const V1 = 'notification.triggered.v1';
 const TICK_MS = 250;
-/** After a failed start. A wrong password, tried more often, may lock the account. */
+/** Delay after a failed start, in milliseconds. Retrying a wrong password more often could lock the account. */
 const RESTART_MS = 2_000;
-/** Brokers that do not answer are not waited for; whoever takes the partitions over reads the rest again. */
+/** Maximum wait for the brokers on shutdown, in milliseconds. Other consumers read uncommitted messages again. */
 const CLOSE_LIMIT_MS = 10_000;
 
 /**
- * Consumes by batch and commits an offset only once its batch is in PostgreSQL. A message that cannot be parsed is
- * kept as rejected and committed like any other, so it never stops its partition; while PostgreSQL is away the batch
- * waits, and nothing is committed.
+ * Consumes in batches and commits an offset only after its messages are stored in PostgreSQL. An invalid message is
+ * stored as rejected and committed like any other, so it does not block its partition. During an outage of PostgreSQL
+ * the batch waits and nothing is committed.
  *
- * The library gives up on its own for some errors and starts again for others. Here it always gives up, and one loop
- * starts it again, whatever the error was, for as long as the service runs.
+ * kafkajs restarts itself after some errors and stops after others. Its restart is disabled here, and one loop restarts
+ * the consumer after every error while the service runs.
  */
 export function startKafkaConsumer(options: KafkaConsumerOptions): KafkaConsumer {
   const { config, log, topicCheckMs = 10_000 } = options;
@@ -53,15 +53,16 @@ export function startKafkaConsumer(options: KafkaConsumerOptions): KafkaConsumer
   const stopping = new AbortController();
   let consumer: Consumer | undefined;
   let consumed: string[] = [];
-  /** Why nothing is consumed. */
+  /** Why the consumer is not running; undefined when it is. */
   let problem: string | undefined = 'not connected yet';
-  /** When to bring what is consumed in line with what exists. */
+  /** When to compare the subscribed topics with the existing ones again. */
   let dueAt = 0;
 
   const start = async (topics: string[]): Promise<void> => {
     const next = kafka.consumer({
       groupId: config.groupId,
-      // Longer than it takes to find out that PostgreSQL is away, so that such a batch does not cost the membership.
+      // Longer than a statement takes to fail in an outage of PostgreSQL, so that the member is not removed from the
+      // group.
       sessionTimeout: 20_000,
       heartbeatInterval: 2_000,
       rebalanceTimeout: 20_000,
@@ -73,9 +74,9 @@ export function startKafkaConsumer(options: KafkaConsumerOptions): KafkaConsumer
     next.on(next.events.CRASH, ({ payload }) => {
       crash = payload.error;
       if (consumer !== next) return;
-      log.error({ error: crash }, 'consuming from Kafka broke off');
+      log.error({ error: crash }, 'consuming from Kafka failed');
       consumer = undefined;
-      problem = 'broke off';
+      problem = 'the consumer crashed and is restarted';
       dueAt = 0;
     });
     consumer = next;
@@ -85,11 +86,11 @@ export function startKafkaConsumer(options: KafkaConsumerOptions): KafkaConsumer
       await next.run({
         autoCommit: false,
         eachBatchAutoResolve: false,
-        // A partition with a large batch, or one that waits for its turn to be stored, holds up no other.
-        partitionsConsumedConcurrently: PARTITIONS_AT_ONCE,
+        // A partition with a large batch does not delay other partitions.
+        partitionsConsumedConcurrently: CONCURRENT_PARTITIONS,
         eachBatch: (payload) => consumeBatch(payload, typeOfTopic, options),
       });
-      // The library returns as if nothing had happened when the group could not be joined.
+      // `run` does not throw when joining the group fails.
       if (crash) throw crash;
     } catch (error) {
       consumer = undefined;
@@ -98,7 +99,9 @@ export function startKafkaConsumer(options: KafkaConsumerOptions): KafkaConsumer
     }
   };
 
-  /** Topics may be made after the service started; subscribing to one that is missing would fail for all. */
+  /**
+   * Subscribes to the existing topics. A missing topic may be created later; subscribing to it now would fail for all.
+   */
   const reconcile = async (): Promise<void> => {
     await admin.connect();
     const existing = new Set(await admin.listTopics());
@@ -120,16 +123,16 @@ export function startKafkaConsumer(options: KafkaConsumerOptions): KafkaConsumer
       try {
         if (performance.now() >= dueAt) await reconcile();
       } catch (error) {
-        if (!consumer) problem = 'could not start';
+        if (!consumer) problem = 'the consumer could not be started';
         dueAt = performance.now() + RESTART_MS;
-        log.error({ error }, 'cannot consume from Kafka, trying again');
+        log.error({ error }, 'starting the Kafka consumer failed, trying again');
       }
       await sleep(TICK_MS, undefined, { signal: stopping.signal }).catch(() => {});
     }
     await consumer?.disconnect();
     await admin.disconnect();
   };
-  const supervising = supervise().catch((error: unknown) => log.warn({ error }, 'did not leave Kafka in order'));
+  const supervising = supervise().catch((error: unknown) => log.warn({ error }, 'disconnecting from Kafka failed'));
 
   return {
     ping: async () => {
@@ -163,42 +166,43 @@ async function consumeBatch(
   typeOfTopic: ReadonlyMap<string, string>,
   { intake, control, log }: KafkaConsumerOptions,
 ): Promise<void> {
-  // Fails while the group waits for this member to join again: then the batch is not begun.
+  // Throws during a rebalance, so that the batch is not started.
   await payload.heartbeat();
   const { topic, partition } = payload.batch;
   const type = typeOfTopic.get(topic) as string;
-  // In pieces, so that a partition moves on while a large batch is worked through.
+  // Split into chunks, so that offsets advance during a large batch.
   const { messages } = payload.batch;
   for (let from = 0; from < messages.length; from += CHUNK) {
     const chunk = messages.slice(from, from + CHUNK);
     const inputs = chunk.map((message) => messageInput(message, { topic, partition, type }));
     const stored = inputs.filter((input) => !isControl(input));
-    await patiently(payload, log, async () => {
+    await storeWithRetry(payload, log, async () => {
       await intake.take(stored);
       for (const input of inputs) if (isControl(input)) await control(input);
     });
     const isLast = from + CHUNK >= messages.length;
-    // Of the last piece also what the broker keeps for itself, e.g. the marks of transactions.
+    // `lastOffset` includes control records, e.g. transaction markers, which are not among the messages.
     await commit(payload, isLast ? payload.batch.lastOffset() : (chunk.at(-1) as KafkaMessage).offset);
     if (!isLast) await payload.heartbeat();
   }
 }
 
-/** Messages that are stored in one transaction. */
+/** Maximum number of messages that are stored in one transaction. */
 const CHUNK = 500;
-const PARTITIONS_AT_ONCE = 4;
+const CONCURRENT_PARTITIONS = 4;
 
 async function commit(payload: EachBatchPayload, last: string): Promise<void> {
   const { topic, partition } = payload.batch;
-  // Committed first: where that fails, the batch is read again, and what is known already is known again.
+  // Committed before `resolveOffset`: when the commit fails, the batch is read again and its events are detected as
+  // known.
   await payload.commitOffsetsIfNecessary({
     topics: [{ topic, partitions: [{ partition, offset: String(BigInt(last) + 1n) }] }],
   });
   payload.resolveOffset(last);
 }
 
-/** Waits for PostgreSQL as long as it takes. @throws when the partition is given up meanwhile. */
-async function patiently(payload: EachBatchPayload, log: Log, store: () => Promise<void>): Promise<void> {
+/** Repeats `store` until it succeeds. @throws when the consumer stops or loses the partition. */
+async function storeWithRetry(payload: EachBatchPayload, log: Log, store: () => Promise<void>): Promise<void> {
   const { topic, partition } = payload.batch;
   for (let delayMs = 100; ; delayMs = Math.min(delayMs * 2, 2_000)) {
     try {
@@ -206,7 +210,7 @@ async function patiently(payload: EachBatchPayload, log: Log, store: () => Promi
       return;
     } catch (error) {
       if (!payload.isRunning()) throw error;
-      log.error({ error, topic, partition }, 'batch not stored, trying again');
+      log.error({ error, topic, partition }, 'storing a batch failed, trying again');
     }
     await payload.heartbeat();
     await sleep(delayMs);

@@ -7,10 +7,10 @@ import { eventValidator } from './events/validate.ts';
 const validate = eventValidator<Signal>('signal.emit');
 
 /**
- * The door for what other services push to open subscriptions, over Redis (`signal:emit`). It is best effort: what is
- * wrong is said in the log, without its content, and nothing is kept.
+ * Receives messages of other services from the Redis channel `signal:emit` and pushes them to open subscriptions. Best
+ * effort: an invalid message is logged without its content and dropped.
  *
- * @returns a function that closes it.
+ * @returns a function that stops listening.
  */
 export function listenToSignals(options: { bus: Bus; topicFeeds: TopicFeeds; log: Log }): () => void {
   const { bus, topicFeeds, log } = options;
@@ -19,7 +19,7 @@ export function listenToSignals(options: { bus: Bus; topicFeeds: TopicFeeds; log
       topicFeeds.push(validate(message));
     } catch (error) {
       if (!(error instanceof EventRefused)) throw error;
-      log.warn({ problem: error.message }, 'signal refused');
+      log.warn({ problem: error.message }, 'signal refused, it is invalid');
     }
   });
 }

@@ -7,21 +7,21 @@ export interface UnsubscribeRoutesOptions {
   unsubscribe: (subject: UnsubscribeSubject) => Promise<boolean>;
 }
 
-/** A signed token of the longest ids that there are. */
+/** Maximum length of a token, in characters. A token with the longest ids is shorter. */
 const MAX_TOKEN = 2_000;
 
 /**
- * One-click unsubscribe (RFC 8058). Only a POST takes anybody off a list: scanners of mail follow links, so a GET shows a
- * page with a button.
+ * One-click unsubscribe (RFC 8058). Only POST unsubscribes. GET shows a page with a button, because mail scanners
+ * follow links.
  */
 export async function unsubscribeRoutes(app: FastifyInstance, options: UnsubscribeRoutesOptions): Promise<void> {
   app.removeAllContentTypeParsers();
-  // Mail clients send `List-Unsubscribe=One-Click` as a form; nothing depends on it.
+  // Mail clients send the form `List-Unsubscribe=One-Click`. The body is ignored.
   app.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: 4_096 }, (_request, _body, done) => done(null));
 
   app.setErrorHandler((error, _request, reply) => {
     app.log.error({ error }, 'unsubscribe failed');
-    return reply.code(503).headers(HEADERS).send(page('Please try again in a moment.'));
+    return reply.code(503).headers(HEADERS).send(page('Something went wrong. Please try again in a moment.'));
   });
 
   const subjectOf = (token: unknown): UnsubscribeSubject | undefined =>

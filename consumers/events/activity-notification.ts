@@ -44,7 +44,7 @@ const camelCase = (name: string): string =>
 
 const SPELLINGS = new Map(KNOWN.map((name) => [camelCase(name), name]));
 
-/** A notification for people's inboxes, with its text ready. */
+/** Parses in-app notifications whose text is part of the event. */
 export function activityNotification(type: string): EventParser {
   const validate = eventValidator<ActivityNotification>(type);
   return ({ payload, traceparent, position }) => {

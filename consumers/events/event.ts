@@ -6,16 +6,16 @@ import type { RejectionReason } from '../../src/intake/reject.ts';
 
 /** The content of a Kafka message or CloudEvent, without its envelope. */
 export interface RawEvent {
-  /** The event type: a topic's name, or the `type` of a CloudEvent. */
+  /** Name of the topic, or `type` of a CloudEvent. */
   type: string;
   payload: unknown;
-  /** W3C trace context, where the envelope carries one. */
+  /** W3C trace context of the envelope. */
   traceparent?: string | undefined;
-  /** What names this very message, for events that bring no id: topic, partition and offset, or source and id. */
+  /** Identifies the message when the event has no id: topic, partition and offset, or source and id. */
   position: readonly (string | number)[];
 }
 
-/** What tells the service itself something, and delivers nothing. */
+/** An event for the service itself, which is not delivered. */
 export type ControlEvent =
   | { kind: 'config-updated'; tenantId: string }
   | { kind: 'token-revoked'; tenantId: string; revocation: Revocation };
@@ -27,7 +27,7 @@ export type ParsedEvent =
 
 export type EventParser = (event: RawEvent) => ParsedEvent;
 
-/** This input can't become a notification. Says where it is wrong and never what it contains. */
+/** The event is invalid. The message contains paths but no values. */
 export class EventRefused extends Error {
   readonly reason: RejectionReason;
   readonly fields: FieldProblem[];
@@ -41,13 +41,13 @@ export class EventRefused extends Error {
   }
 }
 
-/** Fields that the schema does not name. A producer may be newer than we are. */
+/** Returns the fields that the schema does not define. They are kept, because the producer may be newer than we are. */
 export function unknownFields(payload: object, known: ReadonlySet<string>): Record<string, unknown> | undefined {
   const extra = Object.entries(payload).filter(([key]) => !known.has(key));
   return extra.length > 0 ? Object.fromEntries(extra) : undefined;
 }
 
-/** Refuses a body that says it is of another version than its type. Absent, `1`, `"1"`, `"v1"` and `"1.x"` are version 1. */
+/** Refuses an event whose field `version` contradicts its type. `1`, `"1"`, `"v1"` and `"1.x"` mean version 1. */
 export function checkVersion(version: unknown, expected: number): void {
   if (version === undefined || version === null) return;
   if (/^v?(\d+)(\.\d+)*$/.exec(String(version))?.[1] === String(expected)) return;

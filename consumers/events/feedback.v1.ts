@@ -10,7 +10,7 @@ interface FeedbackV1 {
   kind: 'hard_bounce' | 'soft_bounce' | 'complaint';
 }
 
-/** A bounce or complaint that came after the provider had said yes. */
+/** Parses a bounce or complaint about a message that the provider had accepted. */
 export function feedbackV1(type: string): EventParser {
   const validate = eventValidator<FeedbackV1>(type);
   return ({ payload }) => {

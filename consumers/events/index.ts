@@ -6,7 +6,7 @@ import { tokenRevoked } from './token-revoked.ts';
 import { triggeredV1 } from './triggered.v1.ts';
 import { triggeredV2 } from './triggered.v2.ts';
 
-/** THE list: every event type and version that is understood. A new one is a file and a line. */
+/** All supported event types. */
 const PARSERS: Record<string, (type: string) => EventParser> = {
   'notification.triggered.v1': (type) => triggeredV1(type, { isTest: false }),
   'notification.triggered.v2': triggeredV2,
@@ -21,13 +21,13 @@ export const EVENT_TYPES = Object.keys(PARSERS);
 
 const parsers = new Map(Object.entries(PARSERS).map(([type, create]) => [type, create(type)]));
 
-/** A trace context that is broken is left out: the event is worth more than its trace. */
+/** Returns whether the trace context is valid. An invalid one is ignored instead of rejecting the event. */
 const hasTraceContext = ({ traceparent }: RawEvent): boolean =>
   traceparent !== undefined && /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/.test(traceparent);
 
 /**
- * Turns an event of any type and version into one internal command.
- * @throws {EventRefused} with the reason that is kept in `rejected_event`.
+ * Parses an event of any supported type.
+ * @throws {EventRefused} with the reason for `rejected_event`.
  */
 export function parseEvent(event: RawEvent): ParsedEvent {
   const parser = parsers.get(event.type);
@@ -35,6 +35,6 @@ export function parseEvent(event: RawEvent): ParsedEvent {
   const family = event.type.replace(/\.v\d+$/, '');
   const isOtherVersion = EVENT_TYPES.some((type) => type.replace(/\.v\d+$/, '') === family);
   throw isOtherVersion
-    ? new EventRefused('unsupported_version', `${event.type.slice(0, 200)} is a version that is not understood here`)
-    : new EventRefused('unsupported_type', `${event.type.slice(0, 200)} does not belong to this service`);
+    ? new EventRefused('unsupported_version', `${event.type.slice(0, 200)} is not a supported version`)
+    : new EventRefused('unsupported_type', `${event.type.slice(0, 200)} is not an event type of this service`);
 }

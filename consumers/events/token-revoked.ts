@@ -8,7 +8,7 @@ interface TokenRevoked {
   at: string;
 }
 
-/** Tokens were taken back: one, those of a person, or all of a tenant. */
+/** Parses the revocation of one token, or of all tokens of a user or tenant. */
 export function tokenRevoked(type: string): EventParser {
   const validate = eventValidator<TokenRevoked>(type);
   return ({ payload }) => {

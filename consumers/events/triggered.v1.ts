@@ -29,7 +29,7 @@ const KNOWN = new Set([
   'version',
 ]);
 
-/** One channel, one recipient. `isTest` tells `notification.test.v1` from `notification.triggered.v1`. */
+/** Parses events with one channel and one recipient. `isTest` is true for `notification.test.v1`. */
 export function triggeredV1(type: string, { isTest }: { isTest: boolean }): EventParser {
   const validate = eventValidator<TriggeredV1>(type);
   return ({ payload, traceparent }) => {

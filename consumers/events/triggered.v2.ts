@@ -40,7 +40,7 @@ const KNOWN = new Set([
   'collapse_key',
 ]);
 
-/** One person, several addresses, an order of channels. */
+/** Parses events with several addresses of one recipient and an optional order of channels. */
 export function triggeredV2(type: string): EventParser {
   const validate = eventValidator<TriggeredV2>(type);
   return ({ payload, traceparent }) => {

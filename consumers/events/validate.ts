@@ -11,7 +11,7 @@ import { EventRefused } from './event.ts';
 
 const ajv = new Ajv({ allErrors: true, strict: true, strictTypes: false, strictRequired: false, verbose: false });
 formats.default(ajv);
-// Only what the database can hold too: RFC 3339 knows leap seconds and offsets that JavaScript does not.
+// Only dates that JavaScript and the database accept. RFC 3339 also allows leap seconds, for example.
 const dateTime = formats.default.get('date-time') as { validate: (value: string) => boolean };
 ajv.addFormat('date-time', (value: string) => {
   const year = new Date(value).getUTCFullYear();
@@ -19,7 +19,7 @@ ajv.addFormat('date-time', (value: string) => {
 });
 ajv.addFormat('uuid', /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i);
 
-/** Compiles the published JSON Schema of an event type into the check that every such event passes first. */
+/** Compiles the published JSON Schema of an event type. */
 export function eventValidator<T>(type: string): (payload: unknown) => T {
   const file = join(projectRoot, 'schema', 'events', `${type}.schema.json`);
   const validate = ajv.compile<T>(JSON.parse(readFileSync(file, 'utf8')) as object) as ValidateFunction<T>;
@@ -31,7 +31,7 @@ export function eventValidator<T>(type: string): (payload: unknown) => T {
   };
 }
 
-/** `if` and `anyOf` only repeat what their branches said. */
+/** Drops errors of `if`, because its branches report the actual problem. */
 const isOwnProblem = (error: ErrorObject): boolean => error.keyword !== 'if';
 
 function toProblem(error: ErrorObject): FieldProblem {

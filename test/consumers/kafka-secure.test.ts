@@ -83,7 +83,7 @@ describeWithKafka('events over a Kafka that asks for TLS and a login', () => {
   const refusalIn = async (child: ChildService): Promise<string> =>
     JSON.stringify(
       await eventually(
-        () => child.lines.find((line) => line['message'] === 'cannot consume from Kafka, trying again'),
+        () => child.lines.find((line) => line['message'] === 'starting the Kafka consumer failed, trying again'),
         'the refused connection in the log',
       ),
     );

@@ -315,7 +315,7 @@ describeWithKafka('events over Kafka', () => {
     const events = welcomes(20);
     await withoutDatabase(async () => {
       await send(name, [...events.map(asMessage), { value: 'not JSON' }]);
-      await consumer.logged('batch not stored, trying again');
+      await consumer.logged('storing a batch failed, trying again');
       expect(await progress(group, name)).toEqual({ committed: 3, end: 24 });
     });
     await stored(events);
@@ -387,7 +387,7 @@ describeWithKafka('events over Kafka', () => {
 
     await admin.deleteTopics({ topics: [name] });
     const { channel: _channel, ...later } = welcome({ recipient: { email: 'later@example.edu.vn' } });
-    await consumer.logged('consuming from Kafka broke off');
+    await consumer.logged('consuming from Kafka failed');
     const { end } = await progress(group, V2);
     await send(V2, [asMessage(later)]);
     expect(await committed(group, V2)).toBe(end + 1);
