@@ -1,8 +1,7 @@
 type Cleanup = () => unknown;
 
 /**
- * Functions that release what was opened, run in reverse order. It is the part of `AsyncDisposableStack` that the
- * service needs: Node 22 has no such class.
+ * Runs cleanup functions in reverse order. A subset of `AsyncDisposableStack`, which Node 22 does not have.
  */
 export class CleanupStack implements AsyncDisposable {
   #cleanups: Cleanup[] = [];
@@ -20,7 +19,7 @@ export class CleanupStack implements AsyncDisposable {
     return moved;
   }
 
-  /** Runs every function once, also after one has failed, and then throws what the first failing one threw. */
+  /** Runs every function once, also after a failure, and then throws the first error. */
   async [Symbol.asyncDispose](): Promise<void> {
     const failures: unknown[] = [];
     for (let cleanup = this.#cleanups.pop(); cleanup !== undefined; cleanup = this.#cleanups.pop()) {

@@ -35,51 +35,51 @@ export interface Config {
   serviceHost: string;
   roles: ReadonlySet<Role>;
   logLevel: (typeof LOG_LEVELS)[number];
-  /** Absent in dev: the embedded server under `dataPath`. */
+  /** If absent in dev, an embedded server is started under `dataPath`. */
   databaseUrl?: string;
-  /** The login that runs migrations, where `databaseUrl` may not. */
+  /** Database user that runs migrations, if the user of `databaseUrl` may not. */
   databaseOwnerUrl?: string;
-  /** Where the embedded parts keep their files. */
+  /** Folder of the embedded database and the development key. */
   dataPath: string;
-  /** One URL, or several for a cluster. Empty in dev: the bus stays in this process. */
+  /** One URL, or several for a cluster. Empty in dev for an in-process bus. */
   redisUrls: string[];
-  /** Absent in dev: events come in over HTTP only. */
+  /** If absent in dev, events are accepted over HTTP only. */
   kafka?: KafkaConfig;
-  /** Topic that carries `notification.triggered.v1`. */
+  /** Topic of `notification.triggered.v1`. */
   pubsubTopic: string;
   identity: IdentityConfig;
   tenantConfigSecretPath?: string;
-  /** Folder that `secret://name` points into. */
+  /** Folder of the files of `secret://name`. */
   secretsPath: string;
   /** Default SMTP relay: `secret://name` or an `smtp://` URL. */
   smtpProviderSecret?: string;
   deliveryMode: DeliveryMode;
-  /** Where the service is reached from outside; absent: mails carry no unsubscribe links. */
+  /** Public base URL of the service. Without it mails contain no unsubscribe links. */
   publicUrl?: string;
-  /** Signs those links: `secret://name`, or the key itself. */
+  /** Key that signs unsubscribe links: `secret://name` or the key itself. */
   linkSecret?: string;
-  /** How long a dispatcher's claim on a row lasts unless it is renewed. Milliseconds. */
+  /** Duration of a dispatcher's lease on a row, in milliseconds. Leases are renewed while a row is in flight. */
   deliveryLeaseMs: number;
   live: LiveLimits;
-  /** How often a process says that its clients are still there; missing some, they are not. Milliseconds. */
+  /** Interval of the heartbeat for connected clients, in milliseconds. */
   liveHeartbeatMs: number;
-  /** Beginnings of the URLs that subscriptions may be called back at; empty: none. */
+  /** Allowed prefixes of callback URLs of subscriptions. Empty to disable the callback protocol. */
   callbackUrls: string[];
-  /** Encrypt what lies in the database encrypted; the first is for what is new. */
+  /** Keys that encrypt values in the database. The first encrypts, all decrypt. */
   dataKeys: DataKey[];
-  /** Takes audit events; absent: they stay in the database alone. */
+  /** URL of the audit service. If absent, audit events stay in the database only. */
   auditServiceEndpoint?: string;
-  /** The database keeps plans for a connection, as far as no pooler stands in between that does not know of them. */
+  /** True to use prepared statements. Set to false behind a pooler that does not support them. */
   databaseKeepsPlans: boolean;
-  /** Only the operations of `schema/operations/` are run. */
+  /** True to run only the operations in `schema/operations/`. */
   trustedOperationsOnly: boolean;
-  /** Hosts, addresses and CIDR ranges that tenants may send through although they are not public. */
+  /** Hosts, IP addresses and CIDR ranges that tenants may use although they are not public. */
   outboundAllow: string[];
-  /** Threads that compose and send mail; 0: it is done in the main one. */
+  /** Number of threads that compose and send mail; 0 to use the main thread. */
   mailThreads: number;
 }
 
-/** Everything that is wrong with the environment, at once. */
+/** The environment is invalid. Lists all problems. */
 export class ConfigError extends Error {
   readonly problems: string[];
 
@@ -93,8 +93,8 @@ export class ConfigError extends Error {
 type Env = Record<string, string | undefined>;
 
 /**
- * Reads and checks the whole environment in one place. No value of a secret is ever part of a message.
- * @throws {ConfigError} naming every variable that is missing or wrong.
+ * Reads and validates all environment variables. Messages never contain values of secrets.
+ * @throws {ConfigError} with every missing or invalid variable.
  */
 export function readConfig(env: Env): Config {
   const problems: string[] = [];
@@ -137,21 +137,21 @@ export function readConfig(env: Env): Config {
 
   const environment = oneOf('ENVIRONMENT', ENVIRONMENTS, 'production');
   const isDev = environment === 'dev';
-  const required = (name: string, what: string): void => {
-    if (!isDev && !text(name)?.replaceAll(/[\s,]/g, '')) problems.push(`${name} is required outside dev: ${what}`);
+  const required = (name: string, purpose: string): void => {
+    if (!isDev && !text(name)?.replaceAll(/[\s,]/g, '')) problems.push(`${name} is required outside dev: ${purpose}`);
   };
 
   const servicePort = wholeNumber('SERVICE_PORT', { min: 0, max: 65_535, fallback: 8_080 });
 
   const roles = readRoles(text('ROLES'), problems);
 
-  required('DATABASE_URL', 'the PostgreSQL to use');
+  required('DATABASE_URL', 'URL of the PostgreSQL database');
   for (const name of ['DATABASE_URL', 'DATABASE_OWNER_URL']) {
     const value = text(name);
     if (value !== undefined) url(name, value, ['postgres:', 'postgresql:']);
   }
 
-  required('REDIS_URL', 'instances wake each other through it');
+  required('REDIS_URL', 'instances notify each other through it');
   const redisUrls = listOf(text('REDIS_URL'));
   for (const value of redisUrls) url('REDIS_URL', value, ['redis:', 'rediss:']);
 
@@ -165,7 +165,7 @@ export function readConfig(env: Env): Config {
     problems.push('JWKS_URL and JWT_PUBLIC_KEY_PATH exclude each other: set one');
   }
   if (!isDev && jwksUrlText === undefined && text('JWT_PUBLIC_KEY_PATH') === undefined) {
-    problems.push('JWKS_URL or JWT_PUBLIC_KEY_PATH is required outside dev: tokens are checked with it');
+    problems.push('JWKS_URL or JWT_PUBLIC_KEY_PATH is required outside dev: it contains the keys that verify tokens');
   }
 
   const smtpProviderSecret = text('SMTP_PROVIDER_SECRET');
@@ -175,15 +175,15 @@ export function readConfig(env: Env): Config {
   const linkSecret = text('LINK_SECRET');
   if (publicUrl !== undefined) url('PUBLIC_URL', publicUrl, isDev ? ['http:', 'https:'] : ['https:']);
   if (publicUrl !== undefined && linkSecret === undefined) {
-    problems.push('LINK_SECRET is required with PUBLIC_URL: unsubscribe links are signed with it');
+    problems.push('LINK_SECRET is required with PUBLIC_URL: it signs unsubscribe links');
   }
   if (linkSecret !== undefined && !linkSecret.startsWith('secret://') && linkSecret.length < 32) {
-    problems.push('LINK_SECRET must be secret://name, or 32 characters at least');
+    problems.push('LINK_SECRET must be secret://name, or a key of at least 32 characters');
   }
 
   const outboundAllow = listOf(text('OUTBOUND_ALLOW'));
   if (outboundAllow.some((entry) => !/^[A-Za-z0-9._:-]+(\/\d{1,3})?$/.test(entry))) {
-    problems.push('OUTBOUND_ALLOW may name hosts, addresses and CIDR ranges, comma separated');
+    problems.push('OUTBOUND_ALLOW must be hosts, IP addresses or CIDR ranges, comma separated');
   }
   const mailThreads = wholeNumber('MAIL_THREADS', {
     min: 0,
@@ -224,7 +224,7 @@ export function readConfig(env: Env): Config {
     trustedOperationsOnly: flag('TRUSTED_OPERATIONS_ONLY'),
     environment,
     servicePort,
-    // The development mailbox asks for no token, so in dev nobody but this machine is let in.
+    // The development mailbox needs no token, so in dev the server listens on localhost only.
     serviceHost: text('SERVICE_HOST') ?? (isDev ? '127.0.0.1' : '0.0.0.0'),
     roles,
     logLevel: oneOf('LOG_LEVEL', LOG_LEVELS, 'info'),
@@ -257,7 +257,7 @@ export function readConfig(env: Env): Config {
   return config;
 }
 
-/** Comma separated; empty where there is nothing. */
+/** Splits a comma-separated list. */
 function listOf(value: string | undefined): string[] {
   return (value ?? '')
     .split(',')
@@ -268,7 +268,7 @@ function listOf(value: string | undefined): string[] {
 function readRoles(value: string | undefined, problems: string[]): ReadonlySet<Role> {
   const names = (value ?? ROLES.join(',')).split(',').map((name) => name.trim());
   const unknown = names.filter((name) => !(ROLES as readonly string[]).includes(name));
-  if (unknown.length > 0) problems.push(`ROLES may name ${ROLES.join(', ')}, comma separated`);
+  if (unknown.length > 0) problems.push(`ROLES must be one or more of ${ROLES.join(', ')}, comma separated`);
   return new Set(names as Role[]);
 }
 
@@ -307,7 +307,7 @@ function readKafka(
 
 type Defined<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
 
-/** Drops keys that are undefined, so that "absent" has one spelling. */
+/** Removes undefined properties, so that an absent value is always a missing property. */
 function definedOnly<T extends object>(value: T): Defined<T> {
   return Object.fromEntries(Object.entries(value).filter(([, entry]) => entry !== undefined)) as Defined<T>;
 }

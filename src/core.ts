@@ -19,7 +19,7 @@ import type { TenantSettingsSource } from './tenants/settings.ts';
 import type { TemplateEditing } from './templates/editing.ts';
 import type { Templates } from './templates/templates.ts';
 
-/** The core, as the entry points `consumers/` and `resolvers/` use it. `create-core.ts` builds it. */
+/** Interface of the core for the entry points in `consumers/` and `resolvers/`. `create-core.ts` builds it. */
 export interface Core {
   access: Access;
   audit: AuditEvents;

@@ -41,7 +41,7 @@ export interface CoreOptions {
   database: Database;
   bus: Bus;
   metrics: Metrics;
-  /** Absent where the service is not told its public address. */
+  /** Undefined when `PUBLIC_URL` is not set. */
   links: UnsubscribeLinks | undefined;
   /** Parses the stored bytes of a rejected event again. */
   reparse: RejectedEventsOptions['reparse'];

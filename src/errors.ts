@@ -1,6 +1,6 @@
 /**
- * The error codes of the public contract, and the HTTP status each one answers with.
- * A code is stable: clients switch on it, so it is never renamed, only added to.
+ * Public error codes and their HTTP status. Codes are stable, because clients switch on them: add new ones, never
+ * rename.
  */
 export const ERROR_STATUS = {
   unauthenticated: 401,
@@ -25,25 +25,25 @@ export const ERROR_STATUS = {
 
 export type ErrorCode = keyof typeof ERROR_STATUS;
 
-/** One thing wrong with an input: where (`path`, dotted) and what. */
+/** One problem of an input. `path` is dotted, e.g. `input.config.host`. */
 export interface FieldProblem {
   path: string;
   message: string;
-  /** Within a text, from 1. */
+  /** Line within a text field, starting at 1. */
   line?: number;
-  /** Within its line, from 1. */
+  /** Column, starting at 1. */
   column?: number;
 }
 
 export interface AppErrorOptions {
-  /** Overrides the code's usual HTTP status, e.g. `invalid_token` is 400 when the token is no JWT at all. */
+  /** Overrides the HTTP status of the code, e.g. 400 for `invalid_token` when the token is not a JWT. */
   status?: number;
-  /** Machine-readable extras that are safe to show the caller, e.g. `required` or `fields`. */
+  /** Additional data that may be shown to the caller, e.g. `required` or `fields`. */
   details?: Record<string, unknown>;
   cause?: unknown;
 }
 
-/** An error whose code and message may be shown to the caller. Anything else is answered as `internal`. */
+/** An error whose code and message may be shown to the caller. Every other error is shown as `internal`. */
 export class AppError extends Error {
   readonly code: ErrorCode;
   readonly status: number;
@@ -57,13 +57,13 @@ export class AppError extends Error {
     this.details = options.details ?? {};
   }
 
-  /** What goes with the message wherever an error is written as JSON by somebody else's code. */
+  /** `extensions` of the GraphQL error. */
   get extensions(): Record<string, unknown> {
     return { error_code: this.code, ...this.details };
   }
 }
 
-/** `validation_failed` that names each offending field. */
+/** Creates a `validation_failed` error that lists every invalid field. */
 export function validationFailed(fields: FieldProblem[]): AppError {
   const summary = fields.map((field) => `${field.path}: ${field.message}`).join('; ');
   return new AppError('validation_failed', summary, { details: { fields } });

@@ -1,26 +1,29 @@
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
 
-/** A text that was encrypted: JSON, with the id of the key that opens it. All but the id is base64url. */
+/** An encrypted text. */
 export interface Sealed {
+  /** Id of the key. */
   key: string;
+  /** Nonce and data are base64url. */
   nonce: string;
   data: string;
 }
 
-/** Keys for what lies in the database encrypted. The first encrypts, all of them open. */
+/** Keys that encrypt values in the database. The first encrypts, all decrypt. */
 export interface Keyring {
-  /** Of the key that encrypts now; undefined where there is none. */
+  /** Id of the key that encrypts; undefined when there are no keys. */
   readonly currentKey: string | undefined;
   /**
-   * @param context where the text belongs, e.g. its tenant: elsewhere it does not open.
-   * @throws where there is no key.
+   * Encrypts a text.
+   * @param context authenticated data, e.g. the tenant. `open` needs the same context.
+   * @throws {KeyUnavailable} when there are no keys.
    */
   seal(text: string, context: string): Sealed;
-  /** @throws {KeyUnavailable} where its key is not there, or it was changed or moved. */
+  /** Decrypts a text. @throws {KeyUnavailable} when the key is missing, or the data or context has changed. */
   open(sealed: Sealed, context: string): string;
 }
 
-/** Something encrypted that cannot be opened. Names the key, and nothing of what it is. */
+/** A value cannot be encrypted or decrypted. The message contains the id of the key but no data. */
 export class KeyUnavailable extends Error {}
 
 export interface DataKey {
@@ -38,7 +41,7 @@ export function createKeyring(keys: readonly DataKey[]): Keyring {
   return {
     currentKey: current?.id,
     seal: (text, context) => {
-      if (!current) throw new KeyUnavailable('there is no key to encrypt with (DATA_KEYS)');
+      if (!current) throw new KeyUnavailable('no key to encrypt with, set DATA_KEYS');
       const nonce = randomBytes(NONCE_BYTES);
       const cipher = createCipheriv('aes-256-gcm', current.key, nonce, { authTagLength: TAG_BYTES });
       cipher.setAAD(Buffer.from(context));
@@ -47,7 +50,7 @@ export function createKeyring(keys: readonly DataKey[]): Keyring {
     },
     open: ({ key: id, nonce, data }, context) => {
       const key = byId.get(id);
-      if (!key) throw new KeyUnavailable(`the key ${id} is not there (DATA_KEYS)`);
+      if (!key) throw new KeyUnavailable(`the key ${id} is missing in DATA_KEYS`);
       const bytes = Buffer.from(data, 'base64url');
       try {
         const decipher = createDecipheriv('aes-256-gcm', key, Buffer.from(nonce, 'base64url'), {
@@ -57,16 +60,18 @@ export function createKeyring(keys: readonly DataKey[]): Keyring {
         decipher.setAuthTag(bytes.subarray(-TAG_BYTES));
         return Buffer.concat([decipher.update(bytes.subarray(0, -TAG_BYTES)), decipher.final()]).toString();
       } catch (error) {
-        throw new KeyUnavailable(`what the key ${id} encrypted was changed`, { cause: error });
+        throw new KeyUnavailable(`data encrypted with the key ${id} was changed, or belongs to another tenant or row`, {
+          cause: error,
+        });
       }
     },
   };
 }
 
 /**
- * Reads `id:base64,id:base64`.
+ * Parses `id:base64,id:base64`.
  *
- * @throws where it is anything else; the message holds no key.
+ * @throws when the format is wrong. The message contains no key.
  */
 export function parseDataKeys(text: string): DataKey[] {
   return text.split(',').map((part) => {

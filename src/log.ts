@@ -2,11 +2,12 @@ import { type DestinationStream, type Logger, type LoggerOptions, pino } from 'p
 
 export type Log = Logger;
 
-/** Keys that may hold a token, a secret or a person's address; whatever they hold is never printed. */
+/** Keys whose values may contain tokens, secrets or addresses. They are redacted. */
 const SENSITIVE = ['authorization', 'token', 'password', 'secret', 'recipient', 'email', 'phone', 'params'];
 
 /**
- * JSON lines, on standard output unless another destination is given. Correlation fields are `tenant_id`, `trace_id`, `event_id`, `template_id`, `channel`.
+ * Creates a log of JSON lines, by default on standard output. Correlation fields are `tenant_id`, `trace_id`,
+ * `event_id`, `template_id` and `channel`.
  */
 export function createLog(level: string, destination: DestinationStream = pino.destination(1)): Log {
   const options: LoggerOptions = {
@@ -21,7 +22,7 @@ export function createLog(level: string, destination: DestinationStream = pino.d
   return pino(options, destination);
 }
 
-/** Writes the warnings of Node and of libraries as log lines; Node would print them as plain text on standard error. */
+/** Logs the warnings of Node and libraries, which Node would print as plain text on standard error. */
 export function logProcessWarnings(log: Log): void {
   process.removeAllListeners('warning');
   process.on('warning', ({ name, message }) => log.warn({ warning: name }, message));

@@ -1,4 +1,4 @@
-/** The oldest Node that the dependencies support. `engines.node` in package.json says the same. */
+/** Oldest supported version of Node. Same as `engines.node` in package.json. */
 const OLDEST = { major: 22, minor: 18 };
 
 /** Returns why the service cannot run on this version of Node; undefined when it can. */

@@ -7,5 +7,5 @@ function findRoot(): string {
   return directory;
 }
 
-/** The folder that holds `package.json`: the same whether the code runs from source or from `dist/`. */
+/** Folder of `package.json`, the same for code in `src/` and in `dist/`. */
 export const projectRoot = findRoot();

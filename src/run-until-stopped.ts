@@ -1,6 +1,6 @@
 import type { Log } from './log.ts';
 
-/** After this time the process exits with what is still running. Milliseconds. */
+/** Maximum duration of a shutdown, in milliseconds. After this time the process exits. */
 const SHUTDOWN_LIMIT_MS = 30_000;
 
 /** Waits for SIGTERM or SIGINT, then closes the service. */
@@ -10,7 +10,7 @@ export async function runUntilStopped(service: { close(): Promise<void> }, log: 
   });
   log.info({ signal }, 'stopping');
   setTimeout(() => {
-    log.fatal('did not stop in time: deliveries in flight are claimed again when their lease expires');
+    log.fatal('shutdown took too long: deliveries in flight are claimed again when their lease expires');
     process.exit(1);
   }, SHUTDOWN_LIMIT_MS).unref();
   await service.close();

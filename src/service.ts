@@ -27,22 +27,22 @@ import { startConsumerRole } from './roles/consumer.ts';
 import { startDispatcherRole } from './roles/dispatcher.ts';
 
 export interface Service {
-  /** Where it listens, e.g. `http://127.0.0.1:8080`. */
+  /** Base URL, e.g. `http://127.0.0.1:8080`. */
   url: string;
   core: Core;
-  /** Only in dev, and only where no keys are configured: makes tokens that this service accepts. */
+  /** Issues tokens for this service. Set only in dev when no keys are configured. */
   devIdentity: DevIdentity | undefined;
-  /** Takes in no more, finishes and records what is in hand, and lets go of everything in reverse order. */
+  /** Stops accepting work, finishes and records deliveries in flight, and closes all parts in reverse order. */
   close(): Promise<void>;
 }
 
 export interface ServiceOptions {
   log?: Log;
-  /** The embedded database is thrown away at the end. */
+  /** Deletes the embedded database on close. */
   ephemeral?: boolean;
 }
 
-/** Builds the core and starts the configured roles; `close` stops them in reverse order. */
+/** Builds the core and starts the configured roles. */
 export async function startService(config: Config, options: ServiceOptions = {}): Promise<Service> {
   const log = options.log ?? createLog(config.logLevel);
   await using parts = new CleanupStack();
