@@ -31,7 +31,7 @@ const channels = values.channels.split(',') as BenchChannel[];
 interface Measured {
   perSecond: number;
   cpuMsPerEvent: number;
-  /** Of the server, while it ran. */
+  /** Transactions of the database during the measurement, per event. */
   transactionsPerEvent: number;
 }
 
@@ -58,13 +58,13 @@ const env = {
 };
 
 const hasTaskset = existsSync('/usr/bin/taskset');
-/** Starts a script on one core, where that can be said. */
+/** Starts a script, pinned to one core if `taskset` is available. */
 const start = (script: string, ...flags: string[]): ChildProcess =>
   hasTaskset
     ? spawn('taskset', ['-c', '0', process.execPath, ...flags, join(projectRoot, script)], { env, stdio: 'inherit' })
     : spawn(process.execPath, [...flags, join(projectRoot, script)], { env, stdio: 'inherit' });
 
-/** User and system time of a process so far, all of its threads, in milliseconds (100 ticks a second on Linux). */
+/** Returns the user and system time of a process, in milliseconds (100 ticks per second on Linux). */
 function cpuMs(pid: number | undefined): number {
   const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
   return (Number(fields[11]) + Number(fields[12])) * 10;
@@ -78,12 +78,12 @@ const transactions = async (): Promise<number> => {
   return row?.n ?? 0;
 };
 
-/** Asked over one connection and not too often: the database that is measured is not to be busy with being asked. */
+/** One connection with a low polling rate, so that polling does not load the measured database. */
 const observer = new pg.Client({ connectionString: setup.databaseUrl });
 await observer.connect();
 const POLL_MS = 50;
 
-/** Waits until so many events are sent, and says how many are. */
+/** Waits until at least this number of events is sent. @returns the number of sent events. */
 async function untilSent(atLeast: number): Promise<number> {
   for (const deadline = performance.now() + 600_000; performance.now() < deadline;) {
     const { rows: found } = await observer.query<{ n: number }>(
@@ -93,14 +93,14 @@ async function untilSent(atLeast: number): Promise<number> {
     if (sent >= atLeast) return sent;
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
-  throw new Error(`${atLeast} events were not sent in time`);
+  throw new Error(`fewer than ${atLeast} events were sent within 10 minutes`);
 }
 
 async function measure(channel: BenchChannel, script: string): Promise<Measured> {
   await fillQueue(setup.databaseUrl, channel, rows, { httpPort });
   const before = await transactions();
   const child = start(script);
-  // From the first event that is done, so that starting the process counts for neither.
+  // Measured from the first sent event, so that the start of the process does not count.
   const first = { sent: await untilSent(1), at: performance.now(), cpu: cpuMs(child.pid) };
   const last = { sent: await untilSent(rows), at: performance.now(), cpu: cpuMs(child.pid) };
   child.kill('SIGTERM');

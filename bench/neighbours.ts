@@ -14,8 +14,8 @@ import { fillQueue } from './queue.ts';
 
 // npm run bench:neighbours -- --flood 100000 --mails 300
 //
-// What one tenant feels of another: of a queue of 100 000 mails, and of a relay that takes connections and never
-// answers. Each beside the same tenant left alone, in the same run.
+// Effect of one tenant on another: a queue of 100 000 mails, and a relay that accepts connections but never answers.
+// Both are compared with the tenant alone, in the same run.
 
 const { values } = parseArgs({
   options: { flood: { type: 'string', default: '100000' }, mails: { type: 'string', default: '300' } },
@@ -38,7 +38,7 @@ const tenantFile = (tenant: string, port: number): Promise<void> =>
     }),
   );
 
-/** Milliseconds from accepted to recorded as sent, of single mails that are sent one after the other. */
+/** Sends mails one after another. @returns sorted times from acceptance to the status `sent`, in milliseconds. */
 async function latencies(child: ChildService, count: number): Promise<number[]> {
   const [{ at }] = (await sql<{ at: Date }>(setup.databaseUrl, 'select now() as at')) as [{ at: Date }];
   for (let number = 0; number < count; number += 1) {
@@ -64,12 +64,12 @@ async function latencies(child: ChildService, count: number): Promise<number[]> 
 const percentile = (sorted: number[], share: number): number =>
   sorted[Math.ceil(sorted.length * share) - 1] ?? Number.NaN;
 
-/** One service for each way, so that none inherits what another left behind. */
+/** Uses a new service for each measurement, so that they are independent. */
 async function measure(noisyPort: number, flood: number, count: number): Promise<number[]> {
   await Promise.all([tenantFile(LOAD_TENANT, relay.port), tenantFile(NOISY, noisyPort)]);
   await fillQueue(setup.databaseUrl, 'email', flood, { tenant: NOISY });
   const child = await startChild({ ...setup.env, LOG_LEVEL: 'info', TENANT_CONFIG_SECRET_PATH: folder });
-  // What is measured is how it goes on, and not how its rows are met for the first time.
+  // Waits for the start of the flood to pass: the steady state is measured.
   const inHand = Math.min(flood, 500);
   await eventually(async () => {
     const [row] = await sql<{ n: number }>(
@@ -79,7 +79,7 @@ async function measure(noisyPort: number, flood: number, count: number): Promise
     );
     return (row?.n ?? 0) >= inHand;
   }, 'the other tenant at work');
-  // The first mails find everything cold.
+  // Warm-up.
   await latencies(child, 50);
   const measured = await latencies(child, count);
   await child.kill('SIGKILL');

@@ -5,8 +5,8 @@ import { createTransport } from 'nodemailer';
 import pg from 'pg';
 import { Agent, request } from 'undici';
 
-// The same work as a team would write it first: each event by itself, each step in a transaction of its own. Templates
-// are compiled once and connections are kept open, so that only the way of working differs.
+// A straightforward implementation of the same work: one event at a time, each step in its own transaction. Templates
+// are compiled once and connections stay open, so that only the batching differs.
 
 const databaseUrl = process.env['DATABASE_URL'] ?? '';
 const smtpPort = Number(process.env['SMTP_PORT']);
@@ -46,7 +46,7 @@ async function templateFor({ tenant_id, event_code, channel }: Row) {
     [tenant_id, event_code, channel],
   );
   const [found] = rows;
-  if (!found) throw new Error('no template');
+  if (!found) throw new Error('the template of the benchmark does not exist');
   const fresh = { id: found.id, subject: Handlebars.compile(found.subject), body: Handlebars.compile(found.body) };
   compiled.set(channel, fresh);
   return fresh;
@@ -122,5 +122,5 @@ for (;;) {
     );
   });
 }
-// Whoever measures reads the times of this process, and then ends it.
+// The benchmark reads the CPU time of this process and then ends it.
 setInterval(() => {}, 60_000);

@@ -50,7 +50,7 @@ async function service(): Promise<Server> {
       const { message, url: found } = JSON.parse(line) as { message?: string; url?: string };
       if (message === 'service is up') resolve(`${found}/graphql`);
     });
-    process.once('exit', (code) => reject(new Error(`the service ended with ${code}`)));
+    process.once('exit', (code) => reject(new Error(`the service exited with code ${code}`)));
   });
   return { process, url };
 }
@@ -62,7 +62,7 @@ const servers: Record<string, () => Promise<Server>> = {
 };
 const names = Object.keys(servers).filter((name) => !only || only.includes(name));
 
-/** All of them answer the same, or it is not the same that is measured. */
+/** All servers must return the same answer, or the comparison is invalid. */
 async function answerOf(url: string): Promise<unknown> {
   const response = await fetch(url, {
     method: 'POST',

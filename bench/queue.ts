@@ -4,7 +4,7 @@ import { sql } from '../test/support/sql.ts';
 
 export type BenchChannel = Extract<Channel, 'email' | 'in_app' | 'webhook'>;
 
-/** Empties the tables and queues this many notifications of one channel. */
+/** Empties the tables and queues a number of notifications of one channel. */
 export async function fillQueue(
   url: string,
   channel: BenchChannel,

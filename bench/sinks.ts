@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 
 import { startLeanSmtp } from '../test/support/lean-smtp.ts';
 
-// A process of its own that takes mails and webhooks as fast as it can. Tells its ports to whoever started it.
+// Receiver of mails and webhooks, in a separate process. Sends its ports to the parent process.
 
 const smtp = await startLeanSmtp();
 const http = createServer((request, response) => {

@@ -4,27 +4,27 @@ import type { Target } from './contestant.ts';
 import { type CreateDialect, createDialect as plain, type Dialect } from './dialect.ts';
 import { LeanSocket } from './socket.ts';
 
-// The load generator, a process of its own: opens sockets, subscribes once on each, and counts what arrives.
+// Load generator, in a separate process: opens sockets, subscribes once on each and counts the received messages.
 
 export type Command =
   | { do: 'open'; target: Target; params: Record<string, unknown>[] }
   | { do: 'subscribe' }
-  /** Answered as soon as so many were delivered in all. */
+  /** Replies when this total number of messages has been delivered. */
   | { do: 'expect'; delivered: number }
   | { do: 'count' }
   | { do: 'forget' }
   | { do: 'close' };
 
-/** The answer to each command. */
+/** Reply to each command. */
 export interface Counts {
   clients: number;
   delivered: number;
-  /** Of one client, as the other. */
+  /** Lowest and highest count of a single client. */
   fewest: number;
   most: number;
 }
 
-/** So many handshakes at a time; more would wait in the server's backlog. */
+/** Maximum number of concurrent handshakes. More would wait in the server's backlog. */
 const AT_ONCE = 100;
 
 let clients: Client[] = [];
@@ -53,7 +53,7 @@ class Client {
 
   subscribe(): void {
     const { query, variables } = this.#target;
-    // An id of its own, as real clients have: what is made for one socket cannot go to another as it is.
+    // A unique id, as real clients have, so that a server cannot send the same frame to all sockets.
     const message = { id: randomUUID(), type: 'subscribe', payload: { query, variables } };
     this.#socket.send(this.#dialect.encode(JSON.stringify(message)));
   }

@@ -1,42 +1,42 @@
 import type { ChildProcess } from 'node:child_process';
 
-/** Where the clients go and what they ask for. */
+/** URL and operation of the clients. */
 export interface Target {
   /** E.g. `ws://127.0.0.1:8080/graphql`. */
   url: string;
-  /** The subscription that every client opens once. */
+  /** Subscription of every client. */
   query: string;
   variables?: Record<string, unknown>;
-  /** A module (file URL) that exports `createDialect`, where clients do not speak plain graphql-transport-ws. */
+  /** File URL of a module that exports `createDialect`, for clients that do not use plain graphql-transport-ws. */
   dialect?: string;
 }
 
-/** A server that is up, in a process of its own. */
+/** A running server, in a separate process. */
 export interface Running {
-  /** Started by `startServer`, so that it runs on its core and says how much memory it holds. */
+  /** Started with `startServer`, which pins it to a core and adds the memory probe. */
   process: ChildProcess;
   target: Target;
-  /** What a client sends with `connection_init`; clients are counted from 0. */
+  /** Returns the payload of `connection_init` of a client. Clients are numbered from 0. */
   connectionParams?(client: number): Record<string, unknown>;
-  /** Makes so many events happen at once, each of which every subscriber is to get. */
+  /** Publishes this number of events at once. Every subscriber must receive each of them. */
   publish(count: number): Promise<void>;
-  /** Ends the process and whatever came up with it. */
+  /** Stops the process and everything that was started with it. */
   stop(): Promise<void>;
 }
 
-/** How many times the textbook's deliveries per second are asked of a server. */
+/** Goals for deliveries per second, as multiples of the textbook server's. */
 export interface Goals {
   single: number;
   burst: number;
 }
 
-/** The service's goals: as plain graphql-transport-ws, and over the encrypted connection. */
+/** Goals of the service over plain graphql-transport-ws and over the sealed connection. */
 export const GOALS = {
   plain: { single: 2.5, burst: 15 },
   sealed: { single: 1.8, burst: 12 },
 } satisfies Record<string, Goals>;
 
-/** KB of resident memory that a connection with nothing to do may cost. */
+/** Goal for the resident memory of an idle connection, in KB. */
 export const IDLE_GOAL_KB = 20;
 
 export interface Contestant {

@@ -1,14 +1,14 @@
-/** How one client talks to its server once the socket is open. One per client: it may hold keys and counters. */
+/** Protocol of one client on an open socket. Each client has its own, because it may contain keys and counters. */
 export interface Dialect {
-  /** What goes out with `connection_init`, from what was given for this client. */
+  /** Returns the payload of `connection_init`, based on that of the contestant. */
   init(params: Record<string, unknown>): Record<string, unknown>;
-  /** The payload of `connection_ack`, which is always in clear. */
+  /** Handles the payload of `connection_ack`, which is never encrypted. */
   acknowledged(payload: unknown): void;
-  /** A protocol message after that, made ready for the wire: text frames for strings, binary ones for bytes. */
+  /** Encodes a later message: a string becomes a text frame, bytes become a binary frame. */
   encode(message: string): string | Uint8Array;
   /**
-   * How many `next` messages one frame holds, cheaply. Throws where it holds an `error` or a `complete`. The bytes
-   * belong to somebody else: they change after the call, and must not be changed in it.
+   * Counts the `next` messages in a frame without parsing it. Throws when the frame contains `error` or `complete`. The
+   * buffer is reused after the call and must not be modified.
    */
   count(bytes: Buffer, start: number, end: number): number;
 }
@@ -18,7 +18,7 @@ export type CreateDialect = () => Dialect;
 const NEXT = Buffer.from('"type":"next"');
 const FATAL = ['"type":"error"', '"type":"complete"'];
 
-/** Counts without parsing: a quote within a string is escaped, so this is found in no text of a notification. */
+/** Cannot occur within a text of a notification, because quotes within JSON strings are escaped. */
 export function countNext(bytes: Buffer, start: number, end: number): number {
   let found = 0;
   for (let at = start; at < end; found += 1) {
@@ -34,7 +34,7 @@ function failOn(text: string): void {
   if (FATAL.some((type) => text.includes(type))) throw new Error(`a subscription ended: ${text}`);
 }
 
-/** graphql-transport-ws as it is: one message a frame. */
+/** Plain graphql-transport-ws, with one message per frame. */
 export const createDialect: CreateDialect = () => ({
   init: (params) => params,
   acknowledged: () => {},

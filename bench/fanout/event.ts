@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
 
-/** The fields of a notification that every server is asked for. */
+/** Selected fields of a notification. */
 export const NOTIFICATION_FIELDS =
   'id cursor type category title body data actionUrl recipientScope createdAt readAt archivedAt';
 
 export const NOTIFICATION_CREATED = `subscription { notificationCreated { ${NOTIFICATION_FIELDS} } }`;
 
-/** A notification as an inbox knows it. */
+/** Creates a notification. */
 export function notification(number: number): Record<string, unknown> {
   return {
     id: randomUUID(),

@@ -6,19 +6,19 @@ import { ask, cpuMs, end, memoryOf, startLoad } from './processes.ts';
 
 export interface Plan {
   subscribers: number;
-  /** One at a time. */
+  /** Number of events that are published one at a time. */
   events: number;
-  /** At once. */
+  /** Number of events that are published at once. */
   burst: number;
-  /** Connections that are measured doing nothing. */
+  /** Number of idle connections whose memory is measured. */
   idle: number;
 }
 
 export interface Rate {
   perSecond: number;
-  /** Of the server, for one delivered message. */
+  /** CPU time of the server per delivered message, in microseconds. */
   cpuMicros: number;
-  /** How busy the load generator was, of one core: near 1 it is what was measured. */
+  /** Utilization of the load generator's core, from 0 to 1. Near 1 the load generator is the bottleneck. */
   generator: number;
 }
 
@@ -26,13 +26,13 @@ export interface Measured {
   single: Rate;
   burst: Rate;
   idleKb: number;
-  /** Of that, what is alive on the heap and in buffers. */
+  /** Part of `idleKb` on the heap and in buffers. */
   idleLiveKb: number;
 }
 
-/** A fast server is done in less time than can be measured well (CPU comes in steps of 10 ms): it gets more events. */
+/** Minimum duration of a measurement. CPU time has a resolution of 10 ms, so a fast server needs more events. */
 const AT_LEAST_MS = 2_000;
-/** Connected before memory is first looked at, so that what a process needs once is not divided among the others. */
+/** Connections opened before the first memory measurement, so that one-time allocations do not count. */
 const IDLE_BEFORE = 500;
 const TIMEOUT_MS = 120_000;
 
@@ -41,17 +41,17 @@ const command = (clients: ChildProcess, what: Command): Promise<Counts> => ask<C
 async function within<T>(work: Promise<T>, ms: number, what: string): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`${what} took more than ${ms} ms`)), ms);
+    timer = setTimeout(() => reject(new Error(`${what} took longer than ${ms} ms`)), ms);
   });
   return Promise.race([work, late]).finally(() => clearTimeout(timer));
 }
 
-/** One server and its clients, from the first event to the last. */
+/** One server and its clients. */
 class Session {
   readonly #server: Running;
   readonly #clients: ChildProcess;
   #subscribers = 0;
-  /** Events so far, since the counts were last forgotten. */
+  /** Number of events since the counts were reset. */
   #events = 0;
   #opened = 0;
 
@@ -73,7 +73,7 @@ class Session {
     this.#opened = 0;
   }
 
-  /** KB for each of so many more connections that do nothing. */
+  /** Opens idle connections and returns the memory of each, in KB. */
   async idle(count: number): Promise<Pick<Measured, 'idleKb' | 'idleLiveKb'>> {
     await this.open(IDLE_BEFORE);
     const before = await memoryOf(this.#server.process);
@@ -84,13 +84,13 @@ class Session {
     return { idleKb: each(after.rss - before.rss), idleLiveKb: each(after.live - before.live) };
   }
 
-  /** Nothing says that a subscription is in force but that events come: sends some until everybody gets them. */
+  /** Publishes events until every client receives them, because the protocol does not confirm subscriptions. */
   async subscribe(count: number): Promise<void> {
     await this.open(count);
     await command(this.#clients, { do: 'subscribe' });
     const deadline = performance.now() + TIMEOUT_MS;
     for (let counts = await this.#quiet(); counts.fewest === 0; counts = await this.#quiet()) {
-      if (performance.now() > deadline) throw new Error('not every client gets events');
+      if (performance.now() > deadline) throw new Error('not every client receives events');
       await this.#server.publish(1);
     }
     await command(this.#clients, { do: 'forget' });
@@ -98,7 +98,7 @@ class Session {
     this.#events = 0;
   }
 
-  /** So many events at once, until everybody has got them all. */
+  /** Publishes events at once and waits until every client has received all of them. */
   async deliver(count: number): Promise<void> {
     this.#events += count;
     const reached = command(this.#clients, { do: 'expect', delivered: this.#events * this.#subscribers });
@@ -108,7 +108,7 @@ class Session {
       `delivering ${count} events`,
     );
     if (counts.fewest !== this.#events || counts.most !== this.#events)
-      throw new Error(`of ${this.#events} events one client got ${counts.fewest} and another ${counts.most}`);
+      throw new Error(`of ${this.#events} events one client received ${counts.fewest} and another ${counts.most}`);
   }
 
   async rate(work: () => Promise<void>): Promise<Rate> {
@@ -128,7 +128,7 @@ class Session {
     return { server: cpuMs(this.#server.process), clients: cpuMs(this.#clients) };
   }
 
-  /** The counts, once they have stayed the same for a while. */
+  /** Returns the counts when they have stopped changing. */
   async #quiet(): Promise<Counts> {
     for (let last = -1; ;) {
       await new Promise((resolve) => setTimeout(resolve, 250));
@@ -149,7 +149,7 @@ async function repeatLong(work: () => Promise<void>): Promise<void> {
   while (performance.now() - start < AT_LEAST_MS);
 }
 
-/** One round of one server, in a process that was not there before. */
+/** Measures one round of one server in a new process. */
 export async function measure(contestant: Contestant, plan: Plan): Promise<Measured> {
   const server = await contestant.start();
   const clients = startLoad('bench/fanout/clients.ts');
@@ -157,7 +157,7 @@ export async function measure(contestant: Contestant, plan: Plan): Promise<Measu
     const session = new Session(server, clients);
     const idle = await session.idle(plan.idle);
     await session.subscribe(plan.subscribers);
-    // Code that has run for a while is faster: each way of sending is tried before it counts.
+    // Warm-up of both ways of publishing.
     await repeat(Math.ceil(plan.events / 5), () => session.deliver(1));
     const single = await session.rate(() => repeatLong(() => repeat(plan.events, () => session.deliver(1))));
     await session.deliver(Math.ceil(plan.burst / 5));

@@ -1,15 +1,15 @@
-// Loaded into a server before its own code: says how much memory is held, and ends it with whoever started it.
+// Preloaded into a server: reports its memory and ends it together with its parent process.
 
 export interface Memory {
   rss: number;
-  /** Alive on the heap and in buffers. */
+  /** Used heap and buffers. */
   live: number;
 }
 
 const rest = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 async function memory(): Promise<Memory> {
-  // What was just closed is let go of over a few turns, and freed pages go back a little later.
+  // Closed objects are released after a few turns of the event loop, and freed pages return to the system later.
   for (let tries = 0; tries < 3; tries += 1) {
     await rest(100);
     await globalThis.gc?.({ type: 'major', execution: 'async', flavor: 'last-resort' });

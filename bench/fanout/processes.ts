@@ -11,27 +11,27 @@ export const pinned = existsSync('/usr/bin/taskset') && availableParallelism() >
 
 interface StartOptions {
   env?: Record<string, string | undefined>;
-  /** `pipe` where its output is to be read; it must be read then. */
+  /** `pipe` to read the output of the process. It must then be read, or the process blocks. */
   stdout?: 'inherit' | 'pipe';
 }
 
-/** Runs a script on one core, where that can be said, with a channel for messages. */
+/** Starts a script with an IPC channel, pinned to a core if `taskset` is available. */
 function startOn(core: 0 | 1, flags: string[], script: string, { env, stdout = 'inherit' }: StartOptions) {
   const node = [process.execPath, ...flags, join(projectRoot, script)];
-  // taskset becomes the script's process, so it is its id that we get.
+  // taskset replaces itself by the script, so the process id is that of the script.
   const [command = '', ...args] = pinned ? ['taskset', '-c', String(core), ...node] : node;
   const stdio: StdioOptions = ['ignore', stdout, 'inherit', 'ipc'];
   return spawn(command, args, { env: { ...process.env, NODE_ENV: 'production', ...env }, stdio });
 }
 
-/** A server that is measured, on core 0. */
+/** Starts a measured server on core 0. */
 export const startServer = (script: string, options: StartOptions = {}): ChildProcess =>
   startOn(0, ['--expose-gc', '--import', join(projectRoot, 'bench/fanout/probe.ts')], script, options);
 
-/** Whatever puts load on it, on core 1. */
+/** Starts a load generator or producer on core 1. */
 export const startLoad = (script: string, options: StartOptions = {}): ChildProcess => startOn(1, [], script, options);
 
-/** The next message of a process that satisfies; fails where it ends first. */
+/** Waits for the next matching message of a process. Rejects when the process ends first. */
 export async function nextMessage<T extends object>(child: ChildProcess, key: keyof T): Promise<T> {
   const stop = new AbortController();
   const message = (async () => {
@@ -41,7 +41,7 @@ export async function nextMessage<T extends object>(child: ChildProcess, key: ke
     }
   })();
   const ended = once(child, 'exit', { signal: stop.signal }).then(([code]) => {
-    throw new Error(`${child.spawnargs.at(-1)} ended with ${code}`);
+    throw new Error(`${child.spawnargs.at(-1)} exited with code ${code}`);
   });
   ended.catch(() => {});
   message.catch(() => {});
@@ -52,7 +52,7 @@ export async function nextMessage<T extends object>(child: ChildProcess, key: ke
   }
 }
 
-/** One question, one answer; never two questions at a time. */
+/** Sends a request and waits for its reply. Requests must not overlap. */
 export function ask<T extends object>(child: ChildProcess, question: object, key: keyof T): Promise<T> {
   const answer = nextMessage<T>(child, key);
   child.send(question);
@@ -66,13 +66,13 @@ export async function end(child: ChildProcess, signal: NodeJS.Signals = 'SIGTERM
   await gone;
 }
 
-/** User and system time of a process so far, all of its threads, in milliseconds (100 ticks a second on Linux). */
+/** Returns the user and system time of a process, in milliseconds (100 ticks per second on Linux). */
 export function cpuMs(child: ChildProcess): number {
   const fields = readFileSync(`/proc/${child.pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
   return (Number(fields[11]) + Number(fields[12])) * 10;
 }
 
-/** What a server holds once its garbage is gone. */
+/** Returns the memory of a server after a garbage collection. */
 export async function memoryOf(server: ChildProcess): Promise<Memory> {
   const { memory } = await ask<{ memory: Memory }>(server, { ask: 'memory' }, 'memory');
   return memory;

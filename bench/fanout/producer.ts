@@ -6,7 +6,7 @@ import pg from 'pg';
 import { topics } from '../../src/live/bus.ts';
 import { notification } from './event.ts';
 
-// A process of its own that makes events happen: so many at once, as it is told.
+// Producer, in a separate process: publishes the requested number of events at once.
 
 const {
   FANOUT_EVENTS: events = 'channel',
@@ -28,7 +28,9 @@ async function publishAll(to: string, messages: unknown[]): Promise<void> {
   await pipeline.exec();
 }
 
-/** As the service writes them: positions come from the inbox's row, and the wake-up follows the commit. */
+/**
+ * Writes notifications like the service does: positions come from the inbox row, and the wake-up follows the commit.
+ */
 async function writeToInbox(notifications: Record<string, unknown>[]): Promise<void> {
   const rows = notifications.map((each) => ({ ...each, log_id: randomUUID() }));
   await pool.query(

@@ -5,10 +5,10 @@ import type { AddressInfo, Socket } from 'node:net';
 import { Redis } from 'ioredis';
 import { type WebSocket, WebSocketServer } from 'ws';
 
-// The limit of sending message by message through ws: no GraphQL, and no ids of their own. Each event becomes one string,
-// and every socket gets that string.
+// Upper limit for sending single messages with ws: no GraphQL and no individual ids. Each event becomes one string,
+// which is sent to every socket.
 
-/** One for all, so that a message is as long as a real one. */
+/** One id for all sockets, so that a message has a realistic length. */
 const id = randomUUID();
 const http = createServer();
 const server = new WebSocketServer({ server: http, path: '/graphql', handleProtocols: () => 'graphql-transport-ws' });
@@ -24,7 +24,7 @@ server.on('connection', (socket, request) => {
   socket.on('close', () => subscribers.delete(socket));
 });
 
-/** What has come since the last time goes out together: one write a socket. */
+/** Sends all events that have arrived since the last flush with one write per socket. */
 function flush(): void {
   const batch = waiting;
   waiting = [];

@@ -4,14 +4,14 @@ import type { Contestant } from './contestant.ts';
 import { NOTIFICATION_CREATED } from './event.ts';
 import { ask, end, nextMessage, startLoad, startServer } from './processes.ts';
 
-/** A server of this folder that takes its events from Redis, where a producer publishes them. */
+/** Starts a server of this folder that receives its events from Redis. */
 function overRedis(name: string, script: string): Contestant {
   return {
     name,
     start: async () => {
       const env = {
         REDIS_URL: process.env['REDIS_URL'] ?? 'redis://127.0.0.1:6379',
-        // Of this server alone: others may be at the same Redis.
+        // Unique, because other servers may use the same Redis.
         FANOUT_CHANNEL: `fanout-${randomUUID()}`,
       };
       const server = startServer(script, { env });
@@ -31,7 +31,7 @@ function overRedis(name: string, script: string): Contestant {
   };
 }
 
-/** What everything is compared with. */
+/** The baseline. */
 export const textbook = overRedis('textbook', 'bench/fanout/textbook-server.ts');
-/** What cannot be beaten: ready-made frames. */
+/** The upper limit: prepared frames. */
 export const raw = overRedis('raw', 'bench/fanout/raw-server.ts');

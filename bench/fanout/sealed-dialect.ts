@@ -10,7 +10,7 @@ import {
 } from '../../src/live/seal.ts';
 import { countNext, type CreateDialect } from './dialect.ts';
 
-// The client's half of schema/stream-protocol.md, synchronous: a load generator has no time for promises.
+// Client side of schema/stream-protocol.md. Synchronous, because promises would slow down the load generator.
 
 const withLength = (text: string): Buffer => {
   const bytes = Buffer.from(text);

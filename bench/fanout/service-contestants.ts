@@ -10,18 +10,18 @@ import { ask, end, startLoad, startServer } from './processes.ts';
 
 const USER = 'fanout-user';
 const TOPIC = 'fanout';
-/** More than any run opens. */
+/** Limit of sockets, higher than any run needs. */
 const LIMIT = '100000';
 
 interface Way {
   name: string;
   goals?: Goals;
-  /** `signal`: pushed over Redis to a topic, as the others are. `inbox`: written to the database, and read from there. */
+  /** `signal`: published through Redis, like for the other servers. `inbox`: written to and read from the database. */
   events: 'signal' | 'inbox';
   path: '/graphql' | '/stream';
 }
 
-/** This service, as it is started everywhere. */
+/** Starts this service with its usual configuration. */
 function service({ name, goals, events, path }: Way): Contestant {
   return {
     name,
@@ -80,19 +80,19 @@ function service({ name, goals, events, path }: Way): Contestant {
   };
 }
 
-/** Where it listens, as its log says. The log is read on, so that it never waits for a reader. */
+/** Reads the URL of the service from its log. Continues to read the log, so that the service does not block. */
 function urlOf(server: ChildProcess): Promise<string> {
   const { promise, resolve, reject } = Promise.withResolvers<string>();
   createInterface({ input: server.stdout as NodeJS.ReadableStream }).on('line', (line) => {
     const { message, url } = JSON.parse(line) as { message?: string; url?: string };
     if (message === 'service is up') resolve(url as string);
   });
-  server.once('exit', (code) => reject(new Error(`the service ended with ${code}`)));
+  server.once('exit', (code) => reject(new Error(`the service exited with code ${code}`)));
   return promise;
 }
 
 export const plain = service({ name: 'plain', goals: GOALS.plain, events: 'signal', path: '/graphql' });
 export const sealed = service({ name: 'sealed', goals: GOALS.sealed, events: 'signal', path: '/stream' });
-/** What the others do not do: every message is in the database first, and is read from there. */
+/** Every message is written to the database and read from it, unlike in the other servers. */
 export const inbox = service({ name: 'inbox', events: 'inbox', path: '/graphql' });
 export const inboxSealed = service({ name: 'inbox sealed', events: 'inbox', path: '/stream' });

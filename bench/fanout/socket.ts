@@ -1,17 +1,17 @@
 import { randomBytes } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
 
-// As little of a WebSocket client as will do, so that counting what comes in costs less than sending it.
+// Minimal WebSocket client, so that counting messages costs less than sending them.
 
 const OPCODE = { text: 1, binary: 2, close: 8, ping: 9, pong: 10 };
 const HEAD_END = Buffer.from('\r\n\r\n');
 
-/** All sockets read into the same bytes: each read is dealt with before the next. */
+/** Shared by all sockets, because each read is processed before the next. */
 const shared = Buffer.allocUnsafe(256 * 1_024);
 
 export interface SocketHandlers {
   opened(): void;
-  /** Text or binary. The bytes are only good until it returns. */
+  /** Called with each text or binary frame. The bytes are valid only during the call. */
   frame(bytes: Buffer, start: number, end: number): void;
   closed(why: string): void;
 }
@@ -21,7 +21,7 @@ export class LeanSocket {
   readonly #handlers: SocketHandlers;
   #upgraded = false;
   #closing = false;
-  /** The beginning of a frame whose end has not come yet. */
+  /** Start of an incomplete frame. */
   #rest: Buffer | undefined;
 
   constructor(url: URL, handlers: SocketHandlers) {
@@ -68,7 +68,7 @@ export class LeanSocket {
     if (done < end) this.#rest = Buffer.from(bytes.subarray(done, end));
   }
 
-  /** Where the frames begin, or 0 as long as the answer is not all there. */
+  /** Returns the index of the first frame; 0 when the HTTP response is incomplete. */
   #upgrade(bytes: Buffer, end: number): number {
     const head = bytes.subarray(0, end).indexOf(HEAD_END);
     if (head === -1) return 0;
@@ -79,7 +79,7 @@ export class LeanSocket {
     return head + HEAD_END.length;
   }
 
-  /** Takes whole frames, and says where the first begins that is not whole. */
+  /** Processes complete frames and returns the index of the first incomplete one. */
   #take(bytes: Buffer, from: number, end: number): number {
     let at = from;
     while (this.#upgraded && at + 2 <= end) {
@@ -117,7 +117,7 @@ const upgradeRequest = (url: URL): string =>
     '\r\n',
   ].join('\r\n');
 
-/** Clients must mask. What they send here is small and rare. */
+/** Creates a masked frame, as required for clients. Not optimized, because clients send little. */
 function maskedFrame(opcode: number, payload: Buffer): Buffer {
   const extended = payload.length > 125;
   const head = Buffer.alloc(extended ? 8 : 6);

@@ -8,7 +8,7 @@ export const median = (values: number[]): number => {
   return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? upper) + upper) / 2;
 };
 
-/** The middle of each number over all rounds. */
+/** Returns the median of each number over all rounds. */
 export function medians(rounds: Measured[]): Measured {
   const rate = (of: 'single' | 'burst'): Rate => ({
     perSecond: median(rounds.map((round) => round[of].perSecond)),
@@ -57,7 +57,7 @@ function rateTable(title: string, of: 'single' | 'burst', rows: Row[]): string[]
   ];
 }
 
-/** Everything that was found, the ratios to the first row, and the goals (which are for deliveries per second). */
+/** Prints all results, their ratios to the first row, and the goals for deliveries per second. */
 export function table(rows: Row[], idleGoalKb: number): string {
   return [
     ...rateTable('one at a time', 'single', rows),

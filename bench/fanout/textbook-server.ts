@@ -11,9 +11,9 @@ import { useServer } from 'graphql-ws/use/ws';
 import { Redis } from 'ioredis';
 import { WebSocketServer } from 'ws';
 
-// Subscriptions as the documentation of each part has them: Apollo Server, graphql-ws and a Redis pub/sub, which run
-// the operation once for each subscriber and event. The types are those of the subgraph, but its scalars go out as they
-// come in: checking them, as the subgraph does, would make this slower and flatter whoever is compared with it.
+// Subscriptions as in the documentation of Apollo Server, graphql-ws and Redis pub/sub, which run the operation for
+// each subscriber and event. The types are those of the subgraph, but its scalars are not validated, because validation
+// would slow this server down and make the comparison unfair.
 
 const typeDefs = parse(/* GraphQL */ `
   extend schema @link(url: "https://specs.apollo.dev/federation/v2.9", import: ["@key"])

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 
 import { importJWK, type JWK, jwtVerify } from 'jose';
 
-/** Checks a bearer token as the documentation of jose has it: every server has to know who asks. */
+/** Verifies a bearer token as in the documentation of jose. All servers authenticate. */
 export async function verifier(
   dataPath: string,
 ): Promise<(authorization?: string) => Promise<{ tenantId: string; userId: string }>> {

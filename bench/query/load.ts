@@ -2,7 +2,7 @@ import autocannon from 'autocannon';
 
 import { INBOX_PAGE, PAGE } from './setup.ts';
 
-// The load generator, a process of its own: asks one server for the same page over and over, and says how often.
+// Load generator, in a separate process: requests the same page repeatedly and reports the rate.
 
 export interface LoadOrder {
   url: string;
@@ -27,7 +27,8 @@ async function load({ url, token, connections, seconds }: LoadOrder): Promise<Lo
     headers: { 'content-type': 'application/json', authorization: `Bearer ${token}` },
     body: JSON.stringify({ query: INBOX_PAGE, variables: { first: PAGE } }),
   });
-  if (result.non2xx > 0 || result.errors > 0) throw new Error(`${result.non2xx} answers were not 200`);
+  if (result.non2xx > 0 || result.errors > 0)
+    throw new Error(`${result.non2xx} responses did not have a status of 2xx`);
   const { p50, p99 } = result.latency;
   return { answered: result['2xx'], perSecond: result['2xx'] / result.duration, p50Ms: p50, p99Ms: p99 };
 }

@@ -1,4 +1,4 @@
-/** The part of the subgraph's schema that the page needs. */
+/** Part of the subgraph's schema that the measured query needs. */
 export const typeDefs = /* GraphQL */ `
   scalar DateTime
   scalar JSONObject
@@ -45,7 +45,7 @@ export const encode = (seq: number): string => Buffer.from(`in:${seq}`).toString
 
 export const decode = (cursor: string): number => Number(Buffer.from(cursor, 'base64url').toString().slice(3));
 
-/** A page as a connection, out of one row more than was asked for. */
+/** Converts rows to a connection. There is one row more than requested if there is another page. */
 export function toConnection<Row>(rows: Row[], first: number, seqOf: (row: Row) => number, hasPreviousPage: boolean) {
   const edges = rows.slice(0, first).map((row) => {
     const cursor = encode(seqOf(row));

@@ -1,12 +1,12 @@
 import pg from 'pg';
 
-/** Whose inbox is read. */
+/** Owner of the inbox that is read. */
 export const TENANT = 'tenant-load';
 export const USER = 'reader';
 
 export const PAGE = 20;
 
-/** What every server is asked: a page of the inbox, and the badge. */
+/** The measured query: a page of the inbox and the unread count. */
 export const INBOX_PAGE = `query Inbox($first: Int!) {
   unreadNotificationCount
   notifications(first: $first) {
@@ -20,7 +20,7 @@ export const INBOX_PAGE = `query Inbox($first: Int!) {
   }
 }`;
 
-/** Fills one inbox, and a few others beside it, every third notification read. */
+/** Fills the inbox and a few others. Every third notification is read. */
 export async function fillInbox(databaseUrl: string, rows: number): Promise<void> {
   const client = new pg.Client({ connectionString: databaseUrl });
   await client.connect();

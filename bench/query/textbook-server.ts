@@ -8,7 +8,7 @@ import { InboxEntity, NotificationEntity } from '../../src/inbox/notification.en
 import { verifier } from './identity.ts';
 import { decode, toConnection, typeDefs } from './schema.ts';
 
-// Apollo Server and MikroORM as the documentation of each has them: an entity manager a request, entities as rows.
+// Apollo Server and MikroORM as in their documentation: one entity manager per request, rows as entities.
 
 const verify = await verifier(process.env['DATA_PATH'] ?? '');
 const orm = await MikroORM.init({ entities, clientUrl: process.env['DATABASE_URL'] ?? '', pool: { max: 20 } });
