@@ -17,7 +17,7 @@ const TABLES = [
   'tenant_settings',
 ];
 
-/** What each role may do, table by table; a table that is not named is closed to it. */
+/** Privileges of each role by table. A role has no access to a table that is not listed. */
 const GRANTS: Record<string, Record<string, string>> = {
   notif_api: {
     audit_event: 'select, insert',
@@ -49,7 +49,7 @@ const GRANTS: Record<string, Record<string, string>> = {
   },
 };
 
-/** The first tables, the wall around each, and the grants. */
+/** Creates the first tables with row-level security and grants. */
 export class Initial extends Migration {
   override up(): void {
     this.addSql(`
@@ -151,7 +151,7 @@ export class Initial extends Migration {
         this.addSql(`grant ${privileges} on "${table}" to "${role}";`);
       }
     }
-    // A service whose login may not migrate still wants to know that somebody did.
+    // Allows a service that cannot migrate to check that the migrations have run.
     this.addSql(`grant select on "mikro_orm_migrations" to "notif_api";`);
   }
 

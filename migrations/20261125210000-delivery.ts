@@ -4,7 +4,7 @@ import { enableTenantIsolation } from './row-level-security.ts';
 
 const TABLES = ['delivery_rate', 'provider_circuit'];
 
-/** Routes with fallback and failover, fair claims, rates, circuits, and a tenant's policies. */
+/** Adds routes with fallback and failover, fair claims, rate limits, circuit breakers and tenant policies. */
 export class Delivery extends Migration {
   override up(): void {
     this.addSql(`

@@ -4,7 +4,7 @@ import { enableTenantIsolation } from './row-level-security.ts';
 
 const TABLES = ['notification_preference', 'recipient_profile', 'suppression'];
 
-/** What people decide for themselves, addresses that are not used again, and what operators replay. */
+/** Adds preferences, suppressions and the replay of rejected events. */
 export class People extends Migration {
   override up(): void {
     this.addSql(`

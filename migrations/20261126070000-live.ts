@@ -2,7 +2,7 @@ import { Migration } from '@mikro-orm/migrations';
 
 import { enableTenantIsolation } from './row-level-security.ts';
 
-/** What people do with their inbox, who is connected, and tokens that were taken back. */
+/** Adds inbox changes, connected clients and token revocations. */
 export class Live extends Migration {
   override up(): void {
     this.addSql(`

@@ -1,6 +1,6 @@
 import { Migration } from '@mikro-orm/migrations';
 
-/** In what order audit events were committed, and how far they were passed on. */
+/** Adds the commit order of audit events and the position of the audit relay. */
 export class Audit extends Migration {
   override up(): void {
     this.addSql(`

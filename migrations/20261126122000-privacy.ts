@@ -2,7 +2,7 @@ import { Migration } from '@mikro-orm/migrations';
 
 import { enableTenantIsolation } from './row-level-security.ts';
 
-/** What is kept of people, and forgetting them. */
+/** Adds retention, masking and erasure of personal data. */
 export class Privacy extends Migration {
   override up(): void {
     this.addSql(`

@@ -1,6 +1,6 @@
 import { Migration } from '@mikro-orm/migrations';
 
-/** Configurations are counted, so that nobody writes over what somebody else has changed meanwhile. */
+/** Adds version numbers to configurations, to detect concurrent changes. */
 export class Settings extends Migration {
   override up(): void {
     this.addSql(`alter table "channel_config" add column "version" int not null default 1`);

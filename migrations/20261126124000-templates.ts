@@ -1,6 +1,6 @@
 import { Migration } from '@mikro-orm/migrations';
 
-/** Templates may bring the plain text that goes with their HTML. */
+/** Adds the plain-text alternative of HTML templates. */
 export class Templates extends Migration {
   override up(): void {
     this.addSql(`alter table "notification_template_version" add column "text" text null`);

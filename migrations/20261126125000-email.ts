@@ -1,6 +1,6 @@
 import { Migration } from '@mikro-orm/migrations';
 
-/** What the body of an email became, with its layout and partials and as HTML, when its version was made. */
+/** Adds the built page of an email version: its body as HTML, with layout and partials. */
 export class Email extends Migration {
   override up(): void {
     this.addSql(`alter table "notification_template_version" add column "page" text null`);

@@ -8,7 +8,7 @@ import { Templates } from './20261126124000-templates.ts';
 import { Email } from './20261126125000-email.ts';
 import { Live } from './20261126070000-live.ts';
 
-/** Every migration, oldest first. The name is what the database remembers: never change one that has run. */
+/** All migrations, oldest first. The database stores their names: never rename a migration that has run. */
 export const migrations = [
   { name: '20261123000000-initial', class: Initial },
   { name: '20261125210000-delivery', class: Delivery },

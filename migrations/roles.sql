@@ -1,9 +1,9 @@
--- The three database roles. Roles belong to the whole server, so they are made apart from the migrations.
--- The service runs this itself where its login may create roles; elsewhere a DBA runs it once, as
+-- Creates the three database roles. They are not part of the migrations, because roles belong to the whole server.
+-- The service runs this script itself if its database user may create roles. Otherwise a DBA runs it once:
 --   psql --set login=app_login --set migrator=migration_login --file migrations/roles.sql
--- with the logins of DATABASE_URL and DATABASE_OWNER_URL (the same one twice where there is only one).
--- Make the login of DATABASE_URL `noinherit nosuperuser nobypassrls`: then it sees nothing at all outside of a
--- transaction that took on one of the roles. Running this again does no harm.
+-- with the users of DATABASE_URL and DATABASE_OWNER_URL (or the same user twice).
+-- Create the user of DATABASE_URL with `noinherit nosuperuser nobypassrls`. It then sees no data outside of a transaction
+-- that has set one of the roles. The script can be run repeatedly.
 
 do $$
 declare
@@ -13,7 +13,7 @@ begin
     begin
       execute format('create role %I nologin nosuperuser nobypassrls', role_name);
     exception when duplicate_object or unique_violation then
-      null; -- made before, or at this very moment by another instance
+      null; -- already exists, or another instance is creating it now
     end;
   end loop;
 end

@@ -1,6 +1,6 @@
 const TENANT = `tenant_id = nullif(current_setting('app.tenant_id', true), '')`;
 
-/** Puts the wall around a tenant table: one tenant for the API role, all of them for the worker, nothing for others. */
+/** Enables row-level security of a tenant table: the API role sees one tenant, the worker all, other roles nothing. */
 export const enableTenantIsolation = (table: string): string => `
   alter table "${table}" enable row level security;
   alter table "${table}" force row level security;

@@ -9,12 +9,12 @@ import { buildSchema } from 'graphql';
 import { buildGraph, printGraph } from '../resolvers/server/schema.ts';
 import { projectRoot } from '../src/project-root.ts';
 
-// npm run check:schema -- --base origin/main: names each change that breaks clients of the schema as it was committed.
+// npm run check:schema -- --base origin/main: lists the changes that break clients of the committed schema.
 
 const PATH = 'schema/subgraph.graphql';
 const { values } = parseArgs({ options: { base: { type: 'string', default: 'HEAD' } } });
 
-/** As it stands in that commit; as it lies in the folder where there is no history. */
+/** Reads the schema of the base commit; the file itself when there is no Git history. */
 async function committed(): Promise<string> {
   try {
     const { stdout } = await promisify(execFile)('git', ['show', `${values.base}:${PATH}`], { cwd: projectRoot });
@@ -28,12 +28,12 @@ async function committed(): Promise<string> {
 const build = (sdl: string) => buildSchema(sdl, { assumeValid: true });
 const changes = await diff(build(await committed()), build(printGraph(await buildGraph())));
 const level = ({ criticality }: Change): CriticalityLevel => criticality.level;
-// Which directives of federation are named in full is no matter of clients.
+// Ignores changes of federation directives, which do not affect clients.
 const breaking = changes.filter(
   (change) => level(change) === CriticalityLevel.Breaking && !change.type.startsWith('DIRECTIVE_'),
 );
 for (const { message, path } of breaking) process.stderr.write(`breaking: ${path ?? PATH}: ${message}\n`);
 if (breaking.length > 0) {
-  process.stderr.write(`${breaking.length} changes break clients of ${PATH} as of ${values.base}.\n`);
+  process.stderr.write(`${breaking.length} changes of ${PATH} since ${values.base} break clients.\n`);
   process.exitCode = 1;
 }

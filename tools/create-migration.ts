@@ -9,8 +9,8 @@ import { migrate, ormOptions } from '../src/database/migrate.ts';
 import { createLog } from '../src/log.ts';
 import { projectRoot } from '../src/project-root.ts';
 
-// npm run migration:create NAME: writes the step from what the migrations make to what the entities declare, with a
-// `down` to be looked at, and adds it to the list.
+// npm run migration:create NAME: writes a migration for the difference between the existing migrations and the
+// entities, and adds it to migrations/index.ts. Review its `down`.
 
 const [name = ''] = process.argv.slice(2);
 if (!/^[a-z][a-z0-9-]*$/.test(name)) {
@@ -29,7 +29,7 @@ try {
   const className = name.replaceAll(/(^|-)([a-z0-9])/g, (_match, _dash, letter: string) => letter.toUpperCase());
   await writeFile(join(projectRoot, 'migrations', `${file}.ts`), migrationText(className, up, down));
   await addToList(file, className);
-  process.stdout.write(`migrations/${file}.ts\nGrant what each role needs of new tables, and check \`down\`.\n`);
+  process.stdout.write(`migrations/${file}.ts\nAdd grants for new tables, and review \`down\`.\n`);
 } finally {
   await server.stop();
 }

@@ -6,8 +6,8 @@ import { buildGraph, printGraph } from '../resolvers/server/schema.ts';
 import { projectRoot } from '../src/project-root.ts';
 import { printPermissionMatrix } from './permission-matrix.ts';
 
-// npm run schema: writes what follows from the code, for gateways, clients and people: the SDL, the saved operations under
-// the hashes that they are known by, and who may run what.
+// npm run schema: writes the files in schema/ that are generated from the code: the SDL, the manifest of trusted
+// operations and the table of permissions.
 const schema = await buildGraph();
 await writeFile(join(projectRoot, 'schema', 'subgraph.graphql'), printGraph(schema));
 await writeFile(join(projectRoot, 'schema', 'persisted-operations.json'), printManifest(await loadTrustedOperations()));

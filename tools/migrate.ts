@@ -1,9 +1,9 @@
 import { migrate } from '../src/database/migrate.ts';
 
-// npm run migrate: brings the database up to date before the service starts, for deployments that keep the two apart.
+// npm run migrate: runs the migrations, for deployments that do this before they start the service.
 const url = process.env['DATABASE_OWNER_URL'] ?? process.env['DATABASE_URL'];
 if (!url) {
-  process.stderr.write('DATABASE_URL, or DATABASE_OWNER_URL, is required\n');
+  process.stderr.write('Set DATABASE_URL or DATABASE_OWNER_URL.\n');
   process.exit(1);
 }
 try {

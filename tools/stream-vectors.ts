@@ -3,12 +3,12 @@ import { createECDH, createHash } from 'node:crypto';
 import { acceptStream, agree, deriveKey, sealBytes, sealPayload } from '../src/live/seal.ts';
 
 /*
- * What schema/stream-vectors.json holds: whole handshakes with fixed secrets, for an implementation in any language to
- * check itself against. schema/stream-protocol.md explains each field.
+ * Content of schema/stream-vectors.json: complete handshakes with fixed secrets, as test vectors for implementations in
+ * any language. schema/stream-protocol.md explains each field.
  */
 
 type Direction = 'clientToServer' | 'serverToClient';
-/** A long text is given as what to repeat. */
+/** A long text is written as a repeated part. */
 type Plaintext = string | { repeat: string; count: number };
 
 interface Keys {
@@ -26,7 +26,7 @@ interface Keys {
 export interface VectorFrame {
   nonce: string;
   plaintext: Plaintext;
-  /** base64url; of a long frame its length and SHA-256. */
+  /** base64url; for a long frame its length and SHA-256. */
   frame: string | { length: number; sha256: string };
 }
 
@@ -47,10 +47,10 @@ export interface PayloadVector extends Keys {
 
 export interface RefusedVector {
   name: string;
-  /** The name of the stream whose keys are used. */
+  /** Name of the stream whose keys are used. */
   stream: string;
   direction: Direction;
-  /** In the order in which they come. All but the last open; the last must be refused. */
+  /** Frames in order of arrival. The last one must be refused, all others accepted. */
   frames: string[];
 }
 
@@ -64,7 +64,7 @@ export interface StreamVectors {
 const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64url');
 const fixedBytes = (label: string): Buffer => createHash('sha256').update(`nsg1 vector: ${label}`).digest();
 
-/** The text that a vector's plaintext stands for. */
+/** Expands the plaintext of a vector. */
 export const expand = (plaintext: Plaintext): string =>
   typeof plaintext === 'string' ? plaintext : plaintext.repeat.repeat(plaintext.count);
 
@@ -80,7 +80,7 @@ interface Secrets {
   userId: string;
 }
 
-/** The steps between, which an implementer wants to see, are worked out here again from the primitives. */
+/** Computes the intermediate values from the primitives, for debugging of other implementations. */
 function keysOf({ name, tenantId, userId }: Secrets, protocol: string, length: number): { keys: Keys; key: Buffer } {
   const [client, server, salt] = ['client', 'server', 'salt'].map((what) => fixedBytes(`${name}, ${what}`)) as [
     Buffer,
@@ -120,7 +120,7 @@ const nonceOf = (counter: number): Buffer => {
   return nonce;
 };
 
-/** Frames longer than this are given by their digest. Bytes. */
+/** Maximum size of a frame that is written in full, in bytes. Longer ones are written as their digest. */
 const MAX_INLINE_BYTES = 1_000;
 
 function streamVector(

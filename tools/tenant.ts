@@ -28,7 +28,7 @@ const { values, positionals } = parseArgs({
 const [command, subject] = positionals;
 const { DATABASE_URL, DATA_KEYS, DATA_PATH, REDIS_URL } = process.env;
 
-/** Ends a transaction that was only to be looked at. */
+/** Rolls back the transaction of a dry run. */
 class DryRun extends Error {}
 
 async function importFile(database: Database, file: string, tenantId: string): Promise<void> {
@@ -53,14 +53,14 @@ async function importFile(database: Database, file: string, tenantId: string): P
       );
   }
   const verb = values['dry-run'] ? 'would be changed' : 'changed';
-  process.stdout.write(changes.length === 0 ? 'nothing to change\n' : `${changes.length} ${verb}\n`);
+  process.stdout.write(changes.length === 0 ? 'No changes.\n' : `${changes.length} ${verb}\n`);
   if (changes.length > 0 && !values['dry-run'] && REDIS_URL) await announce(tenantId);
 }
 
-/** Edits after which two texts have so little in common that each is shown as a whole. */
+/** Maximum number of edits of a diff. Beyond that both texts are shown in full. */
 const MAX_EDITS = 1_000;
 
-/** What changes, line by line, with two lines around. */
+/** Returns the lines of a diff with two lines of context. */
 function diffOf({ before, after }: BundleChange): string[] {
   if (before === after) return ['(a secret)'];
   const patch = structuredPatch('', '', before, after, '', '', { context: 2, maxEditLength: MAX_EDITS });
@@ -73,22 +73,21 @@ function diffOf({ before, after }: BundleChange): string[] {
   return [...whole('-', before), ...whole('+', after)];
 }
 
-/** Processes forget what they hold of the tenant; without a bus they do so within five minutes. */
+/** Tells running processes to reload the tenant's settings. Without a bus their caches expire within five minutes. */
 async function announce(tenantId: string): Promise<void> {
   const bus = redisBus({ urls: (REDIS_URL as string).split(',').map((url) => url.trim()), log: createLog('silent') });
   try {
     if (await isReached(bus)) {
       bus.publish(topics.config, tenantId);
-      // Answered after what was said before it.
+      // The reply to this ping follows that to the publish.
       await bus.ping();
-    } else
-      process.stderr.write('Redis cannot be reached: running processes take the change over within five minutes\n');
+    } else process.stderr.write('Redis is unavailable: running processes apply the change within five minutes.\n');
   } finally {
     await bus.close();
   }
 }
 
-/** It connects by itself, and says only to a ping whether it has. */
+/** Waits until the bus is connected. It connects in the background, and only a ping shows whether it has. */
 async function isReached(bus: Bus): Promise<boolean> {
   for (let attempt = 0; attempt < 50; attempt += 1) {
     const isUp = await bus.ping().then(

@@ -57,7 +57,7 @@ describe('a key that is replaced', () => {
 
     expect(await rotate(newKey)).toMatchObject({
       code: 1,
-      stderr: expect.stringContaining('the key old is not there'),
+      stderr: expect.stringContaining('the key old is missing'),
     });
     // Cut off half way, where one record cannot be read: what is done stays done, and the next run goes on.
     const nameKey = (key: string) =>
@@ -69,16 +69,16 @@ describe('a key that is replaced', () => {
     await nameKey('gone');
     expect(await rotate(`${newKey},${oldKey}`)).toMatchObject({
       code: 1,
-      stderr: expect.stringContaining('the key gone is not there'),
+      stderr: expect.stringContaining('the key gone is missing'),
     });
     expect((await keysInUse()).toSorted()).toEqual(['gone', 'new', 'old', 'old']);
     await nameKey('old');
     expect(await rotate(`${newKey},${oldKey}`)).toMatchObject({
       code: 0,
-      stdout: '0 channels and 3 delivery records are under the new key\n',
+      stdout: 'Encrypted 0 channels and 3 delivery records with the new key.\n',
     });
     expect(await keysInUse()).toEqual(['new', 'new', 'new', 'new']);
-    expect((await rotate(newKey)).stdout).toBe('0 channels and 0 delivery records are under the new key\n');
+    expect((await rotate(newKey)).stdout).toBe('Encrypted 0 channels and 0 delivery records with the new key.\n');
 
     const after = await service.startAnother({ DATA_KEYS: newKey });
     const { notificationLog } = await query(after.url, admin, DeliveryLogDocument, { id: ids[0] as string });

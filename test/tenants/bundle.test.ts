@@ -60,7 +60,7 @@ describe('a tenant as a file', () => {
     expect(first.stdout.trim().split('\n')).toHaveLength(33);
     expect(first.stdout).toContain('+ template user.welcome email vi\n');
     // Again, and nothing is changed.
-    expect((await tool('import', STARTER, '--tenant', 'tenant-new')).stdout).toBe('nothing to change\n');
+    expect((await tool('import', STARTER, '--tenant', 'tenant-new')).stdout).toBe('No changes.\n');
 
     const token = await service.token({
       tenant_id: 'tenant-new',
@@ -131,7 +131,7 @@ templates:
     const { stdout: exported } = await tool('export', 'tenant-shop');
     expect(exported).toContain('password: secret://relay');
     const copy = await file('copy.yaml', exported);
-    expect((await tool('import', copy, '--tenant', 'tenant-shop')).stdout).toBe('nothing to change\n');
+    expect((await tool('import', copy, '--tenant', 'tenant-shop')).stdout).toBe('No changes.\n');
     expect((await tool('import', copy, '--tenant', 'tenant-copy')).stdout).toContain('5 changed');
     expect((await tool('export', 'tenant-copy')).stdout).toBe(exported);
     const admin = await service.token({ tenant_id: 'tenant-copy', permissions: ['notif.write.config'] });
@@ -160,7 +160,7 @@ templates:
     ]);
     const { stdout: exported } = await tool('export', 'tenant-turns');
     const copy = await file('turns.yaml', exported);
-    expect((await tool('import', copy, '--tenant', 'tenant-turns')).stdout).toBe('nothing to change\n');
+    expect((await tool('import', copy, '--tenant', 'tenant-turns')).stdout).toBe('No changes.\n');
     await tool('import', copy, '--tenant', 'tenant-turns-too');
     expect((await tool('export', 'tenant-turns-too')).stdout).toBe(exported);
   });
