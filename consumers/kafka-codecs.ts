@@ -1,23 +1,23 @@
 import { promisify } from 'node:util';
-import { zstdCompress, zstdDecompress } from 'node:zlib';
+import { zstdDecompress } from 'node:zlib';
 
 import kafkajs from 'kafkajs';
 import snappy from 'kafkajs-snappy';
-import { compressFrame, decompressFrame } from 'lz4-napi';
+import { decompress as decompressLz4 } from 'lz4js';
 
 // kafkajs includes only gzip. All codecs of the protocol are registered, because a batch that cannot be decompressed
 // would block its partition forever.
 const { CompressionCodecs, CompressionTypes } = kafkajs;
 
-const compressZstd = promisify(zstdCompress);
 const decompressZstd = promisify(zstdDecompress);
+
+/** kafkajs asks a codec for both directions. */
+const compress = (): Promise<never> =>
+  Promise.reject(new Error('The service publishes nothing to Kafka, so it has no compression.'));
 
 CompressionCodecs[CompressionTypes.Snappy] = snappy;
 CompressionCodecs[CompressionTypes.LZ4] = () => ({
-  compress: (encoder: { buffer: Buffer }) => compressFrame(encoder.buffer),
-  decompress: (buffer: Buffer) => decompressFrame(buffer),
+  compress,
+  decompress: async (buffer: Buffer) => Buffer.from(decompressLz4(buffer)),
 });
-CompressionCodecs[CompressionTypes.ZSTD] = () => ({
-  compress: (encoder: { buffer: Buffer }) => compressZstd(encoder.buffer),
-  decompress: (buffer: Buffer) => decompressZstd(buffer),
-});
+CompressionCodecs[CompressionTypes.ZSTD] = () => ({ compress, decompress: (buffer: Buffer) => decompressZstd(buffer) });
