@@ -1,4 +1,4 @@
-import type { RejectedEvent } from '../src/intake/rejected-events.ts';
+import type { RejectedEvent } from '../src/intake/rejected-event.entity.ts';
 import { isBatch, isBinary, isStructured, openBinary, openStructured, parseJson } from './envelope.ts';
 import type { RawEvent } from './events/event.ts';
 import { type MessageInput, toInput } from './inputs.ts';

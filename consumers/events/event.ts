@@ -2,7 +2,7 @@ import type { FieldProblem } from '../../src/errors.ts';
 import type { Revocation } from '../../src/identity/revocations.ts';
 import type { NotificationCommand } from '../../src/intake/command.ts';
 import type { Feedback } from '../../src/intake/feedback.ts';
-import type { RejectionReason } from '../../src/intake/reject.ts';
+import type { RejectionReason } from '../../src/intake/rejected-event.entity.ts';
 
 /** The content of a Kafka message or CloudEvent, without its envelope. */
 export interface RawEvent {

@@ -1,7 +1,7 @@
 import { Arg, Args, Ctx, Field, ID, Int, Mutation, ObjectType, Query, Resolver } from 'type-graphql';
 
 import type { Core } from '../../src/core.ts';
-import type { RejectedEvent as RejectedRow } from '../../src/intake/rejected-events.ts';
+import type { RejectedEvent as RejectedRow } from '../../src/intake/rejected-event.entity.ts';
 import { idCursor } from '../../src/paging/page.ts';
 import { connectionOf, Paged, PageArgs, toConnection } from '../server/connection.ts';
 import { type GraphContext, signedIn } from '../server/context.ts';

@@ -14,7 +14,7 @@ import {
 } from 'type-graphql';
 
 import type { Core } from '../../src/core.ts';
-import type { PolicyScope as Scope } from '../../src/inbox/policies.ts';
+import type { PolicyScope as Scope } from '../../src/inbox/policy-definition.entity.ts';
 import { idCursor } from '../../src/paging/page.ts';
 import { connectionOf, Paged, PageArgs, toConnection } from '../server/connection.ts';
 import { type GraphContext, signedIn } from '../server/context.ts';

@@ -3,7 +3,10 @@ import { Arg, Args, Ctx, Field, ID, InputType, Mutation, ObjectType, Query, Reso
 import type { Core } from '../../src/core.ts';
 import type { Channel } from '../../src/intake/channel.ts';
 import { idCursor } from '../../src/paging/page.ts';
-import type { Suppression as SuppressionRow, SuppressionReason as Reason } from '../../src/preferences/suppressions.ts';
+import type {
+  Suppression as SuppressionRow,
+  SuppressionReason as Reason,
+} from '../../src/preferences/suppression.entity.ts';
 import { connectionOf, Paged, PageArgs, toConnection } from '../server/connection.ts';
 import { type GraphContext, signedIn } from '../server/context.ts';
 import { NotificationChannel, SuppressionReason } from '../server/enums.ts';
@@ -106,10 +109,15 @@ export class SuppressAddressInput {
   category?: string | null;
 }
 
-const toSuppression = ({ addressMasked, category, ...row }: SuppressionRow): Suppression => ({
-  ...row,
-  address: addressMasked,
-  category: category === '' ? null : category,
+const toSuppression = (row: SuppressionRow): Suppression => ({
+  id: row.id,
+  channel: row.channel,
+  address: row.addressMasked,
+  category: row.category === '' ? null : row.category,
+  reason: row.reason,
+  sourceLogId: row.sourceLogId,
+  createdBy: row.createdBy,
+  createdAt: row.createdAt,
 });
 
 const SuppressionConnection = connectionOf('Suppression', Suppression);

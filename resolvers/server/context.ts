@@ -5,7 +5,8 @@ import type { Core } from '../../src/core.ts';
 import { AppError } from '../../src/errors.ts';
 import type { Actor } from '../../src/identity/actor.ts';
 import type { InboxNotification } from '../../src/inbox/notifications.ts';
-import type { NotificationTemplate, TemplateVersion } from '../../src/templates/templates.ts';
+import type { NotificationTemplate } from '../../src/templates/published.ts';
+import type { TemplateVersion } from '../../src/templates/templates.ts';
 
 /** What a resolver knows of the operation that it works for. */
 export interface GraphContext {

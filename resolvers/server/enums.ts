@@ -4,10 +4,10 @@ import { type Dimension, DIMENSIONS } from '../../src/delivery/statistics.ts';
 import { DELIVERY_MODES } from '../../src/delivery/mode.ts';
 import { LOG_STATUSES, type LogStatus } from '../../src/delivery/status.ts';
 import { CHANNELS, type Channel } from '../../src/intake/channel.ts';
-import { POLICY_SCOPES, type PolicyScope as Scope } from '../../src/inbox/policies.ts';
+import { POLICY_SCOPES, type PolicyScope as Scope } from '../../src/inbox/policy-definition.entity.ts';
 import { PRIORITIES } from '../../src/intake/command.ts';
 import { type Transport, TRANSPORTS } from '../../src/live/clients.ts';
-import { SUPPRESSION_REASONS } from '../../src/preferences/suppressions.ts';
+import { SUPPRESSION_REASONS } from '../../src/preferences/suppression.entity.ts';
 
 /** GraphQL names are UPPER_CASE; events, the database and metrics keep the lower-case codes. */
 const named = <T extends string>(codes: readonly T[]): Record<Uppercase<T>, T> =>

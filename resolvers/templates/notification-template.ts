@@ -19,7 +19,7 @@ import type { Core } from '../../src/core.ts';
 import type { Channel } from '../../src/intake/channel.ts';
 import { idCursor } from '../../src/paging/page.ts';
 import { variablesOf } from '../../src/templates/lint.ts';
-import type { NotificationTemplate as TemplateRow } from '../../src/templates/templates.ts';
+import type { NotificationTemplate as TemplateRow } from '../../src/templates/published.ts';
 import { connectionOf, Paged, PageArgs, toConnection } from '../server/connection.ts';
 import { type GraphContext, signedIn } from '../server/context.ts';
 import { NotificationChannel } from '../server/enums.ts';
@@ -136,21 +136,21 @@ export class NotificationTemplate {
   updatedBy!: string | null;
 }
 
-export const toTemplate = (row: TemplateRow): NotificationTemplate => ({
-  id: row.id,
-  eventCode: row.eventCode,
-  channel: row.channel,
-  locale: row.locale,
-  subject: row.subject,
-  body: row.body,
-  text: row.text,
-  page: row.page,
-  defaultParams: row.defaultParams,
-  isActive: row.isActive,
-  version: row.version,
-  latestVersion: row.latestVersion,
-  updatedAt: row.updatedAt,
-  updatedBy: row.updatedBy,
+export const toTemplate = ({ template, published }: TemplateRow): NotificationTemplate => ({
+  id: template.id,
+  eventCode: template.eventCode,
+  channel: template.channel,
+  locale: template.locale,
+  subject: published?.subject ?? null,
+  body: published?.body ?? null,
+  text: published?.text ?? null,
+  page: published?.page ?? null,
+  defaultParams: published?.defaultParams ?? null,
+  isActive: template.isActive,
+  version: template.publishedVersion,
+  latestVersion: template.revision,
+  updatedAt: template.updatedAt,
+  updatedBy: template.updatedBy,
 });
 
 @InputType({ description: 'Filter for templates. A template must match every condition that is given.' })
@@ -198,7 +198,7 @@ export class NotificationTemplateResolver {
     @Ctx() context: GraphContext,
   ) {
     const page = await this.#core.templates.list(signedIn(context).tenantId, args, args.filter);
-    return toConnection(page, idCursor, (row) => row.id, toTemplate);
+    return toConnection(page, idCursor, (row) => row.template.id, toTemplate);
   }
 
   @Requires('notif.read.template')

@@ -1,11 +1,11 @@
 import { Arg, Ctx, Field, ID, InputType, Int, Mutation, ObjectType, Query, Resolver } from 'type-graphql';
 
 import type { Core } from '../../src/core.ts';
-import { AppError, validationFailed } from '../../src/errors.ts';
+import { validationFailed } from '../../src/errors.ts';
 import { mayDo } from '../../src/identity/actor.ts';
 import type { Channel } from '../../src/intake/channel.ts';
 import type { TemplateChanges } from '../../src/templates/editing.ts';
-import type { NotificationTemplate as TemplateRow } from '../../src/templates/templates.ts';
+import { templateNotFound, versionNotFound } from '../../src/templates/not-found.ts';
 import { type Preview, previewTemplate as preview, type PreviewSource } from '../../src/templates/preview.ts';
 import { type GraphContext, signedIn } from '../server/context.ts';
 import { NotificationChannel } from '../server/enums.ts';
@@ -265,24 +265,16 @@ export class TemplateEditingResolver {
       }
       return { channel, subject, body, text, defaultParams: defaultParams ?? {}, locale: locale ?? 'en' };
     }
-    const template = await context.loaders.notificationTemplate.load(templateId);
-    if (!template) throw templateNotFound(templateId);
+    const found = await context.loaders.notificationTemplate.load(templateId);
+    if (!found) throw templateNotFound(templateId);
+    const { template } = found;
     const versions = await context.loaders.templateVersions.load(templateId);
-    const number = input.version ?? template.latestVersion;
+    const number = input.version ?? template.revision;
     const wanted = versions.find(({ version }) => version === number);
     if (!wanted) throw versionNotFound(template, number);
     return { ...wanted, channel: template.channel, locale: locale ?? template.locale };
   }
 }
-
-const templateNotFound = (id: string): AppError =>
-  new AppError('not_found', `The tenant has no template with the id "${id}".`);
-
-const versionNotFound = ({ eventCode, channel, locale, latestVersion }: TemplateRow, version: number): AppError =>
-  new AppError(
-    'not_found',
-    `Template \`${eventCode}\` (${channel}, ${locale}) has no version ${version}. Its newest version is ${latestVersion}.`,
-  );
 
 const by = (context: GraphContext) => ({ actor: signedIn(context), traceId: context.traceId });
 

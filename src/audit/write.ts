@@ -4,7 +4,7 @@ import { newId } from '../ids.ts';
 
 /** Input of {@link writeAudit}. */
 export interface AuditEntry {
-  actor: Pick<Actor, 'tenantId' | 'userId'>;
+  actor: { tenantId: string; userId: Actor['userId'] | null };
   traceId: string;
   action: AuditAction;
   /** Details of the action, without secrets and with masked addresses. */

@@ -1,18 +1,24 @@
 import { createHash } from 'node:crypto';
 import type { Socket } from 'node:net';
 
+import type { EntityManager } from '@mikro-orm/postgresql';
 import { LRUCache } from 'lru-cache';
 import pg from 'pg';
 
-import { AppError } from '../errors.ts';
 import type { Log } from '../log.ts';
-import { asCallersError } from './errors.ts';
+import { createEntityManagers, type EntityManagers } from './entity-manager.ts';
+import { asCallersError, nulCharacter } from './errors.ts';
 import { API_ROLE, WORKER_ROLE } from './row-level-security.ts';
 
 /** One open transaction. */
 export interface Transaction {
-  /** Runs one statement with `$1…` parameters and gives back its rows. */
+  /** Runs one statement with `$1…` parameters and returns its rows: for batches and for reads at every request. */
   query<Row extends object = Record<string, unknown>>(text: string, values?: unknown[]): Promise<Row[]>;
+  /**
+   * The EntityManager of this transaction, for what people edit. Its identity map is empty at the start and ends with
+   * the transaction. What was changed is flushed before the commit.
+   */
+  readonly em: EntityManager;
 }
 
 export interface Database {
@@ -67,10 +73,16 @@ export function openDatabase({ url, log, poolSize = 10, keepsPlans = true, onTra
     pool.on('error', (error) => log.warn({ error }, 'idle database connection lost'));
     return pool;
   };
-  const timed: typeof transact = async (...args) => {
+  const entityManagers = createEntityManagers();
+  const timed = async <T>(
+    pool: pg.Pool,
+    scope: string,
+    work: (tx: Transaction) => Promise<T>,
+    how?: TransactOptions,
+  ) => {
     const startedAt = performance.now();
     try {
-      return await transact(...args);
+      return await transact({ pool, entityManagers }, scope, work, how);
     } finally {
       onTransaction?.(performance.now() - startedAt);
     }
@@ -109,8 +121,8 @@ function scopeOf(settings: Record<string, string>): string {
 }
 
 function asTenantScope(tenantId: string): string {
-  // Text of the protocol ends there, and with it the statement.
-  if (tenantId.includes('\0')) throw new AppError('validation_failed', 'A tenant id holds no NUL.');
+  // The protocol ends a statement at this character.
+  if (tenantId.includes('\0')) throw nulCharacter();
   return scopeOf({ role: API_ROLE, 'app.tenant_id': tenantId });
 }
 
@@ -126,13 +138,14 @@ interface TransactOptions {
  * aborted, and nothing that follows is executed outside of it.
  */
 async function transact<T>(
-  pool: pg.Pool,
+  { pool, entityManagers }: { pool: pg.Pool; entityManagers: EntityManagers },
   scope: string,
   work: (tx: Transaction) => Promise<T>,
   { isPipelined, keepsPlans }: TransactOptions = { isPipelined: false, keepsPlans: false },
 ): Promise<T> {
   const client = await pool.connect();
   let broken: Error | undefined;
+  let hasEnded = false;
   // While a connection is in use the pool does not listen for its end, and an 'error' that nobody hears ends the process.
   const onError = (error: Error): void => {
     broken = error;
@@ -143,18 +156,27 @@ async function transact<T>(
       const { rows } = await client.query<Row>({ text, values, ...(keepsPlans ? { name: nameOf(text) } : {}) });
       return rows;
     };
+    let em: EntityManager | undefined;
+    const tx: Transaction = {
+      query,
+      get em() {
+        em ??= entityManagers.on(client, () => hasEnded);
+        return em;
+      },
+    };
     const sendTogether = corked(client);
     const opened = heardLater(Promise.all([client.query('begin'), client.query(scope)]));
     let working: Promise<T>;
     let committing: Promise<unknown> | undefined;
     try {
-      working = work({ query });
+      working = work(tx);
       if (isPipelined) committing = heardLater(client.query('commit'));
     } finally {
       sendTogether();
     }
     const result = await working;
     await opened;
+    await em?.flush();
     await (committing ?? client.query('commit'));
     return result;
   } catch (error) {
@@ -163,6 +185,7 @@ async function transact<T>(
     });
     throw error;
   } finally {
+    hasEnded = true;
     client.off('error', onError);
     // A connection that could not even roll back is not given to anybody else.
     client.release(broken);

@@ -1,12 +1,30 @@
+import { OptimisticLockError } from '@mikro-orm/core';
+
 import { AppError } from '../errors.ts';
 
-/** What PostgreSQL says to U+0000, in text and in JSON: whoever sent it learns that, and not that we failed. */
+/** Codes of PostgreSQL for U+0000 in text and in JSON. */
 const NUL_CODES = new Set(['22021', '22P05']);
 
-/** An error that a caller's own value brought about, as one that the caller may see; any other as it is. */
+/** The error for text that PostgreSQL cannot store, because it contains U+0000. */
+export const nulCharacter = (cause?: unknown): AppError =>
+  new AppError('validation_failed', 'Text cannot contain the character U+0000.', { cause });
+
+/**
+ * Translates errors that the caller can correct: U+0000 in a text becomes `validation_failed`, and a row that somebody
+ * else changed in the meantime becomes `conflict`. Returns any other error as it is.
+ */
 export function asCallersError(error: unknown): unknown {
-  if (!NUL_CODES.has(String((error as { code?: unknown }).code))) return error;
-  return new AppError('validation_failed', 'Text cannot hold the character U+0000.', { cause: error });
+  if (NUL_CODES.has(String((error as { code?: unknown }).code))) return nulCharacter(error);
+  if (error instanceof OptimisticLockError) {
+    return new AppError(
+      'conflict',
+      'Somebody else changed this at the same time. Read it again and repeat the change.',
+      {
+        cause: error,
+      },
+    );
+  }
+  return error;
 }
 
 /**

@@ -27,7 +27,7 @@ const COUNTS = 'read_at is null and archived_at is null';
  * @returns how many were changed.
  */
 export async function changeInbox(
-  tx: Transaction,
+  tx: Pick<Transaction, 'query'>,
   { tenantId, userId }: Owner,
   action: InboxAction,
   { id, before }: InboxSelection,

@@ -1,8 +1,12 @@
-import { defineEntity, p } from '@mikro-orm/core';
+import { defineEntity, type InferEntity, p } from '@mikro-orm/core';
 
 import { tenantIsolation } from '../database/row-level-security.ts';
 
-/** Which user holds which role over which merchant or organization: the source of audiences. */
+/** Values of `scope`: what a role is held over. */
+export const POLICY_SCOPES = ['merchant', 'organization'] as const;
+export type PolicyScope = (typeof POLICY_SCOPES)[number];
+
+/** A user's role over one merchant or organization. Audiences are resolved from these rows. */
 export const PolicyDefinitionEntity = defineEntity({
   name: 'PolicyDefinitionEntity',
   tableName: 'policy_definition',
@@ -11,8 +15,7 @@ export const PolicyDefinitionEntity = defineEntity({
     tenantId: p.text(),
     userId: p.text(),
     role: p.text(),
-    /** `merchant` or `organization`. */
-    scope: p.text(),
+    scope: p.text().$type<PolicyScope>(),
     scopeId: p.text(),
   },
   checks: [{ name: 'policy_definition_scope', expression: `scope in ('merchant', 'organization')` }],
@@ -24,3 +27,6 @@ export const PolicyDefinitionEntity = defineEntity({
   ],
   ...tenantIsolation('policy_definition'),
 });
+
+/** A stored policy definition. */
+export type StoredPolicy = InferEntity<typeof PolicyDefinitionEntity>;

@@ -33,7 +33,7 @@ const UUID_V7 = `encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid()) pla
  *
  * @returns what was written; an entry that nobody is the audience of is not in it.
  */
-export function writeToInboxes(tx: Transaction, entries: InboxEntry[]): Promise<WrittenNotification[]> {
+export function writeToInboxes(tx: Pick<Transaction, 'query'>, entries: InboxEntry[]): Promise<WrittenNotification[]> {
   if (entries.length === 0) return Promise.resolve([]);
   const rows = entries.map(({ logId, leaseToken, tenantId, audience, content, category, consent }) => ({
     log_id: logId,

@@ -1,17 +1,11 @@
 import type { Transaction } from '../database/database.ts';
 import { newId } from '../ids.ts';
+import type { RejectionReason } from './rejected-event.entity.ts';
 
-export type RejectionReason =
-  | 'malformed_event'
-  | 'validation_failed'
-  | 'unsupported_type'
-  | 'unsupported_version'
-  | 'tenant_mismatch';
-
-/** An input that is kept because nothing else can be done with it. */
+/** An input that cannot become a notification. */
 export interface Rejection {
   reason: RejectionReason;
-  /** What was wrong and where; shows no value of the event. */
+  /** Says what is wrong and where, without a value of the event. */
   message: string;
   raw: Buffer;
   headers: Record<string, string>;
@@ -20,7 +14,18 @@ export interface Rejection {
   source: { kind: 'kafka'; topic: string; partition: number; offset: string } | { kind: 'http' };
 }
 
-/** Keeps rejected inputs as they came. A Kafka position is kept once, however often its batch is handed out. */
+/** One statement for a whole batch of intake: the raw bytes travel as `bytea[]`, which JSON cannot hold. */
+const INSERT_REJECTED = `insert into rejected_event
+   (id, tenant_id, event_type, reason, message, raw, headers, source, topic, partition, "offset")
+ select id, tenant_id, event_type, reason, message, raws.raw, headers, source, topic, partition, "offset"
+ from rows from (
+   jsonb_to_recordset($1::jsonb) as (id uuid, tenant_id text, event_type text, reason text, message text,
+     headers jsonb, source text, topic text, partition int, "offset" bigint),
+   unnest($2::bytea[])
+ ) as raws (id, tenant_id, event_type, reason, message, headers, source, topic, partition, "offset", raw)
+ on conflict (topic, partition, "offset") do nothing`;
+
+/** Stores rejected inputs with their original bytes. A Kafka position is stored once, even if its batch is delivered again. */
 export async function recordRejections(tx: Transaction, rejections: Rejection[]): Promise<string[]> {
   if (rejections.length === 0) return [];
   const rows = rejections.map((rejection) => ({
@@ -37,22 +42,11 @@ export async function recordRejections(tx: Transaction, rejections: Rejection[])
       ? { topic: rejection.source.topic, partition: rejection.source.partition, offset: rejection.source.offset }
       : {}),
   }));
-  await tx.query(
-    `insert into rejected_event
-       (id, tenant_id, event_type, reason, message, raw, headers, source, topic, partition, "offset")
-     select id, tenant_id, event_type, reason, message, raws.raw, headers, source, topic, partition, "offset"
-     from rows from (
-       jsonb_to_recordset($1::jsonb) as (id uuid, tenant_id text, event_type text, reason text, message text,
-         headers jsonb, source text, topic text, partition int, "offset" bigint),
-       unnest($2::bytea[])
-     ) as raws (id, tenant_id, event_type, reason, message, headers, source, topic, partition, "offset", raw)
-     on conflict (topic, partition, "offset") do nothing`,
-    [JSON.stringify(rows), rejections.map((rejection) => rejection.raw)],
-  );
+  await tx.query(INSERT_REJECTED, [JSON.stringify(rows), rejections.map((rejection) => rejection.raw)]);
   return rows.map((row) => row.id);
 }
 
-/** What the database can hold of a text that comes from a broken input; the raw bytes are kept beside it anyway. */
+/** Returns the part of a text that the database can store. The raw bytes are stored beside it. */
 function printable(text: string): string;
 function printable(text: string | undefined): string | null;
 function printable(text: string | undefined): string | null {

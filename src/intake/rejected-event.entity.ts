@@ -1,33 +1,42 @@
-import { defineEntity, p } from '@mikro-orm/core';
+import { defineEntity, type InferEntity, p } from '@mikro-orm/core';
 
 import { tenantIsolation } from '../database/row-level-security.ts';
 
-/** An input that could not become a notification, kept as it came and with the reason. */
+/** Reasons why an input cannot become a notification. */
+export type RejectionReason =
+  | 'malformed_event'
+  | 'validation_failed'
+  | 'unsupported_type'
+  | 'unsupported_version'
+  | 'tenant_mismatch';
+
+/** An input that could not become a notification: its original bytes and the reason. */
 export const RejectedEventEntity = defineEntity({
   name: 'RejectedEventEntity',
   tableName: 'rejected_event',
   properties: {
     id: p.uuid().primary(),
-    /** Null where the input was too broken to say whose it is. */
-    tenantId: p.text().nullable(),
-    eventType: p.text().nullable(),
-    reason: p.text(),
+    /** Null when the tenant could not be read from the input. */
+    tenantId: p.text().strictNullable(),
+    eventType: p.text().strictNullable(),
+    reason: p.text().$type<RejectionReason>(),
     message: p.text(),
-    raw: p.blob(),
+    raw: p.blob().$type<Buffer>(),
     headers: p.json<Record<string, string>>(),
-    /** `kafka` or `http`. */
-    source: p.text(),
-    topic: p.text().nullable(),
-    partition: p.integer().nullable(),
-    offset: p.bigint('string').nullable(),
-    replayedAt: p.datetime().columnType('timestamptz').nullable(),
-    /** The delivery record that it became after all. */
-    replayedLogId: p.uuid().nullable(),
-    replayedBy: p.text().nullable(),
+    source: p.text().$type<'kafka' | 'http'>(),
+    topic: p.text().strictNullable(),
+    partition: p.integer().strictNullable(),
+    offset: p.bigint('string').strictNullable(),
+    replayedAt: p.datetime().columnType('timestamptz').strictNullable(),
+    /** The delivery record that a replay created. */
+    replayedLogId: p.uuid().strictNullable(),
+    replayedBy: p.text().strictNullable(),
     receivedAt: p.datetime().columnType('timestamptz').defaultRaw('now()'),
   },
-  // A batch that Kafka hands out twice is rejected once.
+  // Kafka may deliver a batch twice; its events are rejected once.
   uniques: [{ name: 'rejected_event_position', properties: ['topic', 'partition', 'offset'] }],
   indexes: [{ name: 'rejected_event_newest', properties: ['tenantId', 'id'] }],
   ...tenantIsolation('rejected_event'),
 });
+
+export type RejectedEvent = InferEntity<typeof RejectedEventEntity>;

@@ -65,6 +65,15 @@ export function pageOf(column: string, query: KeysetQuery, values: unknown[]): s
     order by ${column} ${query.isBackward ? 'asc' : 'desc'} limit ${limit}`;
 }
 
+/**
+ * Returns the condition, order and limit of a page for `em.find`, over entities with a time-ordered `id`; the newest
+ * comes first.
+ */
+export const findPage = ({ after, before, limit, isBackward }: KeysetQuery) => ({
+  where: { $and: [...(after ? [{ id: { $lt: after } }] : []), ...(before ? [{ id: { $gt: before } }] : [])] },
+  options: { orderBy: { id: isBackward ? 'asc' : 'desc' }, limit } as const,
+});
+
 /** Removes the surplus row and reverses a backward page. */
 export function toPage<Row>(rows: Row[], query: KeysetQuery): Page<Row> {
   const hasMore = rows.length >= query.limit;

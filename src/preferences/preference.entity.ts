@@ -1,8 +1,9 @@
 import { defineEntity, p } from '@mikro-orm/core';
 
 import { tenantIsolation } from '../database/row-level-security.ts';
+import type { Channel } from '../intake/channel.ts';
 
-/** What one person decided about one category on one channel. Where there is no row, the category's default holds. */
+/** A person's choice for one category on one channel. Without a row, the category's default applies. */
 export const NotificationPreferenceEntity = defineEntity({
   name: 'NotificationPreferenceEntity',
   tableName: 'notification_preference',
@@ -10,14 +11,14 @@ export const NotificationPreferenceEntity = defineEntity({
     tenantId: p.text().primary(),
     userId: p.text().primary(),
     category: p.text().primary(),
-    channel: p.text().primary(),
+    channel: p.text().$type<Channel>().primary(),
     isEnabled: p.boolean(),
     updatedAt: p.datetime().columnType('timestamptz').defaultRaw('now()'),
   },
   ...tenantIsolation('notification_preference'),
 });
 
-/** What is known of a person beyond what events say. */
+/** Settings of a person that do not depend on an event. */
 export const RecipientProfileEntity = defineEntity({
   name: 'RecipientProfileEntity',
   tableName: 'recipient_profile',
@@ -25,7 +26,7 @@ export const RecipientProfileEntity = defineEntity({
     tenantId: p.text().primary(),
     userId: p.text().primary(),
     /** IANA name. */
-    timeZone: p.text().nullable(),
+    timeZone: p.text().strictNullable(),
     updatedAt: p.datetime().columnType('timestamptz').defaultRaw('now()'),
   },
   ...tenantIsolation('recipient_profile'),

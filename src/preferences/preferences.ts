@@ -3,8 +3,10 @@ import { validationFailed } from '../errors.ts';
 import type { Owner } from '../inbox/owner.ts';
 import { type Channel, CHANNELS } from '../intake/channel.ts';
 import type { CategoryPolicy } from './category.ts';
+import { NotificationPreferenceEntity, RecipientProfileEntity } from './preference.entity.ts';
+import { isTimeZone } from './time-zone.ts';
 
-/** What holds for one person, category and channel. */
+/** The preference that applies to one person, category and channel: the person's choice, else the default. */
 export interface Preference {
   category: string;
   name: string | null;
@@ -18,14 +20,14 @@ export interface PreferenceChange {
   category: string;
   channel: Channel;
   isEnabled: boolean;
-  /** The person's own time zone, for quiet hours; an IANA name. */
+  /** Time zone of the person, for quiet hours; an IANA name. Null removes it, undefined keeps it. */
   timeZone?: string | null | undefined;
 }
 
 export interface Preferences {
-  /** Every category of the tenant on every channel that people can decide about. */
+  /** Returns one preference for each category of the tenant and each channel that people can choose for it. */
   list(owner: Owner): Promise<Preference[]>;
-  /** @throws `validation_failed` where there is nothing to decide. */
+  /** @throws `validation_failed` when the category or channel does not exist or is mandatory. */
   update(owner: Owner, change: PreferenceChange): Promise<Preference>;
 }
 
@@ -39,12 +41,8 @@ export function createPreferences({ database, categoriesOf }: PreferencesOptions
     list: async (owner) => {
       const [categories, decided] = await Promise.all([
         categoriesOf(owner.tenantId),
-        database.asTenant(owner.tenantId, (tx) =>
-          tx.query<{ category: string; channel: Channel; isEnabled: boolean }>(
-            `select category, channel, is_enabled as "isEnabled" from notification_preference
-             where tenant_id = $1 and user_id = $2`,
-            [owner.tenantId, owner.userId],
-          ),
+        database.asTenant(owner.tenantId, ({ em }) =>
+          em.find(NotificationPreferenceEntity, { tenantId: owner.tenantId, userId: owner.userId }),
         ),
       ]);
       const decisions = new Map(decided.map((row) => [`${row.channel} ${row.category}`, row.isEnabled]));
@@ -64,11 +62,8 @@ export function createPreferences({ database, categoriesOf }: PreferencesOptions
       await database.asTenant(owner.tenantId, async (tx) => {
         await savePreference(tx, owner, category, channel, isEnabled);
         if (timeZone === undefined) return;
-        await tx.query(
-          `insert into recipient_profile (tenant_id, user_id, time_zone) values ($1, $2, $3)
-           on conflict (tenant_id, user_id) do update set time_zone = excluded.time_zone, updated_at = now()`,
-          [owner.tenantId, owner.userId, timeZone],
-        );
+        const { tenantId, userId } = owner;
+        await tx.em.upsert(RecipientProfileEntity, { tenantId, userId, timeZone, updatedAt: new Date() });
       });
       return preferenceOf(category, channel, policy, isEnabled);
     },
@@ -76,8 +71,8 @@ export function createPreferences({ database, categoriesOf }: PreferencesOptions
 }
 
 /**
- * Records a decision, whoever brings it: the person signed in, or by an unsubscribe link.
- * @returns whether it is a new one.
+ * Stores a person's choice, made by the signed-in person or through an unsubscribe link.
+ * @returns whether it differs from the stored choice.
  */
 export async function savePreference(
   tx: Transaction,
@@ -86,15 +81,15 @@ export async function savePreference(
   channel: Channel,
   isEnabled: boolean,
 ): Promise<boolean> {
-  const changed = await tx.query(
-    `insert into notification_preference as preference (tenant_id, user_id, category, channel, is_enabled)
-     values ($1, $2, $3, $4, $5)
-     on conflict (tenant_id, user_id, category, channel) do update
-       set is_enabled = excluded.is_enabled, updated_at = now()
-       where preference.is_enabled <> excluded.is_enabled
-     returning channel`,
-    [tenantId, userId, category, channel, isEnabled],
-  );
+  const changed = await tx.em
+    .createQueryBuilder(NotificationPreferenceEntity)
+    .insert({ tenantId, userId, category, channel, isEnabled, updatedAt: new Date() })
+    .onConflict(['tenantId', 'userId', 'category', 'channel'])
+    .merge(['isEnabled', 'updatedAt'])
+    // Two requests with the same choice change one row once, so that only one of them is audited.
+    .where({ isEnabled: !isEnabled })
+    .returning(['channel'])
+    .execute('all');
   return changed.length > 0;
 }
 
@@ -111,12 +106,3 @@ const preferenceOf = (
   isEnabled: policy.isMandatory === true || (decided ?? policy.defaultEnabled ?? true),
   isMandatory: policy.isMandatory === true,
 });
-
-/** Whether a name is one of the IANA time zones. */
-export function isTimeZone(value: string): boolean {
-  try {
-    return Intl.DateTimeFormat('en', { timeZone: value }) !== undefined;
-  } catch {
-    return false;
-  }
-}

@@ -1,23 +1,28 @@
-import { defineEntity, p } from '@mikro-orm/core';
+import { defineEntity, type InferEntity, p } from '@mikro-orm/core';
 
 import { tenantIsolation } from '../database/row-level-security.ts';
+import type { Channel } from '../intake/channel.ts';
 
-/** An address that is not used any more. Of the address itself only a hash is kept, and what people may see of it. */
+/** Values of `reason`. */
+export const SUPPRESSION_REASONS = ['hard_bounce', 'complaint', 'unsubscribed', 'manual'] as const;
+export type SuppressionReason = (typeof SUPPRESSION_REASONS)[number];
+
+/** An address that the service does not send to. The address itself is not stored: only its hash and its masked form. */
 export const SuppressionEntity = defineEntity({
   name: 'SuppressionEntity',
   tableName: 'suppression',
   properties: {
     id: p.uuid().primary(),
     tenantId: p.text(),
-    channel: p.text(),
+    channel: p.text().$type<Channel>(),
     addressHash: p.text(),
     addressMasked: p.text(),
-    /** Empty: of every category. */
+    /** Empty when the suppression applies to every category. */
     category: p.text().default(''),
-    reason: p.text(),
-    /** The delivery that found out. */
-    sourceLogId: p.uuid().nullable(),
-    createdBy: p.text().nullable(),
+    reason: p.text().$type<SuppressionReason>(),
+    /** Delivery that caused the suppression; null when an admin added it. */
+    sourceLogId: p.uuid().strictNullable(),
+    createdBy: p.text().strictNullable(),
     createdAt: p.datetime().columnType('timestamptz').defaultRaw('now()'),
   },
   checks: [
@@ -30,3 +35,5 @@ export const SuppressionEntity = defineEntity({
   indexes: [{ name: 'suppression_newest', properties: ['tenantId', 'id'] }],
   ...tenantIsolation('suppression'),
 });
+
+export type Suppression = InferEntity<typeof SuppressionEntity>;

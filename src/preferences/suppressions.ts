@@ -8,39 +8,21 @@ import { isUuid, newId } from '../ids.ts';
 import type { Channel } from '../intake/channel.ts';
 import { maskAddress } from '../intake/mask.ts';
 import { checkRecipient, recipientOf } from '../intake/recipient.ts';
-import { idCursor, keysetQuery, pageOf, type Page, type PageArgs, toPage } from '../paging/page.ts';
+import { findPage, idCursor, keysetQuery, type Page, type PageArgs, toPage } from '../paging/page.ts';
+import { type Suppression, SuppressionEntity } from './suppression.entity.ts';
 
-export const SUPPRESSION_REASONS = ['hard_bounce', 'complaint', 'unsubscribed', 'manual'] as const;
-export type SuppressionReason = (typeof SUPPRESSION_REASONS)[number];
-
-/** An address that is not to be used any more. */
-export interface SuppressionEntry {
-  tenantId: string;
-  channel: Channel;
+/** An address to suppress, in clear text. */
+export interface SuppressionEntry extends Pick<
+  Suppression,
+  'tenantId' | 'channel' | 'category' | 'reason' | 'sourceLogId' | 'createdBy'
+> {
   address: string;
-  /** Empty: of every category. */
-  category: string;
-  reason: SuppressionReason;
-  sourceLogId: string | null;
-  createdBy: string | null;
-}
-
-/** The same as admins see it. */
-export interface Suppression {
-  id: string;
-  channel: Channel;
-  addressMasked: string;
-  category: string;
-  reason: SuppressionReason;
-  sourceLogId: string | null;
-  createdBy: string | null;
-  createdAt: Date;
 }
 
 export interface Suppressions {
   list(tenantId: string, args: PageArgs): Promise<Page<Suppression>>;
   /**
-   * Adds an address, or gives back the entry that there is; audited.
+   * Adds an address, or returns the existing entry. Audited.
    * @throws `validation_failed` naming the field.
    */
   add(
@@ -48,19 +30,29 @@ export interface Suppressions {
     subject: { channel: Channel; address: string; category?: string },
     traceId: string,
   ): Promise<Suppression>;
-  /** Lets an address be used again; audited. @throws `not_found` */
+  /** Removes an entry, so that the service sends to the address again. Audited. @throws `not_found` */
   remove(actor: Actor, id: string, traceId: string): Promise<Suppression>;
 }
 
-/** What an address is known by: never the address itself, and another value in every tenant. */
+/** Returns the hash that identifies an address. It differs between tenants and does not reveal the address. */
 export const addressHash = (tenantId: string, channel: Channel, address: string): string =>
   createHash('sha256')
     .update(JSON.stringify([tenantId, channel, channel === 'email' ? address.toLowerCase() : address]))
     .digest('hex');
 
+/** One statement for all entries of a settled batch, over many tenants; sorted, so that two batches cannot deadlock. */
+const INSERT_SUPPRESSIONS = `insert into suppression
+    (id, tenant_id, channel, address_hash, address_masked, category, reason, source_log_id, created_by)
+  select id, tenant_id, channel, address_hash, address_masked, category, reason, source_log_id, created_by
+  from jsonb_to_recordset($1::jsonb) as entry (id uuid, tenant_id text, channel text, address_hash text,
+    address_masked text, category text, reason text, source_log_id uuid, created_by text)
+  order by tenant_id, channel, address_hash, category
+  on conflict (tenant_id, channel, address_hash, category) do nothing
+  returning id`;
+
 /**
- * One statement for any number of entries; what is known already stays as it is.
- * @returns how many are new.
+ * Inserts the entries that do not exist yet.
+ * @returns the number of inserted entries.
  */
 export async function insertSuppressions(tx: Transaction, entries: SuppressionEntry[]): Promise<number> {
   if (entries.length === 0) return 0;
@@ -75,82 +67,63 @@ export async function insertSuppressions(tx: Transaction, entries: SuppressionEn
     source_log_id: sourceLogId,
     created_by: createdBy,
   }));
-  const added = await tx.query(
-    `insert into suppression (id, tenant_id, channel, address_hash, address_masked, category, reason, source_log_id,
-       created_by)
-     select id, tenant_id, channel, address_hash, address_masked, category, reason, source_log_id, created_by
-     from jsonb_to_recordset($1::jsonb) as entry (id uuid, tenant_id text, channel text, address_hash text,
-       address_masked text, category text, reason text, source_log_id uuid, created_by text)
-     order by tenant_id, channel, address_hash, category
-     on conflict (tenant_id, channel, address_hash, category) do nothing
-     returning id`,
-    [JSON.stringify(rows)],
-  );
-  return added.length;
+  return (await tx.query(INSERT_SUPPRESSIONS, [JSON.stringify(rows)])).length;
 }
-
-const COLUMNS = `id, channel, address_masked as "addressMasked", category, reason, source_log_id as "sourceLogId",
-  created_by as "createdBy", created_at as "createdAt"`;
 
 export function createSuppressions(database: Database): Suppressions {
   return {
     list: (tenantId, args) => {
       const query = keysetQuery(args, idCursor);
-      return database.asTenant(tenantId, async (tx) => {
-        const values = [tenantId];
-        const rows = await tx.query<Suppression>(
-          `select ${COLUMNS} from suppression where tenant_id = $1 ${pageOf('id', query, values)}`,
-          values,
-        );
-        return toPage(rows, query);
-      });
+      const { where, options } = findPage(query);
+      return database.asTenant(tenantId, async ({ em }) =>
+        toPage(await em.find(SuppressionEntity, { ...where, tenantId }, options), query),
+      );
     },
     add: (actor, { channel, address, category = '' }, traceId) => {
       const problems = checkRecipient(recipientOf(channel, address), () => 'input.address');
       if (problems.length > 0) throw validationFailed(problems);
       const { tenantId, userId } = actor;
+      const id = newId();
       return database.asTenant(tenantId, async (tx) => {
-        const find = () =>
-          tx.query<Suppression>(
-            `select ${COLUMNS} from suppression
-             where tenant_id = $1 and channel = $2 and address_hash = $3 and category = $4`,
-            [tenantId, channel, addressHash(tenantId, channel, address), category],
-          );
-        const [known] = await find();
-        if (known) return known;
-        const entry = {
-          tenantId,
-          channel,
-          address,
-          category,
-          reason: 'manual',
-          sourceLogId: null,
-          createdBy: userId,
-        } as const;
-        await insertSuppressions(tx, [entry]);
-        const [added] = await find();
-        if (!added) throw new AppError('internal', 'the suppression was not found');
-        await writeAudit(tx, {
-          actor,
-          traceId,
-          action: 'notification.config.updated',
-          details: { suppressed: shown(added) },
-        });
-        return added;
+        const suppression = await tx.em.upsert(
+          SuppressionEntity,
+          {
+            id,
+            tenantId,
+            channel,
+            addressHash: addressHash(tenantId, channel, address),
+            addressMasked: maskAddress(address),
+            category,
+            reason: 'manual',
+            createdBy: userId,
+          },
+          { onConflictFields: ['tenantId', 'channel', 'addressHash', 'category'], onConflictAction: 'ignore' },
+        );
+        if (suppression.id === id) {
+          await writeAudit(tx, {
+            actor,
+            traceId,
+            action: 'notification.config.updated',
+            details: { suppressed: shown(suppression) },
+          });
+        }
+        return suppression;
       });
     },
     remove: (actor, id, traceId) =>
       database.asTenant(actor.tenantId, async (tx) => {
-        const [removed] = isUuid(id)
-          ? await tx.query<Suppression>(
-              `delete from suppression where tenant_id = $1 and id = $2 returning ${COLUMNS}`,
-              [actor.tenantId, id],
-            )
-          : [];
-        if (!removed) throw new AppError('not_found', 'There is no such entry on the suppression list.');
-        const details = { unsuppressed: shown(removed) };
+        const { tenantId } = actor;
+        const suppression = isUuid(id) ? await tx.em.findOne(SuppressionEntity, { tenantId, id }) : null;
+        if (!suppression) {
+          throw new AppError(
+            'not_found',
+            `The suppression list has no entry with the id ${JSON.stringify(id.slice(0, 64))}.`,
+          );
+        }
+        tx.em.remove(suppression);
+        const details = { unsuppressed: shown(suppression) };
         await writeAudit(tx, { actor, traceId, action: 'notification.config.updated', details });
-        return removed;
+        return suppression;
       }),
   };
 }

@@ -1,3 +1,5 @@
+import { LockMode } from '@mikro-orm/core';
+
 import { writeAudit } from '../audit/write.ts';
 import type { Database, Transaction } from '../database/database.ts';
 import { validationFailed } from '../errors.ts';
@@ -6,37 +8,27 @@ import { isUuid, newId } from '../ids.ts';
 import type { Recipient } from '../intake/command.ts';
 import { checkRecipient } from '../intake/recipient.ts';
 import { hashesOf } from './at-rest.ts';
+import { ErasureEntity, type StoredErasure } from './erasure.entity.ts';
 
-/** A person who is to be forgotten, or was. */
-export interface Erasure {
-  id: string;
-  requestedAt: Date;
-  /** Null while it goes on. */
-  completedAt: Date | null;
-  /** Notifications that were in their inbox. */
-  notifications: number;
-  /** Delivery records that hold nothing of them any more. */
-  deliveryRecords: number;
-  /** Preferences, captured messages and rejected events. */
-  others: number;
-}
+/** The state of an erasure, without the person's ids. */
+export type Erasure = Pick<
+  StoredErasure,
+  'id' | 'requestedAt' | 'completedAt' | 'notifications' | 'deliveryRecords' | 'others'
+>;
 
-/** By what they are known. */
+/** Ids and addresses of the person to erase. At least one is needed. */
 export interface ErasureSubject extends Omit<Recipient, 'locale' | 'user_id'> {
   userId?: string | undefined;
 }
 
 export interface Erasures {
   /**
-   * Has everything about a person forgotten, in the background; audited.
+   * Requests the erasure of a person's data; the dispatcher role does it in the background. Audited.
    * @throws `validation_failed` naming the field.
    */
   request(actor: Actor, subject: ErasureSubject, traceId: string): Promise<Erasure>;
   find(tenantId: string, id: string): Promise<Erasure | null>;
 }
-
-const COLUMNS = `id, requested_at as "requestedAt", completed_at as "completedAt", notifications,
-  delivery_records as "deliveryRecords", others`;
 
 export function createErasures(database: Database, onRequested: () => void): Erasures {
   return {
@@ -45,176 +37,155 @@ export function createErasures(database: Database, onRequested: () => void): Era
       const problems = checkRecipient(subject, (field) => `input.${CAMEL[field] ?? field}`);
       if (problems.length > 0) throw validationFailed(problems);
       if (Object.values(subject).every((value) => value === undefined)) {
-        throw validationFailed([{ path: 'input', message: 'must say who it is' }]);
+        throw validationFailed([{ path: 'input', message: 'must name a user id or an address' }]);
       }
-      const id = newId();
       const { tenantId } = actor;
       const erasure = await database.asTenant(tenantId, async (tx) => {
-        const [row] = await tx.query<Erasure>(
-          `insert into erasure (id, tenant_id, user_id, addresses, requested_by, trace_id)
-           values ($1, $2, $3, $4, $5, $6) returning ${COLUMNS}`,
-          [id, tenantId, userId ?? null, JSON.stringify(addresses), actor.userId, traceId],
+        const requested = tx.em.create(
+          ErasureEntity,
+          { id: newId(), tenantId, userId: userId ?? null, addresses, requestedBy: actor.userId, traceId },
+          { persist: true },
         );
+        await tx.em.flush();
         const known = Object.keys(subject).filter((key) => subject[key as keyof Recipient] !== undefined);
         await writeAudit(tx, {
           actor,
           traceId,
           action: 'person.erasure_requested',
-          details: { erasure_id: id, known_by: known },
+          details: { erasure_id: requested.id, known_by: known },
         });
-        return row as Erasure;
+        return requested;
       });
       onRequested();
       return erasure;
     },
     find: async (tenantId, id) => {
       if (!isUuid(id)) return null;
-      const [erasure] = await database.readAsTenant<Erasure>(
-        tenantId,
-        `select ${COLUMNS} from erasure where tenant_id = $1 and id = $2`,
-        [tenantId, id],
-      );
-      return erasure ?? null;
+      return database.asTenant(tenantId, ({ em }) => em.findOne(ErasureEntity, { tenantId, id }));
     },
   };
 }
 
-/** How the fields of a recipient are called by whoever asks. */
+/** GraphQL names of a recipient's fields. */
 const CAMEL: Record<string, string> = { user_id: 'userId', device_token: 'deviceToken', webhook_url: 'webhookUrl' };
 
-interface OpenErasure {
-  id: string;
-  tenantId: string;
-  userId: string | null;
-  addresses: Recipient;
-  requestedBy: string;
-  traceId: string;
-  cursor: string | null;
-}
-
-/** Rows that one transaction removes or looks at. */
+/** Maximum number of rows that one transaction removes or checks. */
 const BATCH = 2_000;
 const FIRST = '00000000-0000-0000-0000-000000000000';
 
 /**
- * Does the next part of one erasure that is open: what it has done stays done, and it goes on from there after a crash,
- * in whichever process.
+ * Does the next part of one open erasure. Each part commits with its progress, so that any instance continues after a
+ * crash.
  *
- * @returns false where there is nothing to do, or somebody else is at it.
+ * @returns false when no erasure is open, or other instances hold all open ones.
  */
 export function eraseNext(database: Database): Promise<boolean> {
   return database.asWorker(async (tx) => {
-    const [erasure] = await tx.query<OpenErasure>(
-      `select id, tenant_id as "tenantId", user_id as "userId", addresses, requested_by as "requestedBy",
-         trace_id as "traceId", cursor
-       from erasure where completed_at is null order by id limit 1 for update skip locked`,
+    const [erasure] = await tx.em.find(
+      ErasureEntity,
+      { completedAt: null },
+      // Skips those that another instance works on.
+      { orderBy: { id: 'asc' }, limit: 1, lockMode: LockMode.PESSIMISTIC_PARTIAL_WRITE },
     );
     if (!erasure) return false;
-    const notifications = await forgetInbox(tx, erasure);
-    if (notifications > 0) {
-      await tx.query('update erasure set notifications = notifications + $2 where id = $1', [
-        erasure.id,
-        notifications,
-      ]);
-      return true;
-    }
-    const looked = await forgetRecords(tx, erasure);
-    if (looked) return true;
-    await complete(tx, erasure, await forgetOthers(tx, erasure));
+    const notifications = await eraseInbox(tx, erasure);
+    erasure.notifications += notifications;
+    if (notifications > 0 || (await eraseRecords(tx, erasure))) return true;
+    await complete(tx, erasure, await eraseOthers(tx, erasure));
     return true;
   });
 }
 
-async function forgetInbox(tx: Transaction, { tenantId, userId }: OpenErasure): Promise<number> {
+/** Deletes in bounded batches without reading the rows: a person may have any number of them. */
+const DELETE_NOTIFICATIONS = `with old as (
+    select id from notification where tenant_id = $1 and user_id = $2 order by created_seq limit ${BATCH}
+  )
+  delete from notification where id in (select id from old) returning 1`;
+
+async function eraseInbox(tx: Transaction, { tenantId, userId }: StoredErasure): Promise<number> {
   if (userId === null) return 0;
-  const gone = await tx.query(
-    `with old as (
-       select id from notification where tenant_id = $1 and user_id = $2 order by created_seq limit ${BATCH}
-     )
-     delete from notification where id in (select id from old) returning 1`,
-    [tenantId, userId],
-  );
+  const gone = await tx.query(DELETE_NOTIFICATIONS, [tenantId, userId]);
   return gone.length;
 }
 
-/** @returns false when there are no more records. */
-async function forgetRecords(
-  tx: Transaction,
-  { id, tenantId, userId, addresses, cursor }: OpenErasure,
-): Promise<boolean> {
+/** Checks and changes a batch of records in one statement: compared with hashes too, and never read into the process. */
+const ERASE_RECORDS = `with looked as (
+    select id from notification_log where tenant_id = $1 and id > $2 order by id limit ${BATCH}
+  ), changed as (
+    update notification_log log
+    set recipient = case when is_theirs then '{}' else log.recipient end,
+      params = case when is_theirs then '{}' else log.params end,
+      extra = case when is_theirs then null else log.extra end,
+      content = case when is_theirs or log.audience->'userIds' = jsonb_build_array($3::text) then null else log.content end,
+      audience = case when log.audience->'userIds' ? $3::text
+        then jsonb_set(log.audience, '{userIds}', (log.audience->'userIds') - $3::text) else log.audience end,
+      trigger_by = nullif(log.trigger_by, $3::text), is_reduced = log.is_reduced or is_theirs,
+      status = case when is_theirs and log.status in ('queued', 'sending', 'retrying') then 'suppressed' else log.status end,
+      error_code = case when is_theirs and log.status in ('queued', 'sending', 'retrying')
+        then 'recipient_erased' else log.error_code end,
+      lease_token = case when is_theirs then null else log.lease_token end, updated_at = now()
+    from (
+      select log.id, coalesce(log.recipient->>'user_id' = $3::text, false)
+        or coalesce(lower(log.recipient->>'email') = lower($4::jsonb->>'email'), false)
+        or coalesce(log.recipient->>'phone' = $4::jsonb->>'phone', false)
+        or coalesce(log.recipient->>'device_token' = $4::jsonb->>'device_token', false)
+        or coalesce(log.recipient->>'webhook_url' = $4::jsonb->>'webhook_url', false)
+        or coalesce(array[log.recipient->>'email', log.recipient->>'phone', log.recipient->>'device_token',
+          log.recipient->>'webhook_url'] && $6::text[], false)
+        or coalesce(log.recipient->'hashes' ?| $5::text[], false) as is_theirs
+      from notification_log log join looked using (id)
+    ) as found
+    where log.id = found.id and (is_theirs or log.trigger_by = $3::text or log.audience->'userIds' ? $3::text)
+    returning 1
+  )
+  select (select max(id::text) from looked) as last, (select count(*)::int from changed) as changed`;
+
+/** Checks the next delivery records and erases the person from them. @returns false when none are left. */
+async function eraseRecords(tx: Transaction, erasure: StoredErasure): Promise<boolean> {
+  const { tenantId, userId, addresses, cursor } = erasure;
   const hashes = hashesOf(tenantId, addresses);
   const [{ last, changed } = { last: null, changed: 0 }] = await tx.query<{ last: string | null; changed: number }>(
-    `with looked as (
-       select id from notification_log where tenant_id = $1 and id > $2 order by id limit ${BATCH}
-     ), changed as (
-       update notification_log log
-       set recipient = case when is_theirs then '{}' else log.recipient end,
-         params = case when is_theirs then '{}' else log.params end,
-         extra = case when is_theirs then null else log.extra end,
-         content = case when is_theirs or log.audience->'userIds' = jsonb_build_array($3::text) then null else log.content end,
-         audience = case when log.audience->'userIds' ? $3::text
-           then jsonb_set(log.audience, '{userIds}', (log.audience->'userIds') - $3::text) else log.audience end,
-         trigger_by = nullif(log.trigger_by, $3::text), is_reduced = log.is_reduced or is_theirs,
-         status = case when is_theirs and log.status in ('queued', 'sending', 'retrying') then 'suppressed' else log.status end,
-         error_code = case when is_theirs and log.status in ('queued', 'sending', 'retrying')
-           then 'recipient_erased' else log.error_code end,
-         lease_token = case when is_theirs then null else log.lease_token end, updated_at = now()
-       from (
-         select log.id, coalesce(log.recipient->>'user_id' = $3::text, false)
-           or coalesce(lower(log.recipient->>'email') = lower($4::jsonb->>'email'), false)
-           or coalesce(log.recipient->>'phone' = $4::jsonb->>'phone', false)
-           or coalesce(log.recipient->>'device_token' = $4::jsonb->>'device_token', false)
-           or coalesce(log.recipient->>'webhook_url' = $4::jsonb->>'webhook_url', false)
-           or coalesce(array[log.recipient->>'email', log.recipient->>'phone', log.recipient->>'device_token',
-             log.recipient->>'webhook_url'] && $6::text[], false)
-           or coalesce(log.recipient->'hashes' ?| $5::text[], false) as is_theirs
-         from notification_log log join looked using (id)
-       ) as found
-       where log.id = found.id and (is_theirs or log.trigger_by = $3::text or log.audience->'userIds' ? $3::text)
-       returning 1
-     )
-     select (select max(id::text) from looked) as last, (select count(*)::int from changed) as changed`,
+    ERASE_RECORDS,
     [tenantId, cursor ?? FIRST, userId, JSON.stringify(addresses), hashes, hashes.map((hash) => `sha256:${hash}`)],
   );
   if (last === null) return false;
-  await tx.query('update erasure set cursor = $2, delivery_records = delivery_records + $3 where id = $1', [
-    id,
-    last,
-    changed,
-  ]);
+  erasure.cursor = last;
+  erasure.deliveryRecords += changed;
   return true;
 }
 
-async function forgetOthers(tx: Transaction, { tenantId, userId, addresses }: OpenErasure): Promise<number> {
+/** Deletes from five tables in one statement; only the counts come back. */
+const DELETE_OTHERS = `with box as (delete from inbox where tenant_id = $1 and user_id = $2),
+  preference as (delete from notification_preference where tenant_id = $1 and user_id = $2 returning 1),
+  profile as (delete from recipient_profile where tenant_id = $1 and user_id = $2 returning 1),
+  captured as (delete from sandbox_message where tenant_id = $1 and lower(recipient) = any($3) returning 1),
+  rejected as (
+    delete from rejected_event where tenant_id = $1
+      and exists (select from unnest($4::text[]) name where position(convert_to(name, 'UTF8') in raw) > 0)
+    returning 1
+  )
+  select ((select count(*) from preference) + (select count(*) from profile) + (select count(*) from captured)
+    + (select count(*) from rejected))::int as count`;
+
+async function eraseOthers(tx: Transaction, { tenantId, userId, addresses }: StoredErasure): Promise<number> {
   const names = [userId, ...Object.values(addresses)].filter((name) => name !== null);
-  const [{ count } = { count: 0 }] = await tx.query<{ count: number }>(
-    `with box as (delete from inbox where tenant_id = $1 and user_id = $2),
-     preference as (delete from notification_preference where tenant_id = $1 and user_id = $2 returning 1),
-     profile as (delete from recipient_profile where tenant_id = $1 and user_id = $2 returning 1),
-     captured as (delete from sandbox_message where tenant_id = $1 and lower(recipient) = any($3) returning 1),
-     rejected as (
-       delete from rejected_event where tenant_id = $1
-         and exists (select from unnest($4::text[]) name where position(convert_to(name, 'UTF8') in raw) > 0)
-       returning 1
-     )
-     select ((select count(*) from preference) + (select count(*) from profile) + (select count(*) from captured)
-       + (select count(*) from rejected))::int as count`,
-    [tenantId, userId, names.map((name) => name.toLowerCase()), names],
-  );
+  const [{ count } = { count: 0 }] = await tx.query<{ count: number }>(DELETE_OTHERS, [
+    tenantId,
+    userId,
+    names.map((name) => name.toLowerCase()),
+    names,
+  ]);
   return count;
 }
 
-/** Whoever it was is not written down any more, here either. */
-async function complete(tx: Transaction, { id, tenantId, requestedBy, traceId }: OpenErasure, others: number) {
-  const [done] = await tx.query<{ notifications: number; deliveryRecords: number }>(
-    `update erasure set completed_at = now(), others = $2, user_id = null, addresses = '{}', cursor = null
-     where id = $1 returning notifications, delivery_records as "deliveryRecords"`,
-    [id, others],
-  );
+/** Marks the erasure as done and removes the person's ids from it. */
+async function complete(tx: Transaction, erasure: StoredErasure, others: number): Promise<void> {
+  Object.assign(erasure, { completedAt: new Date(), others, userId: null, addresses: {}, cursor: null });
+  const { id, tenantId, requestedBy, traceId, notifications, deliveryRecords } = erasure;
   await writeAudit(tx, {
     actor: { tenantId, userId: requestedBy },
     traceId,
     action: 'person.erased',
-    details: { erasure_id: id, notifications: done?.notifications, delivery_records: done?.deliveryRecords, others },
+    details: { erasure_id: id, notifications, delivery_records: deliveryRecords, others },
   });
 }

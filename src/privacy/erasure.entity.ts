@@ -1,26 +1,26 @@
-import { defineEntity, p } from '@mikro-orm/core';
+import { defineEntity, type InferEntity, p } from '@mikro-orm/core';
 
 import { tenantIsolation } from '../database/row-level-security.ts';
 import type { Recipient } from '../intake/command.ts';
 
-/** A person who is to be forgotten. Once they are, this says how much there was, and not any more who it was. */
+/** A request to erase one person's data. After completion only the counts remain: the person's ids are removed. */
 export const ErasureEntity = defineEntity({
   name: 'ErasureEntity',
   tableName: 'erasure',
   properties: {
     id: p.uuid().primary(),
     tenantId: p.text(),
-    userId: p.text().nullable(),
+    userId: p.text().strictNullable(),
     addresses: p.json<Recipient>().defaultRaw(`'{}'`),
     requestedBy: p.text(),
     traceId: p.text(),
     requestedAt: p.datetime().columnType('timestamptz').defaultRaw('now()'),
-    /** The last delivery record that was looked at. */
-    cursor: p.uuid().nullable(),
+    /** Id of the last delivery record that was checked; null at the start and after completion. */
+    cursor: p.uuid().strictNullable(),
     notifications: p.integer().default(0),
     deliveryRecords: p.integer().default(0),
     others: p.integer().default(0),
-    completedAt: p.datetime().columnType('timestamptz').nullable(),
+    completedAt: p.datetime().columnType('timestamptz').strictNullable(),
   },
   indexes: [
     { name: 'erasure_open', properties: ['id'], where: 'completed_at is null' },
@@ -29,7 +29,9 @@ export const ErasureEntity = defineEntity({
   ...tenantIsolation('erasure'),
 });
 
-/** How far a job that goes through a tenant's delivery records has come. */
+export type StoredErasure = InferEntity<typeof ErasureEntity>;
+
+/** Progress of a background job over a tenant's delivery records. */
 export const PrivacyJobEntity = defineEntity({
   name: 'PrivacyJobEntity',
   tableName: 'privacy_job',

@@ -1,24 +1,28 @@
+import { LockMode, UniqueConstraintViolationException } from '@mikro-orm/core';
 import { createTwoFilesPatch } from 'diff';
 
 import { isEventCode } from '../intake/event-code.ts';
 import { isLocale } from './locale.ts';
 import { writeAudit } from '../audit/write.ts';
 import type { Database, Transaction } from '../database/database.ts';
+import { hasVersion } from '../database/optimistic-lock.ts';
 import { AppError, validationFailed } from '../errors.ts';
 import { type Actor, mayDo } from '../identity/actor.ts';
 import { isUuid, newId } from '../ids.ts';
 import type { Channel } from '../intake/channel.ts';
 import type { SharedParts } from './email.ts';
 import { lintTemplate, type TemplateTexts } from './lint.ts';
+import { templateNotFound, versionNotFound } from './not-found.ts';
 import { isShared, readParts } from './shared-parts.ts';
+import {
+  NotificationTemplateEntity,
+  NotificationTemplateVersionEntity,
+  type StoredTemplate,
+  type StoredTemplateVersion,
+} from './template.entity.ts';
 
-/** What a version holds. */
-export interface VersionText {
-  subject: string | null;
-  body: string;
-  text: string | null;
-  defaultParams: Record<string, unknown>;
-}
+/** The text of a version. */
+export type VersionText = Pick<StoredTemplateVersion, 'subject' | 'body' | 'text' | 'defaultParams'>;
 
 export interface NewTemplate extends VersionText {
   eventCode: string;
@@ -26,52 +30,42 @@ export interface NewTemplate extends VersionText {
   locale: string;
 }
 
-/** What changes; what is not named stays as it was in the version before. */
+/** Changes to the newest version. Omitted fields keep their value. */
 export interface TemplateChanges extends Partial<VersionText> {
-  /** The newest version that its editor had seen. */
+  /** Newest version that the editor has read. When absent, it is not checked. */
   expectedVersion?: number;
 }
 
-/** Who does it, and in which trace. */
+/** The actor and the trace of a change, for the audit. */
 export interface By {
   actor: Actor;
   traceId: string;
 }
 
 export interface TemplateEditing {
-  /** Makes a template with a first draft. @returns its id. @throws `validation_failed`, or `conflict` where it is there. */
+  /** Creates a template with a first draft. @returns its id. @throws `validation_failed`, or `conflict` if it exists. */
   create(template: NewTemplate, by: By): Promise<string>;
-  /** Makes a new draft. @throws `validation_failed`, `not_found`, or `conflict` where somebody else was faster. */
+  /** Adds a draft. @throws `validation_failed`, `not_found`, or `conflict` if `expectedVersion` is not the newest. */
   update(id: string, changes: TemplateChanges, by: By): Promise<void>;
-  /** Makes a version, also an older one, the one that is sent. @throws `not_found` */
+  /** Publishes a version, which may be an older one. @throws `not_found` */
   publish(id: string, version: number, by: By): Promise<void>;
   /** @throws `not_found` */
   setActive(id: string, isActive: boolean, by: By): Promise<void>;
-  /** What a tenant's emails have in common, in the language that fits best. */
+  /** Returns the layout and partials of the tenant's emails, in the best matching locale. */
   sharedParts(tenantId: string, locale: string): Promise<SharedParts>;
 }
 
-/** Characters of the diff that goes into the audit. */
+/** Maximum length of the diff in an audit event, in characters. */
 const MAX_DIFF = 16_000;
-/** Lines that differ: telling them apart takes the square of their number. */
+/** Maximum number of differing lines: the time to compare them grows with its square. */
 const MAX_EDITS = 400;
-
-interface Stored extends VersionText {
-  id: string;
-  eventCode: string;
-  channel: Channel;
-  locale: string;
-  isActive: boolean;
-  publishedVersion: number | null;
-  latestVersion: number;
-}
 
 export function createTemplateEditing({
   database,
   onChanged,
 }: {
   database: Database;
-  /** Called once a change is committed, so that nobody sends from what is cached. */
+  /** Called after a change is committed, to clear caches. */
   onChanged: (tenantId: string) => void;
 }): TemplateEditing {
   const change = async <T>({ actor }: By, work: (tx: Transaction) => Promise<T>): Promise<T> => {
@@ -97,58 +91,66 @@ export function createTemplateEditing({
       if (problems.length > 0) throw validationFailed(problems);
       return change(by, async (tx) => {
         const { tenantId, userId } = by.actor;
-        const [made] = await tx.query<{ id: string }>(
-          `insert into notification_template (id, tenant_id, event_code, channel, locale, updated_by)
-           values ($1, $2, $3, $4, $5, $6) on conflict (tenant_id, event_code, channel, locale) do nothing returning id`,
-          [newId(), tenantId, template.eventCode, template.channel, template.locale, userId],
+        const { eventCode, channel, locale } = template;
+        const created = tx.em.create(
+          NotificationTemplateEntity,
+          { id: newId(), tenantId, eventCode, channel, locale, publishedVersion: null, updatedBy: userId },
+          { persist: true },
         );
-        if (!made) throw new AppError('conflict', 'There is a template for this event, channel and language.');
-        await insertVersion(tx, { ...template, id: made.id, page }, 1, by);
-        await audit(
-          tx,
-          by,
-          { ...template, id: made.id },
-          { change: 'created', version: 1, diff: diffOf(null, template) },
-        );
-        return made.id;
+        addVersion(tx, created, 1, { ...template, page }, by);
+        try {
+          await tx.em.flush();
+        } catch (error) {
+          if (!(error instanceof UniqueConstraintViolationException)) throw error;
+          throw new AppError(
+            'conflict',
+            `Template \`${eventCode}\` (${channel}, ${locale}) already exists. Create a new version of it.`,
+            { cause: error },
+          );
+        }
+        await audit(tx, by, created, { change: 'created', version: 1, diff: diffOf(null, template) });
+        return created.id;
       });
     },
 
     update: (id, { expectedVersion, ...changes }, by) =>
       change(by, async (tx) => {
-        const stored = await lock(tx, by.actor.tenantId, id);
-        if (expectedVersion !== undefined && expectedVersion !== stored.latestVersion) {
-          throw new AppError('conflict', `The newest version is ${stored.latestVersion}, and not ${expectedVersion}.`, {
-            details: { latest_version: stored.latestVersion },
+        const template = await lock(tx, by.actor.tenantId, id);
+        if (!(await hasVersion(tx.em, template, expectedVersion))) {
+          const latest = template.revision;
+          throw new AppError('conflict', `The newest version is ${latest}, not ${expectedVersion}. Read it again.`, {
+            details: { latest_version: latest },
           });
         }
-        const next = { ...stored, ...changes };
-        const parts = await readParts(tx, by.actor.tenantId, stored.locale);
-        const { page, problems } = await lintFor(by.actor, next, parts);
+        const before = await findVersion(tx, template, template.revision);
+        if (!before) throw versionNotFound(template, template.revision);
+        const next: VersionText = { ...textOf(before), ...changes };
+        const { eventCode, channel, locale } = template;
+        const parts = await readParts(tx, by.actor.tenantId, locale);
+        const { page, problems } = await lintFor(by.actor, { eventCode, channel, locale, ...next }, parts);
         if (problems.length > 0) throw validationFailed(problems);
-        const version = stored.latestVersion + 1;
-        await insertVersion(tx, { ...next, page }, version, by);
-        await touch(tx, id, by);
-        await audit(tx, by, stored, { change: 'drafted', version, diff: diffOf(stored, next) });
+        const version = template.revision + 1;
+        addVersion(tx, template, version, { ...next, page }, by);
+        // The change of the template increments its `revision` to the number of the version that is added.
+        Object.assign(template, edited(by));
+        await tx.em.flush();
+        await audit(tx, by, template, { change: 'drafted', version, diff: diffOf(before, next) });
       }),
 
     publish: (id, version, by) =>
       change(by, async (tx) => {
-        const stored = await lock(tx, by.actor.tenantId, id);
-        const wanted = await findVersion(tx, id, version);
-        if (!wanted) throw versionNotFound(stored, version);
-        if (stored.publishedVersion === version) return;
-        const before =
-          stored.publishedVersion === null ? undefined : await findVersion(tx, id, stored.publishedVersion);
-        await tx.query(
-          `update notification_template set published_version = $2, updated_at = now(), updated_by = $3 where id = $1`,
-          [id, version, by.actor.userId],
-        );
-        await audit(tx, by, stored, {
-          change: (stored.publishedVersion ?? 0) > version ? 'rolled_back' : 'published',
+        const template = await lock(tx, by.actor.tenantId, id);
+        const wanted = await findVersion(tx, template, version);
+        if (!wanted) throw versionNotFound(template, version);
+        const was = template.publishedVersion;
+        if (was === version) return;
+        const before = was === null ? null : await findVersion(tx, template, was);
+        await updateState(tx, template, { publishedVersion: version }, by);
+        await audit(tx, by, template, {
+          change: (was ?? 0) > version ? 'rolled_back' : 'published',
           version,
-          was: stored.publishedVersion,
-          diff: diffOf(before ?? null, wanted),
+          was,
+          diff: diffOf(before, wanted),
         });
       }),
 
@@ -156,26 +158,16 @@ export function createTemplateEditing({
 
     setActive: (id, isActive, by) =>
       change(by, async (tx) => {
-        const stored = await lock(tx, by.actor.tenantId, id);
-        if (stored.isActive === isActive) return;
-        await tx.query('update notification_template set is_active = $2 where id = $1', [id, isActive]);
-        await touch(tx, id, by);
-        await audit(tx, by, stored, {
+        const template = await lock(tx, by.actor.tenantId, id);
+        if (template.isActive === isActive) return;
+        await updateState(tx, template, { isActive }, by);
+        await audit(tx, by, template, {
           change: isActive ? 'activated' : 'deactivated',
-          version: stored.publishedVersion,
+          version: template.publishedVersion,
         });
       }),
   };
 }
-
-const templateNotFound = (id: string): AppError =>
-  new AppError('not_found', `This tenant has no template with the id ${JSON.stringify(id.slice(0, 64))}.`);
-
-const versionNotFound = ({ eventCode, channel, locale, latestVersion }: Stored, version: number): AppError =>
-  new AppError(
-    'not_found',
-    `Template \`${eventCode}\` (${channel}, ${locale}) has no version ${version}. Its newest version is ${latestVersion}.`,
-  );
 
 const lintFor = (actor: Actor, texts: TemplateTexts & { eventCode: string; locale: string }, parts: SharedParts) =>
   lintTemplate(texts, {
@@ -183,61 +175,53 @@ const lintFor = (actor: Actor, texts: TemplateTexts & { eventCode: string; local
     ...(!isShared(texts.eventCode) && { email: { locale: texts.locale, parts } }),
   });
 
-/** The template with its newest text; nobody else changes it until the transaction is over. */
-async function lock(tx: Transaction, tenantId: string, id: string): Promise<Stored> {
-  if (!isUuid(id)) throw templateNotFound(id);
-  await tx.query('select 1 from notification_template where tenant_id = $1 and id = $2 for update', [tenantId, id]);
-  const [stored] = await tx.query<Stored>(
-    `select t.id, t.event_code as "eventCode", t.channel, t.locale, t.is_active as "isActive",
-       t.published_version as "publishedVersion", v.version as "latestVersion", v.subject, v.body, v.text,
-       v.default_params as "defaultParams"
-     from notification_template t join notification_template_version v on v.template_id = t.id
-     where t.tenant_id = $1 and t.id = $2 order by v.version desc limit 1`,
-    [tenantId, id],
-  );
-  if (!stored) throw templateNotFound(id);
-  return stored;
+/** Returns the template. Others who want to change it wait for the end of the transaction. */
+async function lock({ em }: Transaction, tenantId: string, id: string): Promise<StoredTemplate> {
+  const template = isUuid(id)
+    ? await em.findOne(NotificationTemplateEntity, { tenantId, id }, { lockMode: LockMode.PESSIMISTIC_WRITE })
+    : null;
+  if (!template) throw templateNotFound(id);
+  return template;
 }
 
-async function findVersion(tx: Transaction, id: string, version: number): Promise<VersionText | undefined> {
-  const [found] = await tx.query<VersionText>(
-    `select subject, body, text, default_params as "defaultParams" from notification_template_version
-     where template_id = $1 and version = $2`,
-    [id, version],
-  );
-  return found;
-}
-
-const insertVersion = (
-  tx: Transaction,
-  text: VersionText & { id: string; page: string | null },
+const findVersion = (
+  { em }: Transaction,
+  template: StoredTemplate,
   version: number,
-  { actor }: By,
-) =>
-  tx.query(
-    `insert into notification_template_version
-       (template_id, version, tenant_id, subject, body, text, default_params, created_by, page)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-    [
-      text.id,
-      version,
-      actor.tenantId,
-      text.subject,
-      text.body,
-      text.text,
-      JSON.stringify(text.defaultParams),
-      actor.userId,
-      text.page,
-    ],
-  );
+): Promise<StoredTemplateVersion | null> => em.findOne(NotificationTemplateVersionEntity, { template, version });
 
-const touch = (tx: Transaction, id: string, { actor }: By) =>
-  tx.query('update notification_template set updated_at = now(), updated_by = $2 where id = $1', [id, actor.userId]);
+const textOf = ({ subject, body, text, defaultParams }: VersionText): VersionText => ({
+  subject,
+  body,
+  text,
+  defaultParams,
+});
+
+function addVersion(
+  { em }: Transaction,
+  template: StoredTemplate,
+  version: number,
+  { page, ...text }: VersionText & { page: string | null },
+  { actor: { tenantId, userId } }: By,
+): void {
+  const values = { template, version, tenantId, createdBy: userId, page, ...textOf(text) };
+  em.create(NotificationTemplateVersionEntity, values, { persist: true });
+}
+
+/** Updates a template without a new text, so `revision` keeps its value. */
+const updateState = (
+  { em }: Transaction,
+  { id, revision }: StoredTemplate,
+  state: Partial<Pick<StoredTemplate, 'publishedVersion' | 'isActive'>>,
+  by: By,
+): Promise<number> => em.nativeUpdate(NotificationTemplateEntity, { id }, { ...state, revision, ...edited(by) });
+
+const edited = ({ actor }: By) => ({ updatedAt: new Date(), updatedBy: actor.userId });
 
 const audit = (
   tx: Transaction,
   { actor, traceId }: By,
-  { id, eventCode, channel, locale }: Pick<Stored, 'id' | 'eventCode' | 'channel' | 'locale'>,
+  { id, eventCode, channel, locale }: StoredTemplate,
   details: Record<string, unknown>,
 ): Promise<void> =>
   writeAudit(tx, {
@@ -247,14 +231,14 @@ const audit = (
     details: { template_id: id, event_code: eventCode, channel, locale, ...details },
   });
 
-/** Line by line (unified), as reviewers read it. Where too much has changed to be told apart, all of it. */
+/** Returns a unified diff. When too many lines differ, it lists all old lines and then all new lines. */
 export function diffOf(before: VersionText | null, after: VersionText): string {
   const [old, fresh] = [before ? page(before) : '', page(after)];
   const patch = createTwoFilesPatch('before', 'after', old, fresh, '', '', { context: 2, maxEditLength: MAX_EDITS });
   return (patch ?? whole(old, fresh)).slice(0, MAX_DIFF);
 }
 
-/** Half of the room for each. */
+/** All lines of both texts; each text gets half of the maximum length. */
 const whole = (before: string, after: string): string => [...prefixed('-', before), ...prefixed('+', after)].join('\n');
 
 const prefixed = (sign: string, text: string): string[] =>

@@ -1,6 +1,8 @@
 import type { Transaction } from '../database/database.ts';
 import type { SharedParts } from './email.ts';
 import { chooseLocale } from './locale.ts';
+import { withPublished } from './published.ts';
+import { NotificationTemplateEntity } from './template.entity.ts';
 
 /** Maximum number of layouts and partials of a tenant, in all languages. */
 const MAX_PARTS = 200;
@@ -19,16 +21,24 @@ export interface SharedTemplate {
 }
 
 /** Reads the published layouts and partials. */
-export const readShared = (tx: Transaction, tenantId: string): Promise<SharedTemplate[]> =>
-  tx.query<SharedTemplate & object>(
-    `select t.event_code as "eventCode", t.locale, v.body
-     from notification_template t
-     join notification_template_version v on v.template_id = t.id and v.version = t.published_version
-     where t.tenant_id = $1 and t.channel = 'email' and t.is_active
-       and (t.event_code = '${LAYOUT}' or t.event_code like '${PARTIAL}%')
-     order by t.event_code, t.locale limit ${MAX_PARTS}`,
-    [tenantId],
+export async function readShared({ em }: Transaction, tenantId: string): Promise<SharedTemplate[]> {
+  const templates = await em.find(
+    NotificationTemplateEntity,
+    {
+      tenantId,
+      channel: 'email',
+      isActive: true,
+      publishedVersion: { $ne: null },
+      $or: [{ eventCode: LAYOUT }, { eventCode: { $like: `${PARTIAL}%` } }],
+    },
+    { orderBy: { eventCode: 'asc', locale: 'asc' }, limit: MAX_PARTS },
   );
+  return (await withPublished(em, templates)).map(({ template: { eventCode, locale }, published }) => ({
+    eventCode,
+    locale,
+    body: published?.body ?? '',
+  }));
+}
 
 /**
  * Chooses each part in the best matching language. If two have the same event code and language, the last one counts.

@@ -1,8 +1,9 @@
-import { defineEntity, p } from '@mikro-orm/core';
+import { defineEntity, type InferEntity, p } from '@mikro-orm/core';
 
 import { tenantIsolation } from '../database/row-level-security.ts';
+import type { Channel } from '../intake/channel.ts';
 
-/** One template of one tenant: which event, by which channel, in which language. Its text lies in its versions. */
+/** A tenant's template for one event code, channel and locale. Its texts are its versions. */
 export const NotificationTemplateEntity = defineEntity({
   name: 'NotificationTemplateEntity',
   tableName: 'notification_template',
@@ -10,15 +11,20 @@ export const NotificationTemplateEntity = defineEntity({
     id: p.uuid().primary(),
     tenantId: p.text(),
     eventCode: p.text(),
-    channel: p.text(),
+    channel: p.text().$type<Channel>(),
     /** BCP 47, e.g. `vi` or `vi-VN`. */
     locale: p.text(),
     isActive: p.boolean().default(true),
-    /** The version that is sent; null while nothing was published yet. */
-    publishedVersion: p.integer().nullable(),
+    /**
+     * Number of the newest version, which may be a draft. It is the optimistic lock of drafting: each new version
+     * increments it. Publishing and activating add no version, so they keep it.
+     */
+    revision: p.integer().version().default(1),
+    /** The version that the service sends; null before the first publication. */
+    publishedVersion: p.integer().strictNullable(),
     createdAt: p.datetime().columnType('timestamptz').defaultRaw('now()'),
     updatedAt: p.datetime().columnType('timestamptz').defaultRaw('now()'),
-    updatedBy: p.text().nullable(),
+    updatedBy: p.text().strictNullable(),
   },
   uniques: [
     {
@@ -29,7 +35,9 @@ export const NotificationTemplateEntity = defineEntity({
   ...tenantIsolation('notification_template'),
 });
 
-/** One immutable text of a template. A log row names the version that it was rendered from. */
+export type StoredTemplate = InferEntity<typeof NotificationTemplateEntity>;
+
+/** One immutable text of a template. A delivery record names the version that it was rendered from. */
 export const NotificationTemplateVersionEntity = defineEntity({
   name: 'NotificationTemplateVersionEntity',
   tableName: 'notification_template_version',
@@ -37,15 +45,17 @@ export const NotificationTemplateVersionEntity = defineEntity({
     template: () => p.manyToOne(NotificationTemplateEntity).primary().deleteRule('cascade'),
     version: p.integer().primary(),
     tenantId: p.text(),
-    subject: p.text().nullable(),
+    subject: p.text().strictNullable(),
     body: p.text(),
-    /** Plain text beside HTML; null: worked out from it. */
-    text: p.text().nullable(),
-    /** What is sent in place of the body: that of an email with its layout and partials, as HTML. Null: the body. */
-    page: p.text().nullable(),
+    /** Plain text beside HTML; when null, it is derived from the HTML. */
+    text: p.text().strictNullable(),
+    /** Complete HTML of an email: the body with its layout and partials. Null when the body itself is sent. */
+    page: p.text().strictNullable(),
     defaultParams: p.json<Record<string, unknown>>().defaultRaw(`'{}'`),
     createdAt: p.datetime().columnType('timestamptz').defaultRaw('now()'),
-    createdBy: p.text().nullable(),
+    createdBy: p.text().strictNullable(),
   },
   ...tenantIsolation('notification_template_version'),
 });
+
+export type StoredTemplateVersion = InferEntity<typeof NotificationTemplateVersionEntity>;

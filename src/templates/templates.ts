@@ -2,45 +2,15 @@ import type { Database, Transaction } from '../database/database.ts';
 import { validationFailed } from '../errors.ts';
 import { isUuid, newId } from '../ids.ts';
 import type { Channel } from '../intake/channel.ts';
-import { checkFilter, idCursor, keysetQuery, type Page, type PageArgs, toPage } from '../paging/page.ts';
+import { checkFilter, findPage, idCursor, keysetQuery, type Page, type PageArgs, toPage } from '../paging/page.ts';
 import { buildEmail } from './email.ts';
 import { isHtmlBody } from './render.ts';
 import { chooseParts, isShared, readShared, type SharedTemplate } from './shared-parts.ts';
+import { type NotificationTemplate, withPublished } from './published.ts';
+import { NotificationTemplateEntity, type StoredTemplateVersion } from './template.entity.ts';
 
-/** A template with its state and its published text. */
-export interface NotificationTemplate {
-  id: string;
-  tenantId: string;
-  eventCode: string;
-  channel: Channel;
-  locale: string;
-  isActive: boolean;
-  /** The published version; null when nothing is published. */
-  version: number | null;
-  subject: string | null;
-  body: string | null;
-  text: string | null;
-  /** Page that is sent instead of the body; null when the body is sent. */
-  page: string | null;
-  defaultParams: Record<string, unknown> | null;
-  /** The newest version, which may be a draft. */
-  latestVersion: number;
-  updatedAt: Date;
-  updatedBy: string | null;
-}
-
-/** One version of a template. */
-export interface TemplateVersion {
-  version: number;
-  subject: string | null;
-  body: string;
-  text: string | null;
-  /** Set only for the newest version. */
-  page: string | null;
-  defaultParams: Record<string, unknown>;
-  createdAt: Date;
-  createdBy: string | null;
-}
+/** One version of a template. `page` is set only for the newest version. */
+export type TemplateVersion = Omit<StoredTemplateVersion, 'template' | 'tenantId'>;
 
 export interface TemplateFilter {
   eventCode?: string | null | undefined;
@@ -73,18 +43,18 @@ export interface TemplateText {
   defaultParams?: Record<string, unknown>;
 }
 
-const COLUMNS = `t.id, t.tenant_id as "tenantId", t.event_code as "eventCode", t.channel, t.locale,
-  t.is_active as "isActive", t.published_version as version, v.subject, v.body, v.text,
-  v.default_params as "defaultParams", v.page,
-  coalesce((select max(version) from notification_template_version latest where latest.template_id = t.id), 0)
-    as "latestVersion",
-  t.updated_at as "updatedAt", t.updated_by as "updatedBy"`;
-
 /** Maximum number of versions of a template that are returned. */
 const MAX_VERSIONS = 100;
 
-const FROM = `notification_template t
-  left join notification_template_version v on v.template_id = t.id and v.version = t.published_version`;
+/** The newest versions of each of many templates: a limit per template needs a lateral join. */
+const READ_VERSIONS = `select v.template_id as "templateId", v.version, v.subject, v.body, v.text,
+    v.default_params as "defaultParams", v.created_at as "createdAt", v.created_by as "createdBy",
+    case when v.version = max(v.version) over (partition by v.template_id) then v.page end as page
+  from unnest($2::uuid[]) as wanted (id)
+  cross join lateral (
+    select * from notification_template_version
+    where tenant_id = $1 and template_id = wanted.id order by version desc limit ${MAX_VERSIONS}
+  ) v order by v.version desc`;
 
 export function createTemplates({
   database,
@@ -98,55 +68,36 @@ export function createTemplates({
     list: (tenantId, args, filter) => {
       const query = keysetQuery(args, idCursor);
       checkFilter(filter);
-      return database.asTenant(tenantId, async (tx) => {
-        const rows = await tx.query<NotificationTemplate>(
-          `select ${COLUMNS} from ${FROM}
-           where t.tenant_id = $1 and ($2::text is null or t.event_code = $2)
-             and ($3::text[] is null or t.channel = any($3)) and ($4::text is null or t.locale = $4)
-             and ($5::boolean is null or t.is_active = $5)
-             and ($6::uuid is null or t.id < $6) and ($7::uuid is null or t.id > $7)
-           order by t.id ${query.isBackward ? 'asc' : 'desc'} limit $8`,
-          [
-            tenantId,
-            filter?.eventCode ?? null,
-            filter?.channels ?? null,
-            filter?.locale ?? null,
-            filter?.isActive ?? null,
-            query.after ?? null,
-            query.before ?? null,
-            query.limit,
-          ],
+      const { where, options } = findPage(query);
+      const { eventCode, channels, locale, isActive } = filter ?? {};
+      const wanted = {
+        ...(isGiven(eventCode) && { eventCode }),
+        ...(isGiven(channels) && { channel: { $in: channels } }),
+        ...(isGiven(locale) && { locale }),
+        ...(isGiven(isActive) && { isActive }),
+      };
+      return database.asTenant(tenantId, async ({ em }) => {
+        const page = toPage(
+          await em.find(NotificationTemplateEntity, { ...where, ...wanted, tenantId }, options),
+          query,
         );
-        return toPage(rows, query);
+        return { ...page, rows: await withPublished(em, page.rows) };
       });
     },
 
     findMany: async (tenantId, ids) => {
       const valid = ids.filter((id) => isUuid(id));
       if (valid.length === 0) return ids.map(() => null);
-      const rows = await database.asTenant(tenantId, (tx) =>
-        tx.query<NotificationTemplate>(
-          `select ${COLUMNS} from ${FROM} where t.tenant_id = $1 and t.id = any($2::uuid[])`,
-          [tenantId, valid],
-        ),
+      const rows = await database.asTenant(tenantId, async ({ em }) =>
+        withPublished(em, await em.find(NotificationTemplateEntity, { tenantId, id: { $in: valid } })),
       );
-      const byId = new Map(rows.map((row) => [row.id, row]));
+      const byId = new Map(rows.map((row) => [row.template.id, row]));
       return ids.map((id) => byId.get(id.toLowerCase()) ?? null);
     },
 
     versionsOf: async (tenantId, ids) => {
       const rows = await database.asTenant(tenantId, (tx) =>
-        tx.query<TemplateVersion & { templateId: string }>(
-          `select v.template_id as "templateId", v.version, v.subject, v.body, v.text,
-             v.default_params as "defaultParams", v.created_at as "createdAt", v.created_by as "createdBy",
-             case when v.version = max(v.version) over (partition by v.template_id) then v.page end as page
-           from unnest($2::uuid[]) as wanted (id)
-           cross join lateral (
-             select * from notification_template_version
-             where tenant_id = $1 and template_id = wanted.id order by version desc limit ${MAX_VERSIONS}
-           ) v order by v.version desc`,
-          [tenantId, ids],
-        ),
+        tx.query<TemplateVersion & { templateId: string }>(READ_VERSIONS, [tenantId, ids]),
       );
       const byTemplate = Map.groupBy(rows, (row) => row.templateId);
       return ids.map((id) => byTemplate.get(id) ?? []);
@@ -160,6 +111,8 @@ export function createTemplates({
     },
   };
 }
+
+const isGiven = <Value>(value: Value | null | undefined): value is Value => value !== null && value !== undefined;
 
 /** Does the same as {@link Templates.publish} within a transaction. */
 export async function publishTemplates(
@@ -189,6 +142,37 @@ async function pagesOf(templates: TemplateText[], published: SharedTemplate[]): 
   return pages;
 }
 
+/**
+ * A bundle may hold many templates: two statements write all of them. The first inserts and locks the templates, so that
+ * concurrent calls for the same template run one after another.
+ */
+const INSERT_TEMPLATES = `insert into notification_template as t (id, tenant_id, event_code, channel, locale, revision, updated_by)
+  select id, $1, event_code, channel, locale, 0, $2
+  from jsonb_to_recordset($3::jsonb) as input (id uuid, event_code text, channel text, locale text)
+  order by event_code, channel, locale
+  on conflict (tenant_id, event_code, channel, locale) do update set updated_by = t.updated_by`;
+const PUBLISH_CHANGED = `with input as (
+    select t.id, coalesce(t.published_version, 0) as published, input.subject, input.body, input.text, input.default_params,
+           input.page,
+           t.revision + 1 as next
+    from jsonb_to_recordset($3::jsonb) as input (event_code text, channel text, locale text, subject text,
+      body text, text text, default_params jsonb, page text)
+    join notification_template t
+      on (t.tenant_id, t.event_code, t.channel, t.locale) = ($1, input.event_code, input.channel, input.locale)
+  ), changed as (
+    select input.* from input
+    left join notification_template_version v on v.template_id = input.id and v.version = input.published
+    where (v.subject, v.body, v.text, v.default_params)
+      is distinct from (input.subject, input.body, input.text, input.default_params)
+  ), versions as (
+    insert into notification_template_version
+      (template_id, version, tenant_id, subject, body, text, default_params, page, created_by)
+    select id, next, $1, subject, body, text, default_params, page, $2 from changed
+  )
+  update notification_template t
+  set published_version = changed.next, revision = changed.next, updated_at = now(), updated_by = $2
+  from changed where t.id = changed.id`;
+
 async function writePublished(
   tx: Transaction,
   tenantId: string,
@@ -207,38 +191,6 @@ async function writePublished(
     page: pages[index] ?? null,
     default_params: template.defaultParams ?? {},
   }));
-  // Locks the template rows first, so that concurrent calls for the same template run one after another.
-  await tx.query(
-    `insert into notification_template as t (id, tenant_id, event_code, channel, locale, updated_by)
-     select id, $1, event_code, channel, locale, $2
-     from jsonb_to_recordset($3::jsonb) as input (id uuid, event_code text, channel text, locale text)
-     order by event_code, channel, locale
-     on conflict (tenant_id, event_code, channel, locale) do update set updated_by = t.updated_by`,
-    [tenantId, updatedBy, JSON.stringify(rows)],
-  );
-  await tx.query(
-    `with input as (
-       select t.id, coalesce(t.published_version, 0) as published, input.subject, input.body, input.text, input.default_params,
-              input.page,
-              coalesce((select max(version) from notification_template_version v where v.template_id = t.id), 0) + 1
-                as next
-       from jsonb_to_recordset($3::jsonb) as input (event_code text, channel text, locale text, subject text,
-         body text, text text, default_params jsonb, page text)
-       join notification_template t
-         on (t.tenant_id, t.event_code, t.channel, t.locale) = ($1, input.event_code, input.channel, input.locale)
-     ), changed as (
-       select input.* from input
-       left join notification_template_version v on v.template_id = input.id and v.version = input.published
-       where (v.subject, v.body, v.text, v.default_params)
-         is distinct from (input.subject, input.body, input.text, input.default_params)
-     ), versions as (
-       insert into notification_template_version
-         (template_id, version, tenant_id, subject, body, text, default_params, page, created_by)
-       select id, next, $1, subject, body, text, default_params, page, $2 from changed
-     )
-     update notification_template t
-     set published_version = changed.next, updated_at = now(), updated_by = $2
-     from changed where t.id = changed.id`,
-    [tenantId, updatedBy, JSON.stringify(rows)],
-  );
+  await tx.query(INSERT_TEMPLATES, [tenantId, updatedBy, JSON.stringify(rows)]);
+  await tx.query(PUBLISH_CHANGED, [tenantId, updatedBy, JSON.stringify(rows)]);
 }

@@ -8,12 +8,13 @@ import { AppError, type FieldProblem, validationFailed } from '../errors.ts';
 import { CHANNELS, type Channel } from '../intake/channel.ts';
 import { lintTemplate } from '../templates/lint.ts';
 import { publishTemplates, type TemplateText } from '../templates/templates.ts';
-import { type ChannelConfigTools, saveChannelConfig } from './channel-configs.ts';
+import { type ChannelConfigTools, readChannelConfigs, saveChannelConfig } from './channel-configs.ts';
 import type { ProviderEntry } from './files.ts';
 import { createPolicyAjv, limitsSchema, policySchemas, type TenantPolicies } from './policies.ts';
 import { fieldProblem } from './schema-problems.ts';
 import { isSealedSecret } from './secrets.ts';
 import { saveTenantSettings } from './settings.ts';
+import { TenantSettingsEntity } from './tenant-settings.entity.ts';
 
 /** Setup of a tenant in one file. Importing it does not change settings that the file leaves out. */
 export interface TenantBundle extends TenantPolicies {
@@ -216,11 +217,7 @@ async function importSettings(
 
 /** Exports the tenant's own settings as a YAML bundle. It contains references to secrets, but no values of secrets. */
 export async function exportBundle(tx: Transaction, tenantId: string): Promise<string> {
-  const rows = await tx.query<BundledProvider & { channel: Channel }>(
-    `select channel, provider, name, config, limits, position, is_enabled as "isEnabled" from channel_config
-     where tenant_id = $1 order by channel, position, updated_at, id`,
-    [tenantId],
-  );
+  const rows = await readChannelConfigs(tx, tenantId);
   const channels = Object.fromEntries(
     [...Map.groupBy(rows, ({ channel }) => channel)].map(([channel, providers]) => [
       channel,
@@ -243,21 +240,18 @@ export async function exportBundle(tx: Transaction, tenantId: string): Promise<s
 }
 
 async function readSettings(tx: Transaction, tenantId: string): Promise<Record<string, unknown>> {
-  const [row] = await tx.query<{ defaultLocale: string | null; policies: TenantPolicies }>(
-    'select default_locale as "defaultLocale", policies from tenant_settings where tenant_id = $1',
-    [tenantId],
-  );
+  const row = await tx.em.findOne(TenantSettingsEntity, { tenantId });
   return { ...(row?.defaultLocale && { defaultLocale: row.defaultLocale }), ...row?.policies };
 }
 
+/** One statement for all of a tenant's templates: a bundle may hold thousands. */
+const READ_TEMPLATES = `select t.event_code as "eventCode", t.channel, t.locale, v.subject, v.body, v.text, v.default_params as "defaultParams"
+  from notification_template t
+  join notification_template_version v on v.template_id = t.id and v.version = t.published_version
+  where t.tenant_id = $1 and t.is_active order by t.event_code, t.channel, t.locale`;
+
 async function readTemplates(tx: Transaction, tenantId: string): Promise<TemplateText[]> {
-  const rows = await tx.query<Required<TemplateText>>(
-    `select t.event_code as "eventCode", t.channel, t.locale, v.subject, v.body, v.text, v.default_params as "defaultParams"
-     from notification_template t
-     join notification_template_version v on v.template_id = t.id and v.version = t.published_version
-     where t.tenant_id = $1 and t.is_active order by t.event_code, t.channel, t.locale`,
-    [tenantId],
-  );
+  const rows = await tx.query<Required<TemplateText>>(READ_TEMPLATES, [tenantId]);
   return rows.map(({ subject, text: plain, defaultParams, ...rest }) => ({
     ...rest,
     ...(subject !== null && { subject }),

@@ -1,13 +1,17 @@
 import { isDeepStrictEqual } from 'node:util';
 
+import { LockMode, UniqueConstraintViolationException } from '@mikro-orm/core';
+
 import { writeAudit } from '../audit/write.ts';
 import type { ProviderSchema } from '../channels/registry.ts';
 import type { Database, Transaction } from '../database/database.ts';
+import { hasVersion } from '../database/optimistic-lock.ts';
 import { AppError, type FieldProblem, validationFailed } from '../errors.ts';
 import type { Actor } from '../identity/actor.ts';
 import { newId } from '../ids.ts';
 import { CHANNELS, type Channel } from '../intake/channel.ts';
 import type { Keyring } from '../keyring.ts';
+import { ChannelConfigEntity, type StoredChannelConfig } from './channel-config.entity.ts';
 import { mismatches, outOfBounds } from './config-problems.ts';
 import {
   type Config,
@@ -22,61 +26,61 @@ import {
 import type { Limits } from './policies.ts';
 import { type SettingOrigin, type TenantSettingsSource, withNames } from './settings.ts';
 
-/** Key of one of a tenant's configurations. */
+/** Identifies one of a tenant's configurations. */
 export interface ChannelConfigKey {
   channel: Channel;
   provider: string;
-  /** Distinguishes several configurations of one provider. Empty for the name of the provider. */
+  /** Distinguishes several configurations of one provider. Empty or the provider's own name means the unnamed one. */
   name: string;
 }
 
-/** A configuration of one provider, as entered by an admin. */
+/** A configuration as an admin writes it. */
 export interface ChannelConfigChange extends ChannelConfigKey {
-  /** A secret that is left out keeps its value; null removes it. */
+  /** An omitted secret keeps its value; null removes it. */
   config: Record<string, unknown>;
   limits: Limits | null;
-  /** Failover position among the providers of the channel. */
+  /** Position in the failover order of the channel. */
   position: number;
   isEnabled: boolean;
 }
 
-/** A configuration with masked secrets: it shows whether a secret is set, and its `secret://` name if it has one. */
+/** A configuration as admins see it. Secrets are masked; a reference such as `secret://name` stays visible. */
 export interface ShownChannelConfig extends ChannelConfigChange {
   origin: SettingOrigin;
-  /** Incremented by every change; null when the configuration is not in the database. */
+  /** Incremented by each change; null when the configuration comes from a file or the environment. */
   version: number | null;
 }
 
 export interface Guard {
   traceId: string;
-  /** Version that the caller has read; 0 if there was no configuration. Absent: no check. */
+  /** Version that the caller has read; 0 if none was stored. When absent, the version is not checked. */
   expectedVersion?: number | null | undefined;
 }
 
 export interface ChannelConfigs {
-  /** Lists the configurations by channel and in failover order; disabled ones come last in their channel. */
+  /** Lists the tenant's configurations by channel in failover order; disabled ones come last in their channel. */
   list(tenantId: string): Promise<ShownChannelConfig[]>;
   /**
-   * Validates, writes and audits a configuration. Secrets are encrypted before they are written.
+   * Saves one configuration. Audited. Secrets are encrypted before they are written.
    *
-   * @throws `validation_failed` with the field but not its value; `conflict` when the version has changed.
+   * @throws `validation_failed` naming the field without its value; `conflict` when the version has changed.
    */
   save(actor: Actor, change: ChannelConfigChange, guard: Guard): Promise<ShownChannelConfig>;
   /**
-   * Removes a configuration with its secrets, and audits it. When the channel has no other configuration in the
-   * database, the operator's file or the environment applies again.
+   * Deletes one configuration with its secrets. Audited. If the channel has no other, the operator's file or the
+   * environment applies again.
    *
-   * @throws `not_found`; `conflict` when the version has changed.
+   * @throws `not_found`, or `conflict` when the version has changed.
    */
   remove(actor: Actor, key: ChannelConfigKey, guard: Guard): Promise<void>;
-  /** Schemas of all providers. */
+  /** The providers that can be configured. */
   readonly providers: readonly ProviderSchema[];
 }
 
-/** Same limit as in tenant files. */
+/** Maximum number of configurations per channel; a tenant's file has the same limit. */
 const MAX_PER_CHANNEL = 10;
 
-/** Dependencies of {@link saveChannelConfig}. */
+/** Dependencies of `saveChannelConfig`. */
 export interface ChannelConfigTools {
   keyring: Keyring;
   schemas: readonly ProviderSchema[];
@@ -89,12 +93,12 @@ export function createChannelConfigs({
   ...tools
 }: ChannelConfigTools & {
   database: Database;
-  /** Source of the effective settings. */
+  /** Settings that apply, from all sources. */
   settings: Pick<TenantSettingsSource, 'load'>;
-  /** Called after a change is committed, to clear caches. */
+  /** Called after the commit, to drop cached settings. */
   onChanged: (tenantId: string) => void;
 }): ChannelConfigs {
-  // Without a schema every value is treated as a secret.
+  // Without a schema, any field may be secret.
   const shown = ({ channel, provider }: Pick<ChannelConfigKey, 'channel' | 'provider'>, config: Config): Config => {
     const known = tools.schemas.find((one) => one.channel === channel && one.name === provider);
     return known ? maskSecrets(known.configSchema, config) : {};
@@ -103,7 +107,7 @@ export function createChannelConfigs({
     list: async (tenantId) => {
       const [inForce, stored] = await Promise.all([
         settings.load([tenantId]),
-        database.asTenant(tenantId, (tx) => readAll(tx, tenantId)),
+        database.asTenant(tenantId, (tx) => readChannelConfigs(tx, tenantId)),
       ]);
       const rows = Map.groupBy(stored, ({ channel }) => channel);
       return CHANNELS.flatMap((channel) => {
@@ -136,9 +140,9 @@ export function createChannelConfigs({
     remove: async (actor, key, guard) => {
       await database.asTenant(actor.tenantId, async (tx) => {
         const before = await lock(tx, actor.tenantId, key);
-        if (!before) throw new AppError('not_found', 'There is no such configuration.');
-        assertVersion(before.version, guard.expectedVersion);
-        await tx.query('delete from channel_config where id = $1', [before.id]);
+        if (!before) throw notFound(key);
+        await assertVersion(tx, before, guard.expectedVersion);
+        tx.em.remove(before);
         await writeAudit(tx, {
           actor,
           traceId: guard.traceId,
@@ -153,10 +157,10 @@ export function createChannelConfigs({
 }
 
 /**
- * Validates, writes and audits one configuration. Does nothing when it is unchanged.
+ * Checks, writes and audits one configuration. Does nothing when it equals the stored one.
  *
- * @returns the configuration before and after the change, with secrets masked.
- * @throws `validation_failed` with the field; `conflict` when the version has changed.
+ * @returns the configuration, its state before and after, all with masked secrets.
+ * @throws `validation_failed` naming the field; `conflict` when the version has changed.
  */
 export async function saveChannelConfig(
   tx: Transaction,
@@ -177,8 +181,8 @@ export async function saveChannelConfig(
   const schema: ConfigSchema = known.configSchema;
   refuse([...outOfBounds(change), ...misplaced(schema, change.config)]);
   const before = await lock(tx, tenantId, key);
-  assertVersion(before?.version ?? 0, expectedVersion);
-  if (!before) await assertRoom(tx, change);
+  await assertVersion(tx, before, expectedVersion);
+  if (!before) await assertRoom(tx, tenantId, change);
   if (before) refuse(leftBehind(schema, change.config, before.config));
   const given = keepSecrets(schema, change.config, before?.config ?? {});
   const opened = openSecrets(given, tenantId, keyring);
@@ -196,8 +200,8 @@ export async function saveChannelConfig(
     return { saved: result(given, before.version), isChanged: false, before: same, after: same };
   }
   const config = sealSecrets(schema, given, tenantId, keyring);
-  const version = await write(tx, actor, { ...change, config }, before?.version ?? 0);
   const was = before ? stated(before, maskSecrets(schema, before.config)) : null;
+  const version = await write(tx, actor, { ...change, config }, before);
   const is = stated(after, maskSecrets(schema, config));
   await writeAudit(tx, {
     actor,
@@ -208,14 +212,14 @@ export async function saveChannelConfig(
   return { saved: result(config, version), isChanged: true, before: was, after: is };
 }
 
-/** Converts the provider's name, which is shown for an empty name, back to the empty name. */
+/** An unnamed configuration is shown under its provider's name, and callers may send that name back. */
 const withOwnName = ({ channel, provider, name }: ChannelConfigKey): ChannelConfigKey => ({
   channel,
   provider,
   name: name === provider ? '' : name,
 });
 
-/** A configuration without its key. */
+/** The content of a configuration, without its key. */
 type StatedConfig = Omit<ChannelConfigChange, keyof ChannelConfigKey>;
 
 const stated = ({ limits, position, isEnabled }: Omit<StatedConfig, 'config'>, config: Config): StatedConfig => ({
@@ -229,26 +233,34 @@ function refuse(problems: FieldProblem[]): void {
   if (problems.length > 0) throw validationFailed(problems);
 }
 
-function assertVersion(version: number, expected: number | null | undefined): void {
-  if (expected === undefined || expected === null || expected === version) return;
-  throw new AppError('conflict', `The configuration is at version ${version}, and not ${expected}.`, {
+const notFound = ({ channel, provider, name }: ChannelConfigKey): AppError =>
+  new AppError(
+    'not_found',
+    `This tenant has no stored configuration of ${JSON.stringify(provider)}${name ? ` named ${JSON.stringify(name)}` : ''} for ${channel}.`,
+  );
+
+/** @throws `conflict` when the stored version is not the one that the caller has read. */
+async function assertVersion(
+  { em }: Transaction,
+  stored: StoredChannelConfig | null,
+  expected: number | null | undefined,
+): Promise<void> {
+  if (stored === null ? !expected : await hasVersion(em, stored, expected)) return;
+  const version = stored?.version ?? 0;
+  throw new AppError('conflict', `The configuration is at version ${version}, not ${expected}. Read it again.`, {
     details: { version },
   });
 }
 
-async function assertRoom(tx: Transaction, { channel }: ChannelConfigKey): Promise<void> {
-  const [row] = await tx.query<{ count: number }>(
-    'select count(*)::int as count from channel_config where channel = $1',
-    [channel],
-  );
-  if ((row?.count ?? 0) < MAX_PER_CHANNEL) return;
+async function assertRoom({ em }: Transaction, tenantId: string, { channel }: ChannelConfigKey): Promise<void> {
+  if ((await em.count(ChannelConfigEntity, { tenantId, channel })) < MAX_PER_CHANNEL) return;
   throw validationFailed([
-    { path: 'input.channel', message: `has ${MAX_PER_CHANNEL} configurations, the most there may be` },
+    { path: 'input.channel', message: `already has ${MAX_PER_CHANNEL} configurations, which is the maximum` },
   ]);
 }
 
-/** Decrypts a row for comparison; undefined when its secrets cannot be decrypted here. */
-function statedIn(row: StoredConfig, tenantId: string, keyring: Keyring): unknown {
+/** Returns the content of a stored configuration with decrypted secrets; undefined if they cannot be decrypted. */
+function statedIn(row: StoredChannelConfig, tenantId: string, keyring: Keyring): unknown {
   try {
     return stated(row, openSecrets(row.config, tenantId, keyring));
   } catch {
@@ -256,60 +268,39 @@ function statedIn(row: StoredConfig, tenantId: string, keyring: Keyring): unknow
   }
 }
 
-interface StoredConfig extends StatedConfig {
-  id: string;
-  version: number;
+/** Returns the stored configuration. Others who want to change it wait for the end of the transaction. */
+function lock({ em }: Transaction, tenantId: string, key: ChannelConfigKey): Promise<StoredChannelConfig | null> {
+  return em.findOne(
+    ChannelConfigEntity,
+    { tenantId, ...withOwnName(key) },
+    { lockMode: LockMode.PESSIMISTIC_WRITE, refresh: true },
+  );
 }
 
-const COLUMNS = 'id, config, limits, position, is_enabled as "isEnabled", version';
-
-async function lock(tx: Transaction, tenantId: string, key: ChannelConfigKey): Promise<StoredConfig | undefined> {
-  const { channel, provider, name } = withOwnName(key);
-  const [row] = await tx.query<StoredConfig>(
-    `select ${COLUMNS} from channel_config
-     where tenant_id = $1 and channel = $2 and provider = $3 and name = $4 for update`,
-    [tenantId, channel, provider, name],
-  );
-  return row;
-}
-
-const readAll = (tx: Transaction, tenantId: string): Promise<(StoredConfig & ChannelConfigKey)[]> =>
-  tx.query(
-    `select channel, provider, name, ${COLUMNS} from channel_config
-     where tenant_id = $1 order by channel, position, updated_at, id`,
-    [tenantId],
+/** Returns the tenant's configurations by channel, in failover order. */
+export const readChannelConfigs = ({ em }: Transaction, tenantId: string): Promise<StoredChannelConfig[]> =>
+  em.find(
+    ChannelConfigEntity,
+    { tenantId },
+    { orderBy: { channel: 'asc', position: 'asc', updatedAt: 'asc', id: 'asc' } },
   );
 
-/** Writes the row. @returns the new version. @throws `conflict` when it was created or changed since it was read. */
+/** @returns the new version. @throws `conflict` when somebody else created the configuration since it was read. */
 async function write(
-  tx: Transaction,
+  { em }: Transaction,
   { tenantId, userId }: Pick<Actor, 'tenantId' | 'userId'>,
-  change: ChannelConfigChange,
-  version: number,
+  { channel, provider, name, ...change }: ChannelConfigChange,
+  stored: StoredChannelConfig | null,
 ): Promise<number> {
-  const [row] = await tx.query<{ version: number }>(
-    `insert into channel_config as stored
-       (id, tenant_id, channel, provider, name, config, limits, position, is_enabled, updated_by)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-     on conflict (tenant_id, channel, provider, name) do update
-       set config = excluded.config, limits = excluded.limits, position = excluded.position, version = stored.version + 1,
-           is_enabled = excluded.is_enabled, updated_by = excluded.updated_by, updated_at = now()
-       where stored.version = $11
-     returning version`,
-    [
-      newId(),
-      tenantId,
-      change.channel,
-      change.provider,
-      change.name,
-      JSON.stringify(change.config),
-      change.limits === null ? null : JSON.stringify(change.limits),
-      change.position,
-      change.isEnabled,
-      userId,
-      version,
-    ],
-  );
-  if (!row) throw new AppError('conflict', 'Somebody else has just set up this provider.');
-  return row.version;
+  const values = { ...change, updatedBy: userId, updatedAt: new Date() };
+  const saved = stored
+    ? Object.assign(stored, values)
+    : em.create(ChannelConfigEntity, { id: newId(), tenantId, channel, provider, name, ...values }, { persist: true });
+  try {
+    await em.flush();
+  } catch (error) {
+    if (!(error instanceof UniqueConstraintViolationException)) throw error;
+    throw new AppError('conflict', `Somebody else has just configured ${provider} for ${channel}.`, { cause: error });
+  }
+  return saved.version;
 }

@@ -4,8 +4,8 @@ import { EVENT_CODE_PATTERN } from '../intake/event-code.ts';
 import { DEFAULT_RETRY, type RetryPolicy } from '../delivery/retry.ts';
 import { CHANNELS, type Channel } from '../intake/channel.ts';
 import type { CategoryPolicy } from '../preferences/category.ts';
-import { isTimeZone } from '../preferences/preferences.ts';
 import type { QuietHours } from '../preferences/quiet-hours.ts';
+import { isTimeZone } from '../preferences/time-zone.ts';
 import { DEFAULT_PRIVACY, type PrivacyPolicy, privacySchema, type ResolvedPrivacy } from '../privacy/policy.ts';
 
 /** A tenant's policy for one event code. */

@@ -1,14 +1,18 @@
+import { LockMode } from '@mikro-orm/core';
 import { LRUCache } from 'lru-cache';
 
+import { writeAudit } from '../audit/write.ts';
 import { isLocale } from '../templates/locale.ts';
 import type { Database, Transaction } from '../database/database.ts';
 import type { DeliveryMode } from '../delivery/mode.ts';
-import { validationFailed } from '../errors.ts';
+import { AppError, validationFailed } from '../errors.ts';
 import { newId } from '../ids.ts';
 import type { Channel } from '../intake/channel.ts';
+import type { StoredChannelConfig } from './channel-config.entity.ts';
 import type { ProviderEntry, TenantFiles } from './files.ts';
 import { fieldProblem } from './schema-problems.ts';
 import { ofTenant } from './secrets.ts';
+import { type StoredTenantSettings, TenantSettingsEntity } from './tenant-settings.entity.ts';
 import {
   createPolicyAjv,
   mergePolicies,
@@ -70,17 +74,15 @@ export interface SettingsOptions {
 const CACHE_MS = 5 * 60_000;
 const CACHE_TENANTS = 5_000;
 
-interface ChannelRow extends ProviderEntry {
-  tenantId: string;
-  channel: Channel;
-}
+type ChannelRow = Pick<StoredChannelConfig, 'tenantId' | 'channel' | 'provider' | 'name' | 'config'> &
+  Pick<ProviderEntry, 'limits'>;
 
-interface SettingsRow {
-  tenantId: string;
-  defaultLocale: string | null;
-  deliveryMode: DeliveryMode | null;
-  policies: TenantPolicies;
-}
+/** Reads many tenants at once for the dispatcher, which does this for each batch whose tenants are not cached. */
+const READ_CHANNELS = `select tenant_id as "tenantId", channel, provider, name, config, limits from channel_config
+  where tenant_id = any($1) and is_enabled order by position, updated_at, id`;
+const READ_SETTINGS = `select tenant_id as "tenantId", default_locale as "defaultLocale", delivery_mode as "deliveryMode",
+    policies
+  from tenant_settings where tenant_id = any($1)`;
 
 const validatePolicies = createPolicyAjv().compile<TenantPolicies>({
   type: 'object',
@@ -129,7 +131,7 @@ export function createTenantSettings({ database, files, defaults, onChanged }: S
             ...fromOrigin('file', Object.entries(fileChannels) as [Channel, ProviderEntry | ProviderEntry[]][]),
             ...fromOrigin(
               'database',
-              Map.groupBy(channels.get(tenantId) ?? [], (channel) => channel.channel),
+              Map.groupBy(channels.get(tenantId) ?? [], ({ channel }) => channel),
             ),
           },
         };
@@ -158,10 +160,10 @@ export async function saveTenantSettings(
   { userId, traceId }: { userId: string | null; traceId?: string },
 ): Promise<void> {
   // Null means "no quiet hours" for `quietHours`; for other settings it resets to the default.
-  const dropped = Object.entries(changes).flatMap(([key, value]) =>
-    value === null && key !== 'quietHours' ? [key] : [],
+  const dropped = new Set(
+    Object.entries(changes).flatMap(([key, value]) => (value === null && key !== 'quietHours' ? [key] : [])),
   );
-  const policies = Object.fromEntries(Object.entries(changes).filter(([key]) => !dropped.includes(key)));
+  const policies = Object.fromEntries(Object.entries(changes).filter(([key]) => !dropped.has(key)));
   const problems = validatePolicies(policies)
     ? []
     : (validatePolicies.errors ?? []).map((error) => fieldProblem(error, 'input'));
@@ -169,37 +171,36 @@ export async function saveTenantSettings(
     problems.push({ path: 'input.defaultLocale', message: 'must be a language tag, e.g. vi-VN' });
   }
   if (problems.length > 0) throw validationFailed(problems);
-  await tx.query(
-    `with old as (select * from tenant_settings where tenant_id = $1),
-           saved as (
-             insert into tenant_settings as settings (tenant_id, default_locale, delivery_mode, policies, updated_by)
-             values ($1, $3, $5, $6, $7)
-             on conflict (tenant_id) do update
-               set default_locale = case when $2 then excluded.default_locale else settings.default_locale end,
-                   delivery_mode = case when $4 then excluded.delivery_mode else settings.delivery_mode end,
-                   policies = (settings.policies || excluded.policies) - $10::text[], updated_by = excluded.updated_by, updated_at = now()
-             returning default_locale, delivery_mode, policies
-           )
-           insert into audit_event (id, tenant_id, action, actor_id, trace_id, details)
-           select $8, $1, 'notification.config.updated', $7, $9, jsonb_build_object(
-             'old', jsonb_build_object('default_locale', old.default_locale, 'delivery_mode', old.delivery_mode,
-               'policies', old.policies),
-             'new', to_jsonb(saved))
-           from saved left join old on true`,
-    [
-      tenantId,
-      defaultLocale !== undefined,
-      defaultLocale ?? null,
-      deliveryMode !== undefined,
-      deliveryMode ?? null,
-      JSON.stringify(policies),
-      userId,
-      newId(),
-      traceId ?? newId(),
-      dropped,
-    ],
+  const { em } = tx;
+  const find = () =>
+    em.findOne(TenantSettingsEntity, { tenantId }, { lockMode: LockMode.PESSIMISTIC_WRITE, refresh: true });
+  const stored = await find();
+  const old = stored ? stated(stored) : { default_locale: null, delivery_mode: null, policies: null };
+  // Two admins may save a tenant's first settings at the same time: one inserts, and the other waits for the lock.
+  if (!stored) await em.upsert(TenantSettingsEntity, { tenantId }, { onConflictAction: 'ignore' });
+  const settings = stored ?? (await find());
+  if (!settings) throw new AppError('internal', 'The tenant settings were not inserted.');
+  settings.policies = Object.fromEntries(
+    Object.entries({ ...settings.policies, ...policies }).filter(([key]) => !dropped.has(key)),
   );
+  if (defaultLocale !== undefined) settings.defaultLocale = defaultLocale;
+  if (deliveryMode !== undefined) settings.deliveryMode = deliveryMode;
+  Object.assign(settings, { updatedBy: userId, updatedAt: new Date() });
+  await em.flush();
+  await writeAudit(tx, {
+    actor: { tenantId, userId },
+    traceId: traceId ?? newId(),
+    action: 'notification.config.updated',
+    details: { old, new: stated(settings) },
+  });
 }
+
+/** The settings as an audit event shows them. */
+const stated = ({ defaultLocale, deliveryMode, policies }: StoredTenantSettings) => ({
+  default_locale: defaultLocale,
+  delivery_mode: deliveryMode,
+  policies,
+});
 
 const present = (values: Record<string, unknown>): Record<string, unknown> =>
   Object.fromEntries(Object.entries(values).filter(([, value]) => value !== null && value !== undefined));
@@ -240,18 +241,10 @@ export function withNames<Entry extends Pick<ProviderEntry, 'provider' | 'name'>
 function readDatabase(
   database: Database,
   tenantIds: string[],
-): Promise<{ channels: Map<string, ChannelRow[]>; rows: Map<string, SettingsRow> }> {
+): Promise<{ channels: Map<string, ChannelRow[]>; rows: Map<string, StoredTenantSettings> }> {
   return database.asWorker(async (tx) => {
-    const channels = await tx.query<ChannelRow>(
-      `select tenant_id as "tenantId", channel, provider, name, config, limits from channel_config
-       where tenant_id = any($1) and is_enabled order by position, updated_at, id`,
-      [tenantIds],
-    );
-    const rows = await tx.query<SettingsRow>(
-      `select tenant_id as "tenantId", default_locale as "defaultLocale", delivery_mode as "deliveryMode", policies
-       from tenant_settings where tenant_id = any($1)`,
-      [tenantIds],
-    );
+    const channels = await tx.query<ChannelRow>(READ_CHANNELS, [tenantIds]);
+    const rows = await tx.query<StoredTenantSettings>(READ_SETTINGS, [tenantIds]);
     return {
       channels: Map.groupBy(
         channels.map((row) => ({ ...row, config: ofTenant(row.config, row.tenantId) as Record<string, unknown> })),

@@ -52,6 +52,31 @@ function migrationSuite(urlOf: () => string): void {
   });
 }
 
+describe('the migration template-revision', () => {
+  it('counts the versions that existed before it', async () => {
+    const database = await createTestDatabase(inject('databaseUrl'));
+    const orm = await MikroORM.init(ormOptions(database.url));
+    try {
+      await migrate(database.url);
+      await orm.migrator.down({ to: '20261126125000-email' });
+      await sql(
+        database.url,
+        `with template as (
+           insert into notification_template (id, tenant_id, event_code, channel, locale)
+           values (gen_random_uuid(), 'tenant-1', 'order.paid', 'sms', 'en') returning id, tenant_id
+         )
+         insert into notification_template_version (template_id, version, tenant_id, body)
+         select id, version, tenant_id, 'text' from template, generate_series(1, 3) version`,
+      );
+      await orm.migrator.up();
+      expect(await sql(database.url, 'select revision from notification_template')).toEqual([{ revision: 3 }]);
+    } finally {
+      await orm.close();
+      await database.drop();
+    }
+  });
+});
+
 describe('migrations on a PostgreSQL server', () => {
   let database: TestDatabase;
   beforeAll(async () => {
