@@ -240,6 +240,6 @@ templates:
 
   it('is told how where it is asked wrongly', async () => {
     expect(await tool('import', STARTER)).toMatchObject({ code: 1, stderr: expect.stringContaining('--tenant ID') });
-    expect(await readFile(join(projectRoot, 'README.md'), 'utf8')).toContain('npm run tenant:import');
+    expect(await readFile(join(projectRoot, 'docs', 'admins.md'), 'utf8')).toContain('npm run tenant:import');
   });
 });
