@@ -164,7 +164,7 @@ describe('docs/operators.md', () => {
 describe('docs/admins.md', () => {
   it('shows a settings file that is accepted as it stands', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'notification-docs-'));
-    const [file] = page('docs/admins.md').blocks.filter(({ language }) => language === 'yaml');
+    const file = page('docs/admins.md').blocks.find(({ language }) => language === 'yaml');
     await writeFile(join(folder, 'tenant.yaml'), file?.code ?? '');
     const settings = await tenantFiles(folder, createLog('silent')).read('tenant');
     await rm(folder, { recursive: true });

@@ -77,6 +77,7 @@ describe('beside npm run dev', () => {
   const paste = async (code: string, env: Record<string, string> = {}): Promise<string> => {
     const running = promisify(execFile)('bash', ['-e'], {
       cwd: folder,
+      timeout: 30_000,
       env: { PATH: process.env['PATH'] ?? '', ...env },
     });
     running.child.stdin?.end(code);
