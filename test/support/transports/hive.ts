@@ -32,7 +32,7 @@ const [{ subgraphUrl, sdl }] = (await once(process, 'message')) as [HiveStart];
 const { supergraphSdl, errors } = composeServices([{ name: 'notification', url: subgraphUrl, typeDefs: parse(sdl) }]);
 if (!supergraphSdl) throw new Error(errors?.map((error) => error.message).join('\n'));
 
-/** What the README says of it. Server-sent events are what Hive does unasked. */
+/** The configuration of docs/gateway.md. Hive uses server-sent events without any. */
 const subscriptions = {
   ws: {
     kind: 'ws',
