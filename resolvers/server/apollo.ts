@@ -19,20 +19,23 @@ import { tracingPlugin } from './plugins/tracing.ts';
 import { transportPlugin } from './plugins/transport.ts';
 import { MAX_TOKENS } from './query-limits.ts';
 
-/** A browser asks the other site's permission before it sends one of these headers, so a foreign page cannot send one. */
+/**
+ * A browser sends a CORS preflight before a cross-site request with one of these headers, so other sites cannot send
+ * it.
+ */
 const CSRF_HEADERS = ['apollo-require-preflight', 'x-apollo-operation-name', 'graphql-require-preflight'];
 
 export interface ApolloOptions extends OperationOptions {
   formatError: FormatError;
   log: Log;
-  /** Stops the HTTP server: no new requests, those that run are answered. */
+  /** Stops accepting HTTP requests and waits for the running ones. */
   drain: () => Promise<void>;
 }
 
 /**
- * Builds the Apollo Server that executes each query and mutation over HTTP, and starts it. Our rules are its plugins, in
- * the order in which the first refusal wins; each plugin calls the function that the WebSocket, SSE and callback
- * transports call too.
+ * Creates and starts the Apollo Server that executes queries and mutations over HTTP. Our rules are plugins; the first
+ * one that refuses an operation wins. The WebSocket, SSE and callback transports call the same functions as the
+ * plugins.
  */
 export async function startApolloServer(options: ApolloOptions): Promise<ApolloServer<GraphContext>> {
   const { schema, isSchemaOpen, persisted, assertCost, formatError, log, drain } = options;
@@ -46,7 +49,7 @@ export async function startApolloServer(options: ApolloOptions): Promise<ApolloS
     includeStacktraceInErrorResponses: false,
     csrfPrevention: { requestHeaders: CSRF_HEADERS },
     persistedQueries: { cache: persisted.store },
-    // `limitsPlugin` gives the documents: the cache is then bounded by memory and shared by all transports.
+    // `limitsPlugin` provides the documents from a cache that is bounded by memory and shared by all transports.
     documentStore: null,
     parseOptions: { maxTokens: MAX_TOKENS },
     stringifyResult: (result) => JSON.stringify(result),

@@ -8,19 +8,19 @@ import type { InboxNotification } from '../../src/inbox/notifications.ts';
 import type { NotificationTemplate } from '../../src/templates/published.ts';
 import type { TemplateVersion } from '../../src/templates/templates.ts';
 
-/** What a resolver knows of the operation that it works for. */
+/** Context of an operation. */
 export interface GraphContext {
   core: Core;
-  /** Undefined only for what needs no token: see `guard.ts`. */
+  /** Undefined only for operations that need no token: see `permissions.ts`. */
   actor: Actor | undefined;
-  /** On every error that the caller sees and on every log line about it. */
+  /** Included in every error and log line of the operation. */
   traceId: string;
-  /** The connection that it came over, where there is one. */
+  /** Id of the subscription connection, if there is one. */
   clientId: string | undefined;
   loaders: Loaders;
 }
 
-/** Joins the look-ups of one operation, so that a list of references costs one statement. */
+/** Combines the look-ups of one operation, so that a list of references needs one statement. */
 export interface Loaders {
   notification: DataLoader<string, InboxNotification | null>;
   notificationLog: DataLoader<string, NotificationLog | null>;
@@ -33,7 +33,7 @@ export function createContext(core: Core, actor: Actor | undefined, traceId: str
   const loader = <T>(find: (actor: Actor, ids: readonly string[]) => Promise<T[]>) =>
     new DataLoader<string, T>((ids) => find(signedIn({ actor }), ids), {
       maxBatchSize: 1_000,
-      // A subscription lives long and keeps its context: it would be given what was true when it began.
+      // No cache: the context of a subscription is long-lived, and its data would become outdated.
       cache: false,
     });
   return {
@@ -50,7 +50,7 @@ export function createContext(core: Core, actor: Actor | undefined, traceId: str
   };
 }
 
-/** @throws `unauthenticated` when nobody is signed in. */
+/** Returns the caller. @throws `unauthenticated` when there is none. */
 export function signedIn({ actor }: Pick<GraphContext, 'actor'>): Actor {
   if (!actor) throw new AppError('unauthenticated', 'A bearer token is required.');
   return actor;

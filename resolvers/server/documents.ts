@@ -4,36 +4,36 @@ import { LRUCache } from 'lru-cache';
 import { AppError } from '../../src/errors.ts';
 import { assertShape, MAX_TOKENS } from './query-limits.ts';
 
-/** A document that may be executed, or what is wrong with it. */
+/** A valid document, or its problems. */
 export type CheckedDocument =
   | { document: DocumentNode; problems?: never }
   | { document?: never; problems: readonly GraphQLError[] };
 
-/** Parses and validates a text; the same text once. */
+/** Parses and validates a document, with a cache. */
 export type CheckDocument = (query: string) => CheckedDocument;
 
-/** What the documents that are remembered take together, in bytes. */
+/** Maximum memory of cached documents, in bytes. */
 const CACHE_BYTES = 64 * 1024 * 1024;
-/** What a parsed document takes for each of its tokens, and a little more: a text of 4 KB may take a megabyte. */
+/** Estimated memory of a parsed document per token, in bytes. A document of 4 KB may take 1 MB. */
 const BYTES_PER_TOKEN = 600;
 
-/** What every transport asks before it executes anything. */
+/** Creates the function with which all transports parse and validate documents. */
 export function createDocuments(schema: GraphQLSchema): CheckDocument {
   const known = new LRUCache<string, { document: DocumentNode }>({
     maxSize: CACHE_BYTES,
     sizeCalculation: ({ document }, query) => 2 * query.length + BYTES_PER_TOKEN * tokensOf(document),
   });
   return (query) => {
-    const before = known.get(query);
-    if (before) return before;
+    const cached = known.get(query);
+    if (cached) return cached;
     const checked = check(schema, query);
-    // What is wrong is not asked for again by anybody who means well.
+    // Invalid documents are not cached, because clients rarely repeat them.
     if (!checked.problems) known.set(query, checked);
     return checked;
   };
 }
 
-/** graphql counts them while it parses, and does not say so in its types. */
+/** graphql-js counts tokens while parsing; the property is missing in its types. */
 const tokensOf = (document: DocumentNode): number => (document as { tokenCount?: number }).tokenCount ?? MAX_TOKENS;
 
 function check(schema: GraphQLSchema, query: string): CheckedDocument {

@@ -4,7 +4,7 @@ import { isDatabaseUnavailable } from '../../src/database/errors.ts';
 import { AppError, ERROR_STATUS, type ErrorCode } from '../../src/errors.ts';
 import type { Log } from '../../src/log.ts';
 
-/** `extensions.code`, in the words that GraphQL clients know. `extensions.error_code` is the contract's own. */
+/** Values of `extensions.code`, as GraphQL clients know them. `extensions.error_code` contains our own code. */
 const GRAPHQL_CODES: Record<ErrorCode, string> = {
   unauthenticated: 'UNAUTHENTICATED',
   token_expired: 'UNAUTHENTICATED',
@@ -26,7 +26,7 @@ const GRAPHQL_CODES: Record<ErrorCode, string> = {
   internal: 'INTERNAL_SERVER_ERROR',
 };
 
-/** What graphql-js and Apollo find wrong with a request before any of our code runs. */
+/** Codes of errors that graphql-js and Apollo Server report about a request. */
 const REQUEST_ERRORS = new Set([
   'GRAPHQL_PARSE_FAILED',
   'GRAPHQL_VALIDATION_FAILED',
@@ -39,29 +39,29 @@ const REQUEST_ERRORS = new Set([
 
 const SUGGESTION = / ?Did you mean .+\?$/s;
 
-/** Makes an error what the caller may see of it. */
+/** Formats an error for the caller. */
 export type FormatError = (error: unknown, traceId: string) => GraphQLFormattedError;
 
 export interface ErrorOptions {
   log: Log;
-  /** Otherwise an error does not guess at what the caller meant: the guess is a part of the schema. */
+  /** If false, suggestions such as "Did you mean …?" are removed, because they reveal parts of the schema. */
   isSchemaOpen: boolean;
 }
 
-/** Whatever is not ours to show becomes `internal`; its details are in our log. */
+/** Returns a formatter that logs unexpected errors and shows them to the caller as `internal`. */
 export const errorFormatter =
   ({ log, isSchemaOpen }: ErrorOptions): FormatError =>
   (error, traceId) => {
     const original = error instanceof GraphQLError ? (error.originalError ?? error) : error;
     const graphQLError = error instanceof GraphQLError ? error : undefined;
-    const place = {
+    const location = {
       ...(graphQLError?.locations ? { locations: graphQLError.locations } : {}),
       ...(graphQLError?.path ? { path: graphQLError.path } : {}),
     };
     if (original instanceof AppError && original.code !== 'internal') {
       return {
         message: original.message,
-        ...place,
+        ...location,
         extensions: {
           code: GRAPHQL_CODES[original.code],
           error_code: original.code,
@@ -74,28 +74,28 @@ export const errorFormatter =
       const code = graphQLError.extensions['code'] ?? 'BAD_USER_INPUT';
       return {
         message: isSchemaOpen ? graphQLError.message : graphQLError.message.replace(SUGGESTION, ''),
-        ...place,
+        ...location,
         extensions: { code, error_code: 'validation_failed', trace_id: traceId },
       };
     }
     log.error({ error: original, trace_id: traceId, path: graphQLError?.path }, 'operation failed');
     if (isDatabaseUnavailable(original)) {
       return {
-        message: 'The database cannot be reached. Send the operation again later.',
-        ...place,
+        message: 'The database is unavailable. Try again later.',
+        ...location,
         extensions: { code: GRAPHQL_CODES.unavailable, error_code: 'unavailable', trace_id: traceId },
       };
     }
     return {
-      message: 'Something went wrong on our side. The trace_id finds it in our log.',
-      ...place,
+      message: 'Internal error. The server log contains the details under this trace_id.',
+      ...location,
       extensions: { code: GRAPHQL_CODES.internal, error_code: 'internal', trace_id: traceId },
     };
   };
 
 /**
- * graphql-js's own complaints carry no code. Those about a request point into its document; those about what a resolver
- * gave back do not, and are our fault.
+ * Returns true for an error in the request. Errors of graphql-js have no code. Those about the request refer to a node
+ * of its document; those about the result of a resolver do not.
  */
 function isRequestError({ extensions: { code }, originalError, path }: GraphQLError): boolean {
   if (typeof code === 'string') return REQUEST_ERRORS.has(code);
@@ -103,7 +103,7 @@ function isRequestError({ extensions: { code }, originalError, path }: GraphQLEr
   return originalError instanceof GraphQLError && originalError.nodes !== undefined;
 }
 
-/** The HTTP status of an error as the caller sees it. */
+/** Returns the HTTP status of a formatted error. */
 export function statusOf(error: GraphQLFormattedError): number {
   const code = error.extensions?.['error_code'];
   return typeof code === 'string' && code in ERROR_STATUS ? ERROR_STATUS[code as ErrorCode] : 500;

@@ -29,11 +29,11 @@ const isObject = (value: unknown): value is Given =>
 function problem(
   given: Given,
   path: string,
-  what: string,
-  isRight: (value: unknown) => boolean,
+  expected: string,
+  isValid: (value: unknown) => boolean,
 ): FieldProblem | undefined {
   const value = given[path] ?? undefined;
-  return value === undefined || isRight(value) ? undefined : { path, message: `must be ${what}` };
+  return value === undefined || isValid(value) ? undefined : { path, message: `must be ${expected}` };
 }
 
 function fromSearch({ url }: FastifyRequest): Given {
@@ -48,7 +48,7 @@ function fromSearch({ url }: FastifyRequest): Given {
 
 function fromBody({ headers, body }: FastifyRequest): Given {
   if (!/^application\/(.+\+)?json\s*(;|$)/i.test(headers['content-type'] ?? '')) {
-    throw new AppError('unsupported_media_type', 'Send application/json.');
+    throw new AppError('unsupported_media_type', 'The Content-Type must be application/json.');
   }
   const given = parseJson(typeof body === 'string' ? body : '', 'The request body');
   if (Array.isArray(given)) throw new AppError('validation_failed', 'Batched operations are not supported.');
@@ -56,10 +56,10 @@ function fromBody({ headers, body }: FastifyRequest): Given {
   return given;
 }
 
-function parseJson(text: string, what: string): unknown {
+function parseJson(text: string, name: string): unknown {
   try {
     return JSON.parse(text) as unknown;
   } catch {
-    throw new AppError('validation_failed', `${what} is not JSON.`);
+    throw new AppError('validation_failed', `${name} is not valid JSON.`);
   }
 }

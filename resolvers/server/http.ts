@@ -42,8 +42,8 @@ const CALLBACK_TYPE = 'application/json;callbackSpec=1.0';
 const MEDIA_TYPES = [...JSON_TYPES, EVENT_STREAM, CALLBACK_TYPE];
 
 /**
- * GraphQL over HTTP at `/graphql`. Apollo Server executes queries and mutations; subscriptions run as server-sent events,
- * or with a callback to a gateway.
+ * GraphQL over HTTP at `/graphql`. Apollo Server executes queries and mutations; subscriptions run as server-sent
+ * events, or with a callback to a gateway.
  */
 export async function graphHttpRoutes(app: FastifyInstance, options: GraphHttpOptions): Promise<void> {
   const { apollo, live, callbackUrls } = options;
@@ -91,7 +91,7 @@ export async function graphHttpRoutes(app: FastifyInstance, options: GraphHttpOp
   });
 }
 
-/** Decides the transport alone: the operation's rules are checked by the transport. */
+/** Returns whether the operation is a subscription. Only selects the transport; the transport checks all rules. */
 function isSubscription(
   operation: OperationRequest,
   { persisted, checkDocument }: Pick<OperationOptions, 'persisted' | 'checkDocument'>,
@@ -149,7 +149,7 @@ async function executeOperation(
   // Apollo Server refused the request before our plugins saw it.
   if (status >= 500) throw new AppError('unavailable', 'The server is shutting down. Send the request again.');
   const { errors } = JSON.parse(body) as { errors: GraphQLFormattedError[] };
-  throw new AppError('validation_failed', errors[0]?.message ?? 'The request is not valid.', { status });
+  throw new AppError('validation_failed', errors[0]?.message ?? 'The request is invalid.', { status });
 }
 
 function toApolloRequest(
@@ -163,7 +163,7 @@ function toApolloRequest(
   }
   // The media type of the response is negotiated by the route, with more types than Apollo Server knows.
   forwarded.set('accept', 'application/json');
-  // Another site cannot read an event stream, so it needs no header of its own.
+  // A cross-site page cannot read an event stream, so it does not need a CSRF header.
   if (isStream) forwarded.set('apollo-require-preflight', 'event-stream');
   const persistedQuery =
     documentId && !extensions?.['persistedQuery']
@@ -190,7 +190,7 @@ const traceOf = (reply: FastifyReply): string => reply.getHeader(TRACE_HEADER) a
 
 const replyHeaders = (reply: FastifyReply): Record<string, string> => reply.getHeaders() as Record<string, string>;
 
-/** Responses are always UTF-8; the negotiator would take a charset for a media type that it does not know. */
+/** Removed before negotiation: responses are always UTF-8, and the negotiator does not support a charset. */
 const CHARSET = /;\s*charset\s*=\s*"?utf-8"?/gi;
 
 function mediaTypeFor({ headers }: FastifyRequest, types = MEDIA_TYPES): string | undefined {
@@ -223,7 +223,7 @@ function asKnown(error: FastifyError): Error {
   const { statusCode = 500, message } = error;
   if (error instanceof AppError || statusCode < 400 || statusCode >= 500) return error;
   if (statusCode === 413) {
-    return new AppError('payload_too_large', `The request body has more than ${BODY_LIMIT} bytes.`);
+    return new AppError('payload_too_large', `The request body exceeds the limit of ${BODY_LIMIT} bytes.`);
   }
   return new AppError('validation_failed', message, { status: statusCode });
 }

@@ -9,7 +9,7 @@ import type { DocumentRequest, PersistedOperations } from './persisted.ts';
 import { type CheckDocument, withCode } from './documents.ts';
 import type { SharedExecution } from '../subscriptions/shared-execution.ts';
 
-/** An operation as a client asks for it. */
+/** The request of an operation. */
 export interface OperationRequest extends DocumentRequest {
   operationName?: string | null | undefined;
   variables?: Record<string, unknown> | null | undefined;
@@ -22,9 +22,10 @@ export interface OperationOptions extends GuardOptions {
 }
 
 /**
- * How every transport goes from a request to what may be executed: limits, validation, permissions.
+ * Checks a request before its execution: limits, validation, permissions and cost. Used by all transports except HTTP,
+ * where plugins of Apollo Server make the same checks.
  *
- * @returns what is to be executed, or what is wrong with the request.
+ * @returns the arguments of the execution, or the problems of the request.
  */
 export async function prepareExecution(
   request: OperationRequest,
@@ -57,7 +58,7 @@ export async function prepareExecution(
 }
 
 /**
- * Finds the operation that is to be executed.
+ * Returns the operation with this name, or the only operation of the document.
  *
  * @throws `GraphQLError` with the code `OPERATION_RESOLUTION_FAILURE` when the document has no such operation.
  */
@@ -67,5 +68,8 @@ export function assertOperation(
 ): OperationDefinitionNode {
   const operation = getOperationAST(document, operationName);
   if (operation) return operation;
-  throw withCode(new GraphQLError('Unknown operation.'), 'OPERATION_RESOLUTION_FAILURE');
+  throw withCode(
+    new GraphQLError('The document has no such operation. Check operationName.'),
+    'OPERATION_RESOLUTION_FAILURE',
+  );
 }

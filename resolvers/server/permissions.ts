@@ -8,18 +8,18 @@ import { type GraphContext, signedIn } from './context.ts';
 import { fragmentNamed } from './query-limits.ts';
 import { PERMISSION } from './requires.ts';
 
-/** Root fields that tell about the schema and not about anybody's data. */
+/** Root fields that return the schema. */
 const SCHEMA_FIELDS = new Set(['__schema', '__type', '_service']);
 
 export interface GuardOptions {
   schema: GraphQLSchema;
-  /** In dev the schema is open, so that tools can be pointed at the service before they have a token. */
+  /** True in dev, where the schema can be read without a token. */
   isSchemaOpen: boolean;
 }
 
 /**
- * Decides, before anything is executed, whether the caller may run an operation at all. Every transport calls it, for
- * queries, mutations and subscriptions alike.
+ * Checks the caller's permissions for all root fields of an operation before its execution. Called by every transport,
+ * for queries, mutations and subscriptions.
  *
  * @throws `unauthenticated` or `permission_denied`
  */
@@ -51,7 +51,7 @@ export function assertMayRun(
   }
 }
 
-/** The names of the fields that an operation asks of its root, behind whatever fragments. */
+/** Returns the names of the root fields of an operation, including those in fragments. */
 export function* rootFields(
   document: DocumentNode,
   selectionSet: SelectionSetNode,
@@ -68,7 +68,7 @@ export function* rootFields(
   }
 }
 
-/** The second line, at each field: holds whatever way an operation came in. */
+/** Checks the permission again when a field is resolved, as a second line of defence. */
 export const authChecker: AuthCheckerFn<GraphContext, Permission> = ({ context }, permissions) => {
   const actor = signedIn(context);
   for (const permission of permissions) requirePermission(actor, permission);

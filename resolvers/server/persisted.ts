@@ -9,44 +9,44 @@ import { LRUCache } from 'lru-cache';
 import { AppError, validationFailed } from '../../src/errors.ts';
 import { projectRoot } from '../../src/project-root.ts';
 
-/** Characters of the texts that are remembered together. */
+/** Maximum total length of cached texts, in characters. */
 const CACHE_SIZE = 4 * 1024 * 1024;
 
-/** Apollo Server puts this before each hash. */
+/** Prefix of hashes in Apollo Server. */
 const APQ_PREFIX = 'apq:';
 
-/** The part of a request that names a document. */
+/** The part of a request that contains or identifies a document. */
 export interface DocumentRequest {
   query?: string | null | undefined;
-  /** `sha256:<hash>`, as the GraphQL over HTTP specification has it. */
+  /** `sha256:<hash>` (GraphQL over HTTP specification). */
   documentId?: string | null | undefined;
   extensions?: Record<string, unknown> | null | undefined;
 }
 
-/** Operations that are known by the SHA-256 of their text. */
+/** Operations that clients can request by the SHA-256 of their text. */
 export interface PersistedOperations {
   /**
-   * Texts by `apq:<hash>`, for Apollo Server's automatic persisted queries. Bounded by memory: the least recently used
-   * text is dropped first. Published operations are found as well.
+   * Cache of Apollo Server's automatic persisted queries, with keys `apq:<hash>`. Bounded by memory; the least recently
+   * used text is dropped first. Also contains the published operations.
    */
   readonly store: ApolloServer['cache'];
   /**
-   * The text of the document that a request asks for: it brings it along, or its hash was seen before.
+   * Returns the text of the requested document: from the request, or by its hash.
    *
-   * @throws `validation_failed`
+   * @throws `validation_failed`, also when the hash is unknown
    */
   textOf(request: DocumentRequest): string;
-  /** The text of a request's document where it is known; undefined when `textOf` would throw. */
+  /** Returns the text of the requested document; undefined when it is not known. */
   find(request: DocumentRequest): string | undefined;
   /**
-   * What is to be executed in place of an operation that a client brought.
+   * Returns the document to execute: the trusted document that equals the operation; the given one without restriction.
    *
-   * @throws `operation_not_trusted` where only trusted operations run, and it is none of them.
+   * @throws `operation_not_trusted` when only trusted operations are allowed and it is not one of them.
    */
   trusted(document: DocumentNode, operationName: string | null | undefined): DocumentNode;
 }
 
-/** An operation that the project itself publishes: with its fragments, in a form that does not depend on white space. */
+/** An operation in `schema/operations/` with its fragments, in a canonical form. */
 export interface TrustedOperation {
   /** SHA-256 of the text, hex. */
   id: string;
@@ -55,12 +55,12 @@ export interface TrustedOperation {
   body: string;
 }
 
-/** Apollo's automatic persisted queries; and, where that is asked for, no other operations than those of the project. */
+/** Creates the store of automatic persisted queries. With `trustedOnly`, only those operations may run. */
 export function createPersistedOperations(trustedOnly?: readonly TrustedOperation[]): PersistedOperations {
   const texts = new LRUCache<string, string>({ maxSize: CACHE_SIZE, sizeCalculation: (text) => text.length + 64 });
   const published = new Map((trustedOnly ?? []).map(({ id, body }) => [id, body]));
   const documents = new Map((trustedOnly ?? []).map(({ id, body }) => [id, parse(body)]));
-  // The same document is asked for again and again.
+  // Caches the trusted document of each document and operation name.
   const known = new WeakMap<DocumentNode, Map<string, DocumentNode | undefined>>();
 
   const textWith = (hash: string): string | undefined => published.get(hash) ?? texts.get(hash);
@@ -84,14 +84,16 @@ export function createPersistedOperations(trustedOnly?: readonly TrustedOperatio
         if (hash === undefined) throw validationFailed([{ path: 'query', message: 'is missing' }]);
         const text = textWith(hash);
         if (text !== undefined) return text;
-        // In these words clients know that they are to send the text.
+        // Clients recognize this message and send the text.
         throw new AppError('validation_failed', 'PersistedQueryNotFound', {
           details: { code: 'PERSISTED_QUERY_NOT_FOUND' },
         });
       }
       if (hash === undefined) return query;
       if (sha256(query) !== hash) {
-        throw validationFailed([{ path: 'extensions.persistedQuery.sha256Hash', message: 'is not that of the query' }]);
+        throw validationFailed([
+          { path: 'extensions.persistedQuery.sha256Hash', message: 'is not the SHA-256 of the query' },
+        ]);
       }
       texts.set(hash, query);
       return query;
@@ -104,7 +106,7 @@ export function createPersistedOperations(trustedOnly?: readonly TrustedOperatio
       if (!names.has(name)) names.set(name, documents.get(trustedId(document, name)));
       const found = names.get(name);
       if (found) return found;
-      throw new AppError('operation_not_trusted', 'Here only the operations of schema/operations are run.');
+      throw new AppError('operation_not_trusted', 'This server runs only the operations in schema/operations/.');
     },
   };
 }
@@ -121,7 +123,7 @@ function hashIn({ documentId, extensions }: DocumentRequest): string | undefined
 
 const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
 
-/** Empty where the document has no such operation. */
+/** Returns the id of an operation; empty when the document does not contain it. */
 function trustedId(document: DocumentNode, operationName: string): string {
   const separated = separateOperations(document);
   const names = Object.keys(separated);
@@ -129,7 +131,7 @@ function trustedId(document: DocumentNode, operationName: string): string {
   return own ? sha256(canonical(own)) : '';
 }
 
-/** The operation first, then its fragments by name: in whatever order and layout they were written. */
+/** Prints the operation and then its fragments by name, so that the text does not depend on order and white space. */
 function canonical({ definitions }: DocumentNode): string {
   const rank = (definition: DefinitionNode): string =>
     definition.kind === Kind.FRAGMENT_DEFINITION ? definition.name.value : '';
@@ -137,7 +139,7 @@ function canonical({ definitions }: DocumentNode): string {
   return print({ kind: Kind.DOCUMENT, definitions: sorted });
 }
 
-/** The operations of `schema/operations/`, by name. */
+/** Loads the operations in `schema/operations/`, sorted by name. */
 export async function loadTrustedOperations(): Promise<TrustedOperation[]> {
   const directory = join(projectRoot, 'schema', 'operations');
   const files = (await readdir(directory)).filter((name) => name.endsWith('.graphql')).toSorted();
@@ -153,6 +155,6 @@ export async function loadTrustedOperations(): Promise<TrustedOperation[]> {
     .toSorted((a, b) => a.name.localeCompare(b.name));
 }
 
-/** As Apollo's persisted query manifest, the form that client tools and routers read. */
+/** Prints the operations as an Apollo persisted query manifest, which client tools and routers can read. */
 export const printManifest = (operations: readonly TrustedOperation[]): string =>
   `${JSON.stringify({ format: 'apollo-persisted-query-manifest', version: 1, operations }, null, 2)}\n`;

@@ -18,26 +18,28 @@ import type { Maybe } from 'graphql/jsutils/Maybe.js';
 
 import { AppError } from '../../src/errors.ts';
 
-/** Longest document, in lexical tokens: parsing stops there. */
+/** Maximum number of lexical tokens of a document. Parsing stops there. */
 export const MAX_TOKENS = 2_000;
-/** Of selection sets within each other; the introspection query of the usual tools has 13. */
+/** Maximum nesting depth of selection sets. The introspection query of common tools has 13 levels. */
 const MAX_DEPTH = 16;
-/** Of an operation, its fragments spread out: what validation compares pair by pair, and what is executed. */
+/**
+ * Maximum number of fields with expanded fragments. Bounds validation, which compares fields in pairs, and execution.
+ */
 const MAX_FIELDS = 500;
 const MAX_ALIASES = 30;
 const MAX_DIRECTIVES = 50;
-/** Entities that a gateway may ask for at once. */
+/** Maximum number of entities in one `_entities` request. */
 const MAX_REPRESENTATIONS = 1_000;
-/** Items of any list among the variables. */
+/** Maximum number of items of a list in variables. */
 const MAX_LIST_ITEMS = 10_000;
-/** Of objects and lists within each other among the variables. */
+/** Maximum nesting depth of objects and lists in variables. */
 const MAX_INPUT_DEPTH = 32;
-/** Of an operation, in the units of `@cost` and `@listSize`: about one for each object that it may answer. */
+/** Maximum cost of an operation according to `@cost` and `@listSize`: about 1 for each object in the result. */
 const MAX_COST = 5_000;
-/** For a list whose length the document leaves to a variable. */
-const LONGEST_PAGE = 100;
+/** Maximum page size. Assumed for a list whose length is an unknown variable. */
+const MAX_PAGE = 100;
 
-/** @returns the first fragment of that name; that there are others is for validation to say. */
+/** Returns the first fragment with this name. Validation reports duplicates. */
 export function fragmentNamed(document: DocumentNode, name: string): FragmentDefinitionNode | undefined {
   return document.definitions.find(
     (definition) => definition.kind === Kind.FRAGMENT_DEFINITION && definition.name.value === name,
@@ -54,21 +56,21 @@ interface Shape {
 }
 
 /**
- * Looks at a parsed document alone, before it is validated: validation compares fields in pairs, and a few fragments
- * that spread each other stand for any number of them.
+ * Checks the size of a parsed document before its validation, which compares fields in pairs and is slow for documents
+ * whose fragments multiply each other.
  *
- * @throws `query_too_complex`, naming the limit.
+ * @throws `query_too_complex` with the exceeded limit.
  */
 export function assertShape(document: DocumentNode): void {
   const known = new Map<string, Shape>();
   const spread = (name: string): Shape => {
-    const before = known.get(name);
-    if (before) return before;
-    const none = { depth: 0, fields: 0, aliases: 0, directives: 0 };
-    // Meanwhile: a fragment that holds itself is for validation to refuse.
-    known.set(name, none);
+    const cached = known.get(name);
+    if (cached) return cached;
+    const empty = { depth: 0, fields: 0, aliases: 0, directives: 0 };
+    // Prevents endless recursion for a fragment that contains itself, which validation refuses.
+    known.set(name, empty);
     const fragment = fragmentNamed(document, name);
-    const shape = fragment ? shapeOf(fragment.selectionSet) : none;
+    const shape = fragment ? shapeOf(fragment.selectionSet) : empty;
     known.set(name, shape);
     return shape;
   };
@@ -99,38 +101,39 @@ export function assertShape(document: DocumentNode): void {
     if (definition.kind !== Kind.OPERATION_DEFINITION && definition.kind !== Kind.FRAGMENT_DEFINITION) continue;
     const { depth, fields, aliases, directives } =
       definition.kind === Kind.FRAGMENT_DEFINITION ? spread(definition.name.value) : shapeOf(definition.selectionSet);
-    if (depth > MAX_DEPTH) throw tooComplex(`An operation may be ${MAX_DEPTH} levels deep at most.`);
-    if (fields > MAX_FIELDS) throw tooComplex(`An operation may ask for ${MAX_FIELDS} fields at most.`);
-    if (aliases > MAX_ALIASES) throw tooComplex(`An operation may use ${MAX_ALIASES} aliases at most.`);
+    if (depth > MAX_DEPTH) throw tooComplex(`The operation is nested more than ${MAX_DEPTH} levels deep.`);
+    if (fields > MAX_FIELDS) throw tooComplex(`The operation has more than ${MAX_FIELDS} fields.`);
+    if (aliases > MAX_ALIASES) throw tooComplex(`The operation has more than ${MAX_ALIASES} aliases.`);
     const all = directives + (definition.directives?.length ?? 0);
-    if (all > MAX_DIRECTIVES) throw tooComplex(`An operation may use ${MAX_DIRECTIVES} directives at most.`);
+    if (all > MAX_DIRECTIVES) throw tooComplex(`The operation has more than ${MAX_DIRECTIVES} directives.`);
   }
 }
 
 type Variables = Readonly<Record<string, unknown>>;
 
-/** @throws `query_too_complex` where a variable is nested too deep, or holds a list that is too long. */
+/** @throws `query_too_complex` when a variable is nested too deeply or contains a list that is too long. */
 export function assertVariables(variables: Variables): void {
-  const look = (value: unknown, name: string, depth: number): void => {
+  const check = (value: unknown, name: string, depth: number): void => {
     if (typeof value !== 'object' || value === null) return;
-    if (depth > MAX_INPUT_DEPTH) throw tooComplex(`$${name}: may be ${MAX_INPUT_DEPTH} levels deep at most.`);
+    if (depth > MAX_INPUT_DEPTH) throw tooComplex(`$${name} is nested more than ${MAX_INPUT_DEPTH} levels deep.`);
     if (Array.isArray(value) && value.length > MAX_LIST_ITEMS) {
-      throw tooComplex(`$${name}: a list may hold ${MAX_LIST_ITEMS} items at most.`);
+      throw tooComplex(`$${name} contains a list of more than ${MAX_LIST_ITEMS} items.`);
     }
-    for (const inner of Object.values(value)) look(inner, name, depth + 1);
+    for (const inner of Object.values(value)) check(inner, name, depth + 1);
   };
-  for (const [name, value] of Object.entries(variables)) look(value, name, 1);
+  for (const [name, value] of Object.entries(variables)) check(value, name, 1);
 }
 
-/** @throws `query_too_complex` where an operation of a valid document costs too much with these variables. */
+/** @throws `query_too_complex` when the operation costs too much with these variables. */
 export type AssertCost = (document: DocumentNode, operationName: string | undefined, variables: Variables) => void;
 
 /**
- * The cost of an operation is worked out from `@cost` and `@listSize` of the schema, as gateways do it: a field costs
- * its weight (an object 1, a scalar nothing) and what is below it, as often as its list may be long.
+ * Creates a function that estimates costs from `@cost` and `@listSize` in the schema, like gateways do. The cost of a
+ * field is its weight (1 for an object, 0 for a scalar) plus the cost of its subfields, multiplied by the length of its
+ * list.
  */
 export function createCostLimit(schema: GraphQLSchema): AssertCost {
-  /** Operations that are cheap enough whatever their variables say. */
+  /** Operations that are below the limit for all variables. */
   const cheap = new WeakMap<DocumentNode, Set<string>>();
   const rules = new WeakMap<GraphQLField<unknown, unknown>, FieldRule>();
   const ruleOf = (field: GraphQLField<unknown, unknown>): FieldRule => {
@@ -154,20 +157,20 @@ export function createCostLimit(schema: GraphQLSchema): AssertCost {
       return variables[name] ?? (declared?.defaultValue && valueFromASTUntyped(declared.defaultValue));
     });
     if (cost <= MAX_COST) return;
-    throw new AppError('query_too_complex', `The operation may cost ${MAX_COST} at most; this one costs ${cost}.`, {
+    throw new AppError('query_too_complex', `The operation costs ${cost}, which exceeds the limit of ${MAX_COST}.`, {
       details: { cost, limit: MAX_COST },
     });
   };
 }
 
-/** A variable whose value is left open: the worst is assumed. */
+/** Value of an unknown variable, for which the maximum cost is assumed. */
 const UNKNOWN = Symbol('unknown');
 
 interface FieldRule {
   weight: number;
-  /** It is one object that holds the list. */
+  /** True when the field is one object that contains the list. */
   isPage: boolean;
-  /** How often what is below the field may come. */
+  /** Returns the assumed length of the list. */
   sizeOf: (argument: (name: string) => unknown) => number;
 }
 
@@ -193,7 +196,7 @@ function costOf(
     return cost;
   };
   const fieldCost = (type: Maybe<GraphQLNamedType>, { name, arguments: args, selectionSet }: FieldNode): number => {
-    // What tells about the schema is bounded by its depth and its fields.
+    // Introspection fields are limited by depth and number only.
     const field = isObjectType(type) ? type.getFields()[name.value] : undefined;
     if (!field) return 0;
     const { weight, sizeOf, isPage } = ruleOf(field);
@@ -220,21 +223,21 @@ function readRule(field: GraphQLField<unknown, unknown>): FieldRule {
     isPage: true,
     sizeOf: (argument) => {
       const given = slices.map(({ name }) => argument(name));
-      if (given.includes(UNKNOWN)) return LONGEST_PAGE;
+      if (given.includes(UNKNOWN)) return MAX_PAGE;
       const numbers = given.filter((value) => typeof value === 'number');
       const defaults = slices.map(({ defaultValue }) => Number(defaultValue ?? 0));
-      return Math.min(LONGEST_PAGE, Math.max(0, ...(numbers.length > 0 ? numbers : defaults)));
+      return Math.min(MAX_PAGE, Math.max(0, ...(numbers.length > 0 ? numbers : defaults)));
     },
   };
 }
 
 function representationCount(argument: (name: string) => unknown): number {
   const representations = argument('representations');
-  // Never taken for cheap, so that they are counted.
+  // Above the limit, so that the operation is not cached as cheap and its representations are counted.
   if (representations === UNKNOWN) return MAX_COST + 1;
   const { length } = Array.isArray(representations) ? representations : [representations];
   if (length > MAX_REPRESENTATIONS) {
-    throw tooComplex(`representations: a gateway may ask for ${MAX_REPRESENTATIONS} entities at once.`);
+    throw tooComplex(`\`representations\` has more than ${MAX_REPRESENTATIONS} items.`);
   }
   return length;
 }

@@ -32,7 +32,7 @@ import { UserResolver } from '../people/user.ts';
 const FEDERATION = `extend schema @link(url: "https://specs.apollo.dev/federation/v2.9",
   import: ["@key", "@shareable", "@tag", "@cost", "@listSize", "@authenticated", "@requiresScopes"])`;
 
-/** THE list of resolver classes. */
+/** All resolver classes. */
 const RESOLVERS = [
   NotificationResolver,
   NotificationLogResolver,
@@ -57,7 +57,7 @@ interface Reference {
   id: string;
 }
 
-/** How a gateway's references become entities: through the same look-ups as everything else. */
+/** Resolves entity references of a gateway with the same look-ups as other fields. */
 const references: Record<string, (reference: Reference, context: GraphContext) => unknown> = {
   Notification: async ({ id }, { loaders }) => {
     const row = await loaders.notification.load(id);
@@ -87,11 +87,11 @@ export async function buildGraph(core?: Core): Promise<GraphQLSchema> {
     authChecker,
     validate: false,
     scalarsMap: [{ type: Date, scalar: DateTime }],
-    // Subscriptions bring their own iterators; type-graphql only insists that something is here.
+    // Required by type-graphql, but not used: every subscription has its own iterator.
     pubSub: {
       publish: () => {},
       subscribe: () => {
-        throw new Error('every subscription brings its own iterator');
+        throw new Error('a subscription must define `subscribe`');
       },
     },
   });
@@ -109,13 +109,13 @@ export async function buildGraph(core?: Core): Promise<GraphQLSchema> {
   return schema;
 }
 
-/** Representations are not typed by the schema: a gateway may send anything. */
+/** Validates the id of a representation, which the schema does not type. */
 function keyOf(id: unknown): string {
   if (typeof id === 'string' || typeof id === 'number') return String(id);
   throw validationFailed([{ path: 'representations.id', message: 'must be an ID' }]);
 }
 
-/** The SDL on its way through text loses what fields say of themselves to our own code. */
+/** Copies the extensions of fields, which are lost when the schema is printed and parsed. */
 function keepExtensions(from: GraphQLSchema, to: GraphQLSchema): void {
   for (const operation of ['query', 'mutation', 'subscription'] as const) {
     const fields = to.getRootType(operation as never)?.getFields() ?? {};
@@ -126,5 +126,5 @@ function keepExtensions(from: GraphQLSchema, to: GraphQLSchema): void {
   }
 }
 
-/** The SDL as it is emitted to `schema/subgraph.graphql` and answered to `_service`. */
+/** Prints the SDL for `schema/subgraph.graphql` and `_service`. */
 export const printGraph = (schema: GraphQLSchema): string => `${printSubgraphSchema(schema).trim()}\n`;

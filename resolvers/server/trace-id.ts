@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 
 import { newId } from '../../src/ids.ts';
 
-/** The id that errors and log lines of a request carry: the caller's own where it sent one that can be printed. */
+/** Returns the trace id of a request: `x-trace-id` if it is valid, else that of `traceparent`, else a new one. */
 export function traceIdOf(headers: IncomingHttpHeaders): string {
   const own = headers['x-trace-id'];
   if (typeof own === 'string' && /^[\w.:-]{1,128}$/.test(own)) return own;

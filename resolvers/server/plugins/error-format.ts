@@ -4,7 +4,7 @@ import type { GraphQLFormattedError } from 'graphql';
 import type { GraphContext } from '../context.ts';
 import { asGraphQLError, type FormatError, statusOf } from '../errors.ts';
 
-/** On each response that the operation's rules or its execution produced; absent when the request was refused earlier. */
+/** Header with the trace id. Missing when Apollo Server refused the request before our plugins ran. */
 export const TRACE_HEADER = 'x-trace-id';
 
 /**
@@ -27,7 +27,7 @@ export const errorFormatPlugin = (formatError: FormatError): ApolloServerPlugin<
   }),
 });
 
-/** Answers in place of an execution; `errorFormatPlugin` gives it its final form. */
+/** Creates an error response that replaces the execution. `errorFormatPlugin` formats it. */
 export const refusal = (error: unknown): GraphQLResponse => ({
   http: { headers: new HeaderMap() },
   body: { kind: 'single', singleResult: { errors: [asGraphQLError(error) as GraphQLFormattedError] } },

@@ -5,8 +5,8 @@ import { recordForeignAccess } from '../foreign-access.ts';
 import { refusal } from './error-format.ts';
 
 /**
- * Writes an audit event before a superadmin's operation in another tenant is executed. It waits for every other rule, so
- * that a refused operation leaves no event.
+ * Writes an audit event before a superadmin's operation in another tenant is executed. Runs after all other checks, so
+ * that a refused operation is not recorded.
  */
 export const foreignAccessPlugin: ApolloServerPlugin<GraphContext> = {
   requestDidStart: async () => ({

@@ -6,7 +6,7 @@ import type { GraphContext } from '../context.ts';
 import { assertOperation, type OperationOptions } from '../operations.ts';
 import { assertVariables } from '../query-limits.ts';
 
-/** Stands for a document that is over a limit: validating the document itself could take minutes. */
+/** Replaces a document that exceeds a limit, because its validation could take minutes. */
 const PLACEHOLDER: DocumentNode = parse('{ __typename }');
 
 /**
