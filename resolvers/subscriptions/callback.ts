@@ -7,21 +7,21 @@ import { signedIn } from '../server/context.ts';
 import { type LiveServices, admitClient } from './client-admission.ts';
 import { type SharedExecution, subscribeShared } from './shared-execution.ts';
 
-/** Where a gateway wants to be told what a subscription gives. */
+/** Callback of a gateway for one subscription. */
 export interface Callback {
   url: string;
-  /** The gateway's own id of the subscription. */
+  /** The gateway's id of the subscription. */
   id: string;
-  /** Proves to the gateway that it is we who call. */
+  /** Authenticates our calls to the gateway. */
   verifier: string;
-  /** It gives up a subscription that it has not heard of for so long; 0: never. Milliseconds. */
+  /** Time after which the gateway drops a subscription without a heartbeat, in milliseconds; 0 for no heartbeat. */
   heartbeatMs: number;
 }
 
 export interface CallbackOptions {
   live: LiveServices;
   http: HttpClient;
-  /** Beginnings of the URLs that may be called. */
+  /** Allowed prefixes of callback URLs. */
   allowed: readonly string[];
 }
 
@@ -29,20 +29,20 @@ export const CALLBACK_PROTOCOL = 'callback/1.0';
 
 const DEFAULT_HEARTBEAT_MS = 5_000;
 const MIN_HEARTBEAT_MS = 1_000;
-/** More often than it is asked for does no harm, and a timer takes no more than 24 days. */
+/** Upper bound of the heartbeat interval. More frequent heartbeats are allowed, and timers are limited to 24 days. */
 const MAX_HEARTBEAT_MS = 600_000;
 const TIMEOUT_MS = 10_000;
-/** Tries of one call before the gateway is given up. */
+/** Maximum number of attempts of one call. After that the subscription ends. */
 const TRIES = 5;
 const FIRST_DELAY_MS = 100;
-/** Longest id and verifier, in characters. */
+/** Maximum length of id and verifier, in characters. */
 const MAX_TEXT = 1_024;
 
 /**
  * Reads `extensions.subscription` of a request.
  *
- * @returns undefined where it has none.
- * @throws `validation_failed`, also for a URL that the operator did not allow: it makes this process call it.
+ * @returns undefined when the request has none.
+ * @throws `validation_failed`, also for a URL that the operator has not allowed, because the server will call it.
  */
 export function callbackIn(
   extensions: Record<string, unknown> | null | undefined,
@@ -66,22 +66,24 @@ export function callbackIn(
   const refuse = (path: string, message: string): AppError =>
     validationFailed([{ path: `extensions.subscription.${path}`, message }]);
   if (!isText(url) || !URL.canParse(url)) throw refuse('callbackUrl', 'must be a URL');
-  if (!isText(id)) throw refuse('subscriptionId', 'must be a text');
-  if (!isText(verifier)) throw refuse('verifier', 'must be a text');
-  if (!isInterval) throw refuse('heartbeatIntervalMs', 'must be milliseconds');
-  if (!allowed.some((beginning) => isWithin(url, beginning))) {
-    throw refuse('callbackUrl', 'is none that this service calls (CALLBACK_URLS)');
+  if (!isText(id)) throw refuse('subscriptionId', `must be a string of 1 to ${MAX_TEXT} characters`);
+  if (!isText(verifier)) throw refuse('verifier', `must be a string of 1 to ${MAX_TEXT} characters`);
+  if (!isInterval) throw refuse('heartbeatIntervalMs', 'must be a whole number of milliseconds');
+  if (!allowed.some((prefix) => isWithin(url, prefix))) {
+    throw refuse('callbackUrl', 'is not allowed. The operator sets allowed URLs in CALLBACK_URLS');
   }
   const heartbeatMs = Math.min(Math.max(heartbeat, MIN_HEARTBEAT_MS), MAX_HEARTBEAT_MS);
   return { url, id, verifier, heartbeatMs: heartbeat === 0 ? 0 : heartbeatMs };
 }
 
-/** Separators to whoever decodes a path before they look at it, and part of a name to everybody else. */
+/** Encoded separators. Some servers decode them before they resolve a path, others do not. */
 const HIDDEN_SEPARATOR = /%2f|%5c/i;
 
-/** The same origin, and a path at or below. Compared as parsed: what only looks like the beginning is another host. */
-function isWithin(url: string, beginning: string): boolean {
-  const [wanted, base] = [new URL(url), new URL(beginning)];
+/**
+ * Returns whether a URL has the same origin as `prefix` and the same or a deeper path. Compares parsed URLs, not texts.
+ */
+function isWithin(url: string, prefix: string): boolean {
+  const [wanted, base] = [new URL(url), new URL(prefix)];
   const folder = base.pathname.endsWith('/') ? base.pathname : `${base.pathname}/`;
   const isBelow =
     (wanted.pathname === base.pathname || wanted.pathname.startsWith(folder)) &&
@@ -90,10 +92,11 @@ function isWithin(url: string, beginning: string): boolean {
 }
 
 /**
- * Subscribes for a gateway that is called back over HTTP, so that it need not hold a connection open.
+ * Starts a subscription whose events are sent to a gateway by HTTP callbacks, so that it does not keep a connection
+ * open.
  *
- * @returns why there is no subscription; undefined when it has begun.
- * @throws `rate_limited`, or `validation_failed` where the gateway does not know of the subscription.
+ * @returns undefined when the subscription has started, else its errors.
+ * @throws `rate_limited`, or `validation_failed` when the gateway does not know the subscription.
  * @see https://www.apollographql.com/docs/graphos/routing/operations/subscriptions/callback-protocol
  */
 export async function subscribeWithCallback(
@@ -109,7 +112,7 @@ export async function subscribeWithCallback(
   const outbox = createOutbox(limits.bufferBytes, async (payload) => {
     if (!(await gateway.call('next', `,"payload":${payload.toString()}`))) leave();
   });
-  /** What brings it more; and what it takes until the gateway knows that it is over. */
+  /** Functions that stop new events. `endings` release the rest after the gateway has received `complete`. */
   const sources: (() => void)[] = [];
   const endings = [admission.enter(), () => outbox.close(), () => gateway.close()];
   let isEnding = false;
@@ -121,7 +124,7 @@ export async function subscribeWithCallback(
     stop();
     for (const end of endings.splice(0)) end();
   };
-  /** Takes in nothing more, and says so once what was said before has arrived. */
+  /** Stops new events and sends `complete` after all waiting events. */
   const finish = async (problem?: unknown): Promise<void> => {
     if (isEnding) return;
     stop();
@@ -143,7 +146,7 @@ export async function subscribeWithCallback(
     );
     if (!(await gateway.call('check'))) {
       throw validationFailed([
-        { path: 'extensions.subscription.callbackUrl', message: 'does not answer for the subscription' },
+        { path: 'extensions.subscription.callbackUrl', message: 'did not confirm the subscription' },
       ]);
     }
     const subscription = await subscribeShared(args, outbox, live);
@@ -153,7 +156,7 @@ export async function subscribeWithCallback(
     }
     sources.push(() => void subscription.return(), live.endOnClose(finish));
     if (callback.heartbeatMs > 0) sources.push(keepAlive(gateway, callback.heartbeatMs, leave));
-    // The token may have run out meanwhile, and nobody would hear of it again.
+    // The token may have expired meanwhile, before these sources were registered.
     if (isEnding) stop();
     subscription.next().then(() => finish(), finish);
     return undefined;
@@ -164,14 +167,14 @@ export async function subscribeWithCallback(
 }
 
 /**
- * Says that the subscription lives, twice in the time after which it would be given up: on time is too late for some.
+ * Sends heartbeats twice per interval, because a heartbeat at the end of the interval could arrive too late.
  *
- * @returns a function that ends it.
+ * @returns a function that stops it.
  */
 function keepAlive(gateway: Caller, heartbeatMs: number, onUnknown: () => void): () => void {
   let isAsking = false;
   const beat = setInterval(async () => {
-    // A gateway that takes long is not to be asked more and more.
+    // Skips a heartbeat while the previous one is running.
     if (isAsking) return;
     isAsking = true;
     if (!(await gateway.call('check'))) onUnknown();
@@ -181,7 +184,7 @@ function keepAlive(gateway: Caller, heartbeatMs: number, onUnknown: () => void):
 }
 
 interface Caller {
-  /** @returns false where the gateway does not know of the subscription any more, or cannot be reached. */
+  /** Calls the gateway. @returns false when it does not know the subscription any more or is unavailable. */
   call(action: 'check' | 'next' | 'complete', more?: string): Promise<boolean>;
   close(): void;
 }
@@ -196,7 +199,7 @@ function createCaller({ url, id, verifier }: Callback, http: HttpClient): Caller
       for (let attempt = 1; !isClosed; attempt += 1) {
         const reply = await http.send(url, { headers, body }, { timeoutMs: TIMEOUT_MS, isTrusted: true });
         if (!isFailure(reply) && isSuccess(reply)) return true;
-        // What a gateway refuses for a reason it refuses again.
+        // Errors below 500 are not retried.
         if (attempt === TRIES || (!isFailure(reply) && reply.status < 500)) return false;
         await new Promise((resolve) => setTimeout(resolve, FIRST_DELAY_MS * 2 ** attempt * Math.random()).unref());
       }
@@ -208,7 +211,9 @@ function createCaller({ url, id, verifier }: Callback, http: HttpClient): Caller
   };
 }
 
-/** What is to be told, one after the other. Bounded: while it is full, its subscriber is read again later. */
+/**
+ * Creates a queue that sends payloads one after another. While it is full, further events are dropped and read later.
+ */
 function createOutbox(maxBytes: number, deliver: (payload: Buffer) => Promise<void>) {
   let queue: Buffer[] = [];
   let bytes = 0;

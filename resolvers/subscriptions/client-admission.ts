@@ -9,7 +9,7 @@ import type { Transport } from '../../src/live/clients.ts';
 import type { Log } from '../../src/log.ts';
 import { errorFormatter, type FormatError } from '../server/errors.ts';
 
-/** What the transports of live updates share within a process: whom there is room for, and what is said to many. */
+/** Parts that all subscription transports of a process share. */
 export interface LiveServices {
   core: Core;
   limits: LiveLimits;
@@ -17,17 +17,17 @@ export interface LiveServices {
   broadcasts: Broadcasts<Buffer>;
   formatError: FormatError;
   /**
-   * Streams that are no sockets end when the process stops, and say so: there is more to come, from another one.
+   * Registers an SSE stream or callback subscription that must be told to resubscribe when the server shuts down.
    *
-   * @returns a function that forgets one that is over.
+   * @returns a function that removes it.
    */
   endOnClose(end: EndStream): () => void;
 }
 
-/** Resolves when whoever reads the stream knows. */
+/** Ends a stream. Resolves when the client has been informed. */
 type EndStream = (reason: AppError) => void | Promise<void>;
 
-/** How long others may take to hear that a stream is over: nobody holds up our shutdown. */
+/** Maximum time for informing clients on shutdown, in milliseconds. */
 const CLOSE_TIMEOUT_MS = 3_000;
 
 export function createLiveServices(options: {
@@ -39,7 +39,7 @@ export function createLiveServices(options: {
   const { core, limits, log } = options;
   const broadcasts = createBroadcasts<Buffer>({ log });
   const streams = new Set<EndStream>();
-  const stopping = (): AppError =>
+  const shutdownError = (): AppError =>
     new AppError('unavailable', 'The server is shutting down. Resubscribe with your last cursor.');
   let isClosed = false;
   return {
@@ -49,13 +49,13 @@ export function createLiveServices(options: {
     broadcasts,
     formatError: errorFormatter(options),
     endOnClose: (end) => {
-      if (isClosed) void end(stopping());
+      if (isClosed) void end(shutdownError());
       else streams.add(end);
       return () => streams.delete(end);
     },
     close: async () => {
       isClosed = true;
-      const ended = Promise.all([...streams].map((end) => end(stopping())));
+      const ended = Promise.all([...streams].map((end) => end(shutdownError())));
       await Promise.race([ended, delay(CLOSE_TIMEOUT_MS, undefined, { ref: false })]);
       broadcasts.close();
     },
@@ -66,15 +66,16 @@ export interface LiveClient {
   id: string;
   actor: Actor;
   transport: Transport;
-  /** The token that it came with is good no more. */
+  /** Called when the token expires or is revoked. */
   onEnd: (reason: AppError) => void;
 }
 
 /**
- * Lets in whoever is known by now: counted, watched over and listed, whatever the transport.
+ * Registers an authenticated client: enforces connection limits, lists it in `connectedClients`, and calls `onEnd` when
+ * its token expires or is revoked.
  *
- * @returns a function for when they leave.
- * @throws `rate_limited` where there are too many of the user or of the tenant.
+ * @returns a function to call when the client disconnects.
+ * @throws `rate_limited` when the user or tenant has reached its limit.
  */
 export function admitClient(
   { core, admission }: LiveServices,

@@ -5,15 +5,15 @@ import { CloseCode } from 'graphql-ws';
 import { AppError } from '../../src/errors.ts';
 import { bearerToken } from '../../src/identity/verify.ts';
 
-/** What a client says in `connection_init`. */
+/** Payload of `connection_init`. */
 export type ConnectionParams = Record<string, unknown>;
 
-/** RFC 6455, 7.4.1 and its registry: a client that is turned away comes back by itself. */
+/** Close code (IANA WebSocket registry): the server is overloaded, and the client should reconnect later. */
 export const TRY_AGAIN_LATER = 1013;
 
 /**
- * `token`, or an Authorization header as gateways and tools forward it: at the top, under `headers`, or on the request
- * that opened the socket.
+ * Returns the token: from `token`, or from an Authorization header in the payload, under `headers`, or in the upgrade
+ * request, as gateways and tools forward it.
  */
 export function tokenIn(params: ConnectionParams, headers: IncomingHttpHeaders): string | undefined {
   const { token } = params;
@@ -33,7 +33,7 @@ function headerIn(params: ConnectionParams, name: string): string | undefined {
   return undefined;
 }
 
-/** The socket's side of the error table: 4401 is final for a client, 4403 makes it come back with a new token. */
+/** Returns the close code and reason of an error. 4401 is final; after 4403 the client reconnects with a new token. */
 export function closeCode(error: unknown): [number, string] {
   if (!(error instanceof AppError)) return [CloseCode.InternalServerError, 'internal'];
   switch (error.code) {

@@ -23,41 +23,41 @@ export interface ProtocolOptions extends OperationOptions {
   log: Log;
 }
 
-/** Longest id of an operation, in characters: it stands in every message. */
+/** Maximum length of an operation id, in characters. Every message contains it. */
 const MAX_ID = 256;
 
 export const TRANSPORTS = { '/graphql': 'websocket', '/stream': 'stream' } as const;
 export type Path = keyof typeof TRANSPORTS;
 
-/** One open socket. It is kept small: there are many. */
+/** One open socket. Kept small, because there are many. */
 export interface Connection {
   id: string;
   path: Path;
   traceId: string;
-  /** Of the request that opened it, until the client is known. */
+  /** Headers of the upgrade request. Cleared after authentication to save memory. */
   headers: IncomingHttpHeaders;
   actor: Actor | undefined;
   writer: SocketWriter;
-  /** Of `/stream`, once the keys are agreed. */
+  /** Set on `/stream` after the key exchange. */
   stream: AcceptedStream | undefined;
   isSealed: boolean;
   isAlive: boolean;
   isClosed: boolean;
-  /** What it runs, by id: also what its client has given up and that has not ended yet. */
+  /** Running operations by id, including those that the client has cancelled but that have not ended yet. */
   running: Map<string, Running>;
   close(code: number, reason: string): void;
-  /** What is to be undone when it is closed. */
+  /** Functions to call when the socket is closed. */
   endings: (() => void)[];
 }
 
-/** An operation between its beginning and its end. */
+/** A running operation. */
 interface Running {
   stop(): void;
 }
 
 type Protocol = ProtocolContext<ConnectionParams, Connection>;
 
-/** Speaks graphql-transport-ws with connections, whatever their frames look like. */
+/** Creates the graphql-transport-ws server for both kinds of sockets. */
 export function createProtocol(options: ProtocolOptions): Server<Connection> {
   const { core, limits, broadcasts, formatError } = options.live;
   const format = ({ extra }: Protocol, errors: readonly unknown[]): GraphQLFormattedError[] =>
@@ -69,17 +69,21 @@ export function createProtocol(options: ProtocolOptions): Server<Connection> {
     onSubscribe: async ({ extra }, id, payload) => {
       if (extra.running.has(id)) {
         extra.close(CloseCode.SubscriberAlreadyExists, 'id in use');
-        return [new GraphQLError('The id is in use.')];
+        return [new GraphQLError('An operation with this id is already running.')];
       }
       if (id.length > MAX_ID) {
-        return [asGraphQLError(validationFailed([{ path: 'id', message: `has at most ${MAX_ID} characters` }]))];
+        return [asGraphQLError(validationFailed([{ path: 'id', message: `exceeds ${MAX_ID} characters` }]))];
       }
-      if (extra.writer.isFull() || extra.running.size >= limits.operationsPerSocket) {
-        const message = `A connection runs ${limits.operationsPerSocket} operations at once, and none while it does not read.`;
+      if (extra.running.size >= limits.operationsPerSocket) {
+        const message = `The connection has reached the limit of ${limits.operationsPerSocket} operations.`;
+        return [asGraphQLError(new AppError('rate_limited', message))];
+      }
+      if (extra.writer.isFull()) {
+        const message = 'The send buffer of the connection is full. Read the pending messages first.';
         return [asGraphQLError(new AppError('rate_limited', message))];
       }
       const context = createContext(core, extra.actor, extra.traceId, extra.id);
-      // From here on it counts, so that others which come meanwhile are counted against it.
+      // Counted before the first await, so that concurrent operations cannot exceed the limit.
       extra.running.set(id, { stop: () => {} });
       const args = await prepareExecution(payload, context, options);
       if (Array.isArray(args)) {
@@ -116,7 +120,7 @@ export function createProtocol(options: ProtocolOptions): Server<Connection> {
       }
     },
     onOperation: (protocol, id, _payload, _args, result) => {
-      // What could not even begin ends in an `error` message, like what does not parse, and not in a result.
+      // A subscription that failed to start ends with an `error` message instead of a result.
       if (!('errors' in result) || result.data !== undefined || !(id in protocol.subscriptions)) return;
       delete protocol.subscriptions[id];
       const payload = format(protocol, result.errors ?? []);
@@ -128,10 +132,10 @@ export function createProtocol(options: ProtocolOptions): Server<Connection> {
   });
 }
 
-/** What an operation is executed with, from its beginning on. */
+/** Arguments of the execution of a started operation. */
 type Begun = SharedExecution & { connection: Connection; id: string };
 
-/** What one subscription says goes out through its socket, with its id. */
+/** Writes the messages of one subscription to its socket. */
 class SocketSubscriber implements Subscriber<Buffer> {
   readonly #writer: SocketWriter;
   readonly #head: Buffer;
@@ -154,7 +158,7 @@ class SocketSubscriber implements Subscriber<Buffer> {
   }
 }
 
-/** @returns what the acknowledgement says, or false where the client was turned away. */
+/** Authenticates a client. @returns the payload of `connection_ack`; false when the client was refused. */
 async function connect(
   connection: Connection,
   params: ConnectionParams,
@@ -162,11 +166,12 @@ async function connect(
 ): Promise<Record<string, unknown> | false> {
   const { id, path, traceId, headers, endings } = connection;
   try {
-    // A client seals for whom its own message names; what a proxy adds on the way must not name another.
-    const around = path === '/stream' ? {} : headers;
-    const actor = await authenticate(tokenIn(params, around), tenantIn(params, around));
+    // On `/stream` only the payload counts: the client derives keys for the user in it, and a proxy could add other
+    // headers.
+    const trustedHeaders = path === '/stream' ? {} : headers;
+    const actor = await authenticate(tokenIn(params, trustedHeaders), tenantIn(params, trustedHeaders));
     connection.headers = {};
-    // A client that left meanwhile has been cleaned up after already.
+    // The client disconnected meanwhile, and its endings have already run.
     if (connection.isClosed) return false;
     if (path === '/stream') connection.stream = agree(params, actor);
     connection.actor = actor;
@@ -186,7 +191,7 @@ async function connect(
 
 function agree({ clientPublicKey }: ConnectionParams, { tenantId, userId }: Actor): AcceptedStream {
   const refuseKey = (message: string): AppError => validationFailed([{ path: 'clientPublicKey', message }]);
-  if (typeof clientPublicKey !== 'string') throw refuseKey('is required: this connection is encrypted');
+  if (typeof clientPublicKey !== 'string') throw refuseKey('is required, because connections to /stream are encrypted');
   try {
     return acceptStream({ clientPublicKey, tenantId, userId });
   } catch (error) {

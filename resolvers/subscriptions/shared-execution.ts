@@ -16,28 +16,28 @@ import type { FormatError } from '../server/errors.ts';
 import type { LiveServices } from './client-admission.ts';
 import { LiveSource } from './source.ts';
 
-/** The execution of a subscription whose results do not come back, but go to a subscriber as ready-made payloads. */
+/** Arguments of a subscription whose results are written to a subscriber as serialized payloads. */
 export interface SharedExecution extends ExecutionArgs {
   contextValue: GraphContext;
   /** The document's text. */
   query: string;
 }
 
-/** Ends when the subscription does, and gives nothing until then. */
+/** Yields no values and ends when the subscription ends. */
 type SharedSubscription = AsyncIterableIterator<never, undefined> & Required<AsyncIterator<never, undefined>>;
 
-/** Longest text and variables of a subscription, in characters: they are kept for as long as it lasts. */
+/** Maximum length of document and variables of a subscription, in characters. They stay in memory while it runs. */
 const MAX_KEPT = 32 * 1024;
 
 export interface SharingOptions extends Pick<LiveServices, 'broadcasts' | 'formatError'> {
-  /** Called once, when a subscription that began is over. */
+  /** Called once when a started subscription ends. */
   onEnd?: () => void;
 }
 
 /**
- * Subscribes so that whatever is said to several is executed and serialised once for all of them.
+ * Starts a subscription. Each event is executed and serialized once for all subscribers with the same operation.
  *
- * @returns an iterator that gives nothing, and ends when the subscription does; or why there is none.
+ * @returns an iterator that yields no values and ends when the subscription ends, or the errors when it did not start.
  */
 export async function subscribeShared(
   args: SharedExecution,
@@ -45,15 +45,16 @@ export async function subscribeShared(
   { broadcasts, formatError, onEnd }: SharingOptions,
 ): Promise<SharedSubscription | ExecutionResult> {
   if (args.query.length + JSON.stringify(args.variableValues ?? {}).length > MAX_KEPT) {
-    const message = `A subscription and its variables have at most ${MAX_KEPT} characters.`;
+    const message = `The subscription and its variables exceed ${MAX_KEPT} characters.`;
     return { errors: [new GraphQLError(message, { originalError: new AppError('query_too_complex', message) })] };
   }
   const source = await createSourceEventStream(args);
   if (!(Symbol.asyncIterator in source)) return source;
-  if (!(source instanceof LiveSource)) throw new Error('every subscription gives a LiveSource');
+  if (!(source instanceof LiveSource))
+    throw new Error('the `subscribe` function of a subscription must return a LiveSource');
 
   const ended = Promise.withResolvers<IteratorResult<never, undefined>>();
-  // Nobody may be asking any more when it fails.
+  // Avoids an unhandled rejection when nobody waits any more.
   ended.promise.catch(() => {});
   const leaveFeed = broadcasts.join(source.feed, operationOf(args, formatError), subscriber, ended.reject);
   let isOver = false;
@@ -103,8 +104,8 @@ function operationOf(args: SharedExecution, formatError: FormatError): Operation
 }
 
 /**
- * The variables that decide what a message looks like. The arguments of a subscription's field decide which items it is
- * given, which is the feed's matter: two who resume from different places still read the same.
+ * Returns the variables that affect the content of a message. Arguments of the subscription field only select the items
+ * of the feed, so that subscribers with different cursors share the execution.
  */
 function renderingVariables({ document, operationName, variableValues }: ExecutionArgs): Record<string, unknown> {
   const operation = getOperationAST(document, operationName);

@@ -4,67 +4,67 @@ import { TAG_BYTES } from '../../src/live/aes-gcm.ts';
 import type { Sealer } from '../../src/live/seal.ts';
 
 /**
- * The way out of one socket. What is said within one turn of the event loop waits and leaves together, in one write;
- * on a sealed connection also in one frame.
+ * Writes messages to one socket. Messages of one turn of the event loop are combined into one write, and on a sealed
+ * connection into one frame.
  */
 export interface SocketWriter {
-  /** Sends a protocol message as it stands. */
+  /** Sends a complete protocol message. */
   send(message: string): void;
-  /** Sends payloads that many get, each in a message with this subscription's head. */
+  /** Sends shared payloads as `next` messages with the head of this subscription. */
   next(head: Buffer, payloads: readonly Buffer[]): void;
-  /** From now on everything is sealed. */
+  /** Seals all later messages. */
   seal(sealer: Sealer): void;
   flush(): void;
-  /** More waits for the client than should. */
+  /** True when more bytes than `maxBuffer` wait to be sent. */
   isFull(): boolean;
-  /** Resolves when everything has left, or the socket is gone. */
+  /** Resolves when everything has been sent or the socket is closed. */
   drained(): Promise<void>;
-  /** Whether a client that was behind when this was last asked has taken something since. */
+  /** Returns whether a client that was behind at the last call has received data since then. */
   hasMoved(): boolean;
 }
 
-export interface OutletOptions {
-  /** The connection below the WebSocket: frames are written to it ready-made. */
+export interface SocketWriterOptions {
+  /** The connection below the WebSocket. Complete frames are written to it. */
   socket: Duplex & { bytesWritten?: number };
   isOpen: () => boolean;
-  /** Bytes that may wait before whatever can be read again later is held back. */
+  /** Size of the send buffer, in bytes. While it is full, feeds stop writing. */
   maxBuffer: number;
-  /** The client asks on and on, and does not read the answers. */
+  /** Called when the client keeps sending requests without reading the replies. */
   onOverflow: () => void;
-  /** Something could not be put into words, e.g. since the key is spent. What waited is lost: the socket has to go. */
+  /** Called when a message could not be written, e.g. because the key is used up. The socket must then be closed. */
   onFailure: (error: unknown) => void;
 }
 
-/** A protocol message that waits, and the one after it. */
+/** A waiting protocol message, as a linked list. */
 interface Message {
-  /** Of a `next` message, whose payload others get too; whatever else is said stands in the payload as it is. */
+  /** Start of a `next` message with a shared payload; undefined when the payload is the whole message. */
   readonly head: Buffer | undefined;
   readonly payload: Buffer;
-  /** Bytes in all. */
+  /** Size of the message, in bytes. */
   readonly size: number;
   after: Message | undefined;
 }
 
-/** A client for whom so many times the usual buffer waits is not worth waiting for. */
+/** A client whose waiting bytes exceed the buffer by this factor is disconnected. */
 const OVERFLOW_FACTOR = 16;
 const OPEN_BRACKET = 0x5b;
 const COMMA = 0x2c;
 const CLOSE_BRACKET = 0x5d;
-/** What every `next` message ends in, after its payload. */
+/** End of every `next` message, after its payload. */
 const CLOSE_BRACE = 0x7d;
 const TEXT = 0x81;
 const BINARY = 0x82;
 const MAX_HEADER = 10;
-/** What is written at once, unless a single message is larger. Bytes. */
+/** Maximum size of one write, in bytes, unless a single message is larger. */
 const CHUNK = 64 * 1024;
 
-/** `{"id":…,"type":"next","payload":`: the part of a message that is the same for a whole subscription. */
+/** Returns `{"id":…,"type":"next","payload":`, the part that all `next` messages of a subscription share. */
 export const frameHeader = (id: string): Buffer => Buffer.from(`{"id":${JSON.stringify(id)},"type":"next","payload":`);
 
-/** Written after everything else, it comes back when that has left. */
-const NOTHING = Buffer.alloc(0);
+/** The callback of an empty write is called after all earlier writes. */
+const EMPTY = Buffer.alloc(0);
 
-/** Outlets with something to say, emptied together. */
+/** Writers with waiting messages. They are flushed together. */
 let waiting: SocketWriter[] = [];
 
 function flushSoon(writer: SocketWriter): void {
@@ -78,25 +78,25 @@ function flushSoon(writer: SocketWriter): void {
   waiting.push(writer);
 }
 
-/** Frames are put together here, for whichever socket. */
+/** Buffer in which frames are built, shared by all sockets. */
 let scratch = Buffer.allocUnsafeSlow(CHUNK);
 
-export const createSocketWriter = (options: OutletOptions): SocketWriter => new SocketOutlet(options);
+export const createSocketWriter = (options: SocketWriterOptions): SocketWriter => new BufferedSocketWriter(options);
 
-/** A class, since a message to a thousand sockets is to touch as little memory as it can at each of them. */
-class SocketOutlet implements SocketWriter {
-  readonly #options: OutletOptions;
-  readonly #socket: OutletOptions['socket'];
+/** A class instead of closures, so that a message to a thousand sockets touches little memory for each. */
+class BufferedSocketWriter implements SocketWriter {
+  readonly #options: SocketWriterOptions;
+  readonly #socket: SocketWriterOptions['socket'];
   #first: Message | undefined;
   #last: Message | undefined;
   #sealer: Sealer | undefined;
   #waitingBytes = 0;
-  /** Something of the last write was still waiting after it. Only then the socket needs to be asked how much. */
+  /** True when data of the last write was still waiting after it. Only then `writableLength` is read. */
   #isClogged = false;
   #taken = 0;
   #isBehind = false;
 
-  constructor(options: OutletOptions) {
+  constructor(options: SocketWriterOptions) {
     this.#options = options;
     this.#socket = options.socket;
   }
@@ -128,7 +128,7 @@ class SocketOutlet implements SocketWriter {
     try {
       this.#write(first);
     } catch (error) {
-      // Nobody stands above: many sockets are emptied in one turn, and one must not keep it from the others.
+      // Not thrown, because other sockets are flushed in the same turn.
       this.#options.onFailure(error);
     }
   }
@@ -141,9 +141,9 @@ class SocketOutlet implements SocketWriter {
     const socket = this.#socket;
     return new Promise((resolve) => {
       this.flush();
-      // In the turn after: whoever waits in a loop must not keep a dying socket from being closed.
+      // Resolved in the next turn, so that a caller in a loop does not delay the close of the socket.
       const done = (): void => void setImmediate(resolve);
-      if (this.#options.isOpen()) socket.write(NOTHING, done);
+      if (this.#options.isOpen()) socket.write(EMPTY, done);
       else if (socket.closed) done();
       else socket.once('close', done);
     });
@@ -154,7 +154,7 @@ class SocketOutlet implements SocketWriter {
     const { writableLength, bytesWritten = 0 } = this.#socket;
     this.#isBehind = writableLength > 0;
     this.#taken = bytesWritten - writableLength;
-    // What fits into the buffers on the way leaves here whether anybody reads it or not.
+    // Counts only if the client was behind, because data that fits into network buffers is sent even to a dead client.
     return wasBehind && this.#taken > before;
   }
 
@@ -180,12 +180,12 @@ class SocketOutlet implements SocketWriter {
     const socket = this.#socket;
     for (let start: Message | undefined = first; start;) {
       const { rest, room } = chunkFrom(start);
-      // A socket that is behind already gets bytes of its own: the common ones are not to be kept from the others by it.
+      // A slow socket gets its own buffer, because the shared one must be free for the other sockets.
       const target = room > CHUNK || this.#unsent() > 0 ? Buffer.allocUnsafe(room) : scratch;
       const filled = this.#sealer ? putSealed(start, target, this.#sealer) : putText(start, target);
       socket.write(target.subarray(0, filled));
       this.#isClogged = socket.writableLength > 0;
-      // What the kernel did not take at once is still to be read from there.
+      // Data that the kernel has not accepted yet is still in this buffer, so the next frames need a new one.
       if (target === scratch && this.#isClogged) scratch = Buffer.allocUnsafeSlow(CHUNK);
       start = rest;
     }
@@ -193,8 +193,8 @@ class SocketOutlet implements SocketWriter {
 }
 
 /**
- * Cuts off the messages that leave in one write. `room` is the bytes that they may take with everything around them: a
- * header each, or brackets, commas and one header and tag for all.
+ * Cuts the messages of one write off the list. `room` is the maximum size of the write in bytes: with a header for each
+ * message, or with brackets, commas, one header and one tag.
  */
 function chunkFrom(start: Message): { rest: Message | undefined; room: number } {
   let room = MAX_HEADER + TAG_BYTES + 1;
@@ -207,7 +207,7 @@ function chunkFrom(start: Message): { rest: Message | undefined; room: number } 
   }
 }
 
-/** Unmasked, unfragmented frames (RFC 6455, 5.2), one a message. @returns where they end. */
+/** Writes one unmasked, unfragmented frame per message (RFC 6455, 5.2). @returns the end index. */
 function putText(start: Message, target: Buffer): number {
   let offset = 0;
   for (let message: Message | undefined = start; message; message = message.after) {
@@ -217,10 +217,10 @@ function putText(start: Message, target: Buffer): number {
   return offset;
 }
 
-/** One frame: of one message as it is, of several as an array of them. @returns where it ends. */
+/** Writes one sealed frame with one message or an array of messages. @returns the end index. */
 function putSealed(start: Message, target: Buffer, sealer: Sealer): number {
   let size = TAG_BYTES;
-  // Between two there is a comma, around all there are two brackets.
+  // Several messages are separated by commas and enclosed in brackets.
   for (let message: Message | undefined = start; message; message = message.after) size += message.size + 1;
   size += start.after ? 1 : -1;
   const begin = putHeader(target, 0, BINARY, size);
@@ -235,7 +235,7 @@ function putSealed(start: Message, target: Buffer, sealer: Sealer): number {
   return end;
 }
 
-/** @returns where the message ends. */
+/** Writes a message. @returns the end index. */
 function put({ head, payload }: Message, target: Buffer, start: number): number {
   let offset = start;
   if (head) {
@@ -248,7 +248,7 @@ function put({ head, payload }: Message, target: Buffer, start: number): number 
   return offset;
 }
 
-/** @returns where the payload begins. */
+/** Writes a frame header. @returns the start index of the payload. */
 function putHeader(target: Buffer, offset: number, kind: number, size: number): number {
   target[offset] = kind;
   if (size < 126) {

@@ -16,22 +16,22 @@ export interface SocketOptions extends ProtocolOptions {
   server: Server;
 }
 
-/** Largest message of a client, in bytes. */
+/** Maximum size of a client's message, in bytes. */
 const MAX_MESSAGE = 1024 * 1024;
-/** How long a client may take to answer that it is closed: nobody holds up our shutdown. */
+/** Maximum time for a client to confirm a close, in milliseconds. */
 const CLOSE_TIMEOUT_MS = 3_000;
-/** Between two portions of sockets that are closed in a shutdown. */
+/** Delay between two portions of sockets that are closed on shutdown, in milliseconds. */
 const DRAIN_STEP_MS = 50;
 
 /** RFC 6455, 7.4.1. */
 const GOING_AWAY = 1001;
 
 /**
- * graphql-transport-ws for subscriptions, queries and mutations: at `/graphql` for gateways and tools, and inside a
- * sealed tunnel at `/stream` for people's own clients. What is checked on HTTP is checked here: a socket passes by
- * everything that protects HTTP by itself.
+ * Serves graphql-transport-ws for subscriptions, queries and mutations: at `/graphql` for gateways and tools, and in
+ * sealed frames at `/stream` for end-user clients. Makes the same checks as for HTTP, because Fastify's hooks do not
+ * run for WebSockets.
  *
- * @returns closes every socket with 1001, over some time.
+ * @returns a function that closes all sockets with 1001, spread over `drainMs`.
  */
 export function liveSockets(options: SocketOptions): () => Promise<void> {
   const { server, log, live } = options;
@@ -49,7 +49,7 @@ export function liveSockets(options: SocketOptions): () => Promise<void> {
   const open = new Map<WebSocket, Connection>();
 
   const upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
-    // Not by `new URL`: it throws at what a hostile client can send, and here nobody would catch it.
+    // Not parsed with `new URL`, which throws for malformed URLs; an exception here would end the process.
     const path = request.url?.split('?', 1)[0] ?? '';
     if (!Object.hasOwn(TRANSPORTS, path)) return refuse(socket, '404 Not Found');
     if (admission.isFull) return refuse(socket, '503 Service Unavailable', 'Retry-After: 5\r\n');
@@ -65,7 +65,8 @@ export function liveSockets(options: SocketOptions): () => Promise<void> {
 
   const ping = setInterval(() => {
     for (const [ws, connection] of open) {
-      // A pong comes after everything that was sent before its ping: a slow reader shows in another way that it reads.
+      // The pong of a slow reader is delayed by the data before the ping, so received data also counts as a sign of
+      // life.
       const hasMoved = connection.writer.hasMoved();
       if (!connection.isAlive && !hasMoved) ws.terminate();
       else if (ws.readyState === ws.OPEN) {
@@ -117,7 +118,7 @@ function connectionOf(
     isClosed: false,
     running: new Map(),
     close: (code, reason) => {
-      // What was said before is to arrive before.
+      // Sends waiting messages before the close frame.
       writer.flush();
       ws.close(code, reason);
     },
@@ -125,7 +126,7 @@ function connectionOf(
   };
 }
 
-/** Lets the protocol speak over a socket. */
+/** Connects a socket with the protocol. */
 function serve(ws: WebSocket, connection: Connection, protocol: Protocol<Connection>, log: Log): void {
   const { writer, close } = connection;
   const failed = (error: unknown): void => {
@@ -138,7 +139,7 @@ function serve(ws: WebSocket, connection: Connection, protocol: Protocol<Connect
       send: (message) => {
         writer.send(message);
         if (!connection.stream || connection.isSealed) return;
-        // That was the acknowledgement, from which the client knows how to open what follows.
+        // The first message is `connection_ack` with the server's key. All later messages are sealed.
         connection.isSealed = true;
         writer.seal(connection.stream.sealer);
       },
@@ -147,7 +148,7 @@ function serve(ws: WebSocket, connection: Connection, protocol: Protocol<Connect
         ws.on('message', (data: Buffer, isBinary: boolean) => {
           try {
             for (const message of messagesIn(connection, data, isBinary)) {
-              // Whoever was sent away, e.g. since the token was revoked, is not listened to any more.
+              // Ignores messages after a close, e.g. because the token was revoked.
               if (ws.readyState !== ws.OPEN) return;
               take(message).catch(failed);
             }
@@ -163,7 +164,7 @@ function serve(ws: WebSocket, connection: Connection, protocol: Protocol<Connect
   ws.on('pong', () => {
     connection.isAlive = true;
   });
-  // Whatever it was, `close` follows.
+  // A `close` event follows every error.
   ws.on('error', (error) => log.debug({ error, trace_id: connection.traceId }, 'socket error'));
   ws.once('close', (code, reason) => {
     connection.isClosed = true;
@@ -173,10 +174,14 @@ function serve(ws: WebSocket, connection: Connection, protocol: Protocol<Connect
   });
 }
 
-/** @throws {SealError} for what is not sealed and should be, or the other way round, or was tampered with. */
+/**
+ * Returns the messages in a frame.
+ * @throws {SealError} when a frame is unexpectedly sealed, not sealed, or tampered with.
+ */
 function messagesIn({ path, stream, isSealed }: Connection, data: Buffer, isBinary: boolean): string[] {
   if (path === '/graphql') return [data.toString()];
-  if (isBinary !== isSealed) throw new SealError('frame_refused', 'sealed frames are binary, and only they');
+  if (isBinary !== isSealed)
+    throw new SealError('frame_refused', 'sealed frames must be binary, other frames must be text');
   if (!stream || !isSealed) return [data.toString()];
   const text = stream.opener.open(data).toString();
   if (!text.startsWith('[')) return [text];
@@ -187,10 +192,10 @@ function messagesIn({ path, stream, isSealed }: Connection, data: Buffer, isBina
   }
 }
 
-/** Sends clients away in portions, so that they do not all come back to the others at the same moment. */
+/** Closes sockets in portions, so that the clients do not reconnect to other instances all at once. */
 async function drain(open: ReadonlyMap<WebSocket, Connection>, drainMs: number): Promise<void> {
   const sockets = [...open.keys()];
-  // Not by `once` of node:events: that fails with the first socket that fails while it is closed.
+  // Not `once` of node:events, which rejects when a socket emits an error.
   const gone = Promise.all(sockets.map((ws) => new Promise((resolve) => ws.once('close', resolve))));
   const portion = Math.max(1, Math.ceil(sockets.length / Math.max(1, drainMs / DRAIN_STEP_MS)));
   for (let from = 0; from < sockets.length; from += portion) {

@@ -2,8 +2,8 @@ import { type Feed, follow } from '../../src/live/feed.ts';
 import { type GraphContext, signedIn } from '../server/context.ts';
 
 /**
- * What a subscription field gives: a feed that a transport may hand to many at once, or follow for one alone, item by
- * item. Followed, it ends when the token of whoever subscribed is good no more, on every transport alike.
+ * Result of a subscription field. A transport can share its feed among subscribers, or iterate over it for a single
+ * one. The iterator ends when the subscriber's token expires or is revoked.
  */
 export class LiveSource<Item> implements AsyncIterable<Item> {
   readonly feed: Feed<Item>;

@@ -12,28 +12,28 @@ import { type SharedExecution, subscribeShared } from './shared-execution.ts';
 const HEADERS = {
   'content-type': 'text/event-stream; charset=utf-8',
   'cache-control': 'no-cache, no-transform',
-  // A proxy that gathers before it passes on would hold back what is to be live.
+  // Disables buffering in nginx and other proxies, which would delay events.
   'x-accel-buffering': 'no',
 };
 const PING = Buffer.from(':\n\n');
 const NEXT = Buffer.from('event: next\ndata: ');
 const END = Buffer.from('\n\n');
 const COMPLETE = Buffer.from('event: complete\ndata:\n\n');
-/** How long a client may take to read the rest of a stream that has ended: nobody holds up our shutdown. */
+/** Maximum time for a client to read the rest of an ended stream, in milliseconds. */
 const END_TIMEOUT_MS = 3_000;
 
 export interface SseOptions {
   live: LiveServices;
-  /** What else the head of the answer says. */
+  /** Additional headers of the response. */
   headers: Record<string, string>;
 }
 
 /**
- * Answers one operation as server-sent events, as the "distinct connections mode" of GraphQL over SSE has it: `next`
- * for each result, then `complete`.
+ * Runs a subscription as server-sent events in the "distinct connections mode" of GraphQL over SSE: `next` for each
+ * result, then `complete`.
  *
- * @param response whose head was not written yet; nothing else writes to it.
- * @returns why there is no subscription, with nothing written; undefined when it has begun.
+ * @param response must not have been used before.
+ * @returns undefined when the subscription has started; else its errors, and nothing has been written.
  * @throws `rate_limited`
  * @see https://github.com/enisdenjo/graphql-sse/blob/master/PROTOCOL.md
  */
@@ -47,26 +47,26 @@ export async function subscribeOverSse(
   if (admission.isFull) throw new AppError('rate_limited', 'The server has reached its limit of open connections.');
 
   const end = (last?: Buffer): void => {
-    // It is over, however long the client takes to hear of it.
+    // Releases resources now. The client may take longer to read the rest.
     leave();
     const timer = setTimeout(() => response.destroy(), END_TIMEOUT_MS).unref();
     response.once('close', () => clearTimeout(timer));
     response.end(last);
   };
-  const say = (error: unknown): void => {
+  const writeError = (error: unknown): void => {
     const errors = [live.formatError(error, context.traceId)];
     for (const part of eventOf(Buffer.from(JSON.stringify({ errors })))) response.write(part);
   };
   const finish = (error?: unknown): void => {
     if (response.writableEnded || response.destroyed) return;
     begin();
-    if (error !== undefined) say(error);
+    if (error !== undefined) writeError(error);
     end(COMPLETE);
   };
   const begin = (): void => {
     if (response.headersSent) return;
     response.writeHead(200, { ...headers, ...HEADERS });
-    // Some browsers take no notice of a head alone.
+    // Some browsers do not report the response before the first byte of the body.
     response.write(PING);
   };
 
@@ -87,7 +87,7 @@ export async function subscribeOverSse(
           begin();
           for (const part of payloads.flatMap(eventOf)) response.write(part);
         },
-        // What a stream takes at once is not too much yet, and it says nothing when that has left.
+        // Full only when a `drain` event will follow.
         isFull: () => response.writableNeedDrain && response.writableLength > limits.bufferBytes,
         drained: () => drained(response),
       },
@@ -100,8 +100,9 @@ export async function subscribeOverSse(
     begin();
     endings.push(() => void subscription.return());
     const stop = (reason: AppError): void => {
-      // A client that is not told that it is complete comes back; a gateway takes any end for that, so the reason is said.
-      if (!response.writableEnded) say(reason);
+      // Without `complete` a client reconnects. A gateway treats every end as complete, so it gets the reason as an
+      // error.
+      if (!response.writableEnded) writeError(reason);
       end();
     };
     endings.push(live.endOnClose(stop));
@@ -109,7 +110,7 @@ export async function subscribeOverSse(
       if (!response.writableNeedDrain) response.write(PING);
     }, limits.pingMs).unref();
     endings.push(() => clearInterval(ping));
-    // The client may have left meanwhile, or its token run out, and nobody would hear of it again.
+    // The client may have disconnected, or its token expired, before these endings were registered.
     if (response.destroyed || response.writableEnded) leave();
     subscription.next().then(() => finish(), finish);
     return undefined;
@@ -126,7 +127,7 @@ export function sendOverSse(response: ServerResponse, result: string, headers: R
   response.end(COMPLETE);
 }
 
-/** JSON has no line breaks of its own, so it is one line of data. */
+/** Serialized JSON contains no line breaks, so it is one `data` line. */
 const eventOf = (payload: Buffer): Buffer[] => [NEXT, payload, END];
 
 async function drained(response: ServerResponse): Promise<void> {

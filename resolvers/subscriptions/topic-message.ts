@@ -9,10 +9,10 @@ import { toNotification } from '../inbox/notification.ts';
 import { SignedIn } from '../server/requires.ts';
 import { DateTime, JSONValue } from '../server/scalars.ts';
 
-/** The topic on which each new notification of the reader's inbox goes out. It lasts: a notification is in the database. */
+/** Topic of new notifications in the user's inbox. Unlike other topics, it is read from the database. */
 export const NOTIFICATION_CREATED_TOPIC = 'observation/signal/notification/created';
 
-/** Longest name of a topic, in characters. */
+/** Maximum length of a topic name, in characters. */
 const MAX_TOPIC = 256;
 
 @ObjectType({ description: 'A message that another service published to the subscribers of a topic.' })

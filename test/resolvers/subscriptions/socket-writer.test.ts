@@ -8,7 +8,7 @@ import {
   createSocketWriter,
   frameHeader,
   type SocketWriter,
-  type OutletOptions,
+  type SocketWriterOptions,
 } from '../../../resolvers/subscriptions/socket-writer.ts';
 import { createSealer } from '../../../src/live/seal.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -39,7 +39,7 @@ describe('the way out of a socket', () => {
     for (const end of opened.splice(0)) end.destroy();
   });
 
-  const outletOf = (options: Partial<OutletOptions> = {}): SocketWriter =>
+  const outletOf = (options: Partial<SocketWriterOptions> = {}): SocketWriter =>
     createSocketWriter({
       socket,
       isOpen: () => !socket.destroyed,
