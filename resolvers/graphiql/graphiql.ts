@@ -7,8 +7,8 @@ import type { FastifyInstance } from 'fastify';
 import { projectRoot } from '../../src/project-root.ts';
 
 /**
- * Only this host. The editor and its animations insert `<style>` elements and images as data, hence the two exceptions.
- * Images that a response links to stay blocked: pointing at a URL in a result must not make the browser fetch it.
+ * Content security policy: this host only. Exceptions: the editor inserts `<style>` elements and `data:` images. Remote
+ * images stay blocked, because GraphiQL shows a preview of image URLs in a response.
  */
 const CONTENT_SECURITY_POLICY = [
   `default-src 'self'`,
@@ -21,10 +21,10 @@ const CONTENT_SECURITY_POLICY = [
   `frame-ancestors 'none'`,
 ].join('; ');
 
-/** Where `npm run build:graphiql` puts the page. */
+/** Output folder of `npm run build:graphiql`. */
 const BUILT = join(projectRoot, 'dist', 'graphiql');
 
-/** Serves the built GraphiQL under `/graphiql/`, or says how to build it. */
+/** Serves the built GraphiQL under `/graphiql/`. If it has not been built, the response explains how to build it. */
 export async function graphiqlRoutes(app: FastifyInstance, options: { directory?: string } = {}): Promise<void> {
   const directory = options.directory ?? BUILT;
 
@@ -40,7 +40,7 @@ export async function graphiqlRoutes(app: FastifyInstance, options: { directory?
     return;
   }
 
-  // Relative, for a service mounted under a path. Browsers carry the fragment (`#token=…`) over to the new address.
+  // Relative, for a service behind a path prefix. Browsers keep the fragment (`#token=…`) on a redirect.
   app.get('/graphiql', (_request, reply) => reply.redirect('graphiql/', 302));
 
   await app.register(fastifyStatic, {
@@ -52,7 +52,8 @@ export async function graphiqlRoutes(app: FastifyInstance, options: { directory?
       reply.header('content-security-policy', CONTENT_SECURITY_POLICY);
       reply.header('x-content-type-options', 'nosniff');
       reply.header('referrer-policy', 'no-referrer');
-      // Files under assets/ carry a hash of their content in the name; index.html names them and must stay fresh.
+      // Names of files in assets/ contain a hash of their content, so they can be cached. index.html must not be
+      // cached.
       const hashed = path.startsWith(join(directory, 'assets'));
       reply.header('cache-control', hashed ? 'public, max-age=31536000, immutable' : 'no-cache');
     },

@@ -1,4 +1,4 @@
-// First, so that the editor finds its workers in our own build.
+// Imported first, so that the editor uses the workers of our build.
 import 'graphiql/setup-workers/vite';
 import 'graphiql/style.css';
 import './app.css';
@@ -12,7 +12,7 @@ import { storage } from './storage.ts';
 import { TokenField } from './token-field.tsx';
 import { loadToken, saveToken, takeTokenFromAddress } from './token.ts';
 
-// Outside of the component: a new array on each render would make GraphiQL set its plugins up again.
+// Outside of the component, because a new array on each render would make GraphiQL initialize its plugins again.
 const PLUGINS = [OPERATIONS_PLUGIN, HISTORY_PLUGIN];
 
 const WELCOME = `# Paste a token at the top right.
@@ -28,7 +28,7 @@ function App({ initialToken }: { initialToken: string }) {
   const fetcher = useMemo(() => createFetcher(token), [token]);
 
   useEffect(() => {
-    // A link with a token, opened in a tab that already shows this page, changes nothing but the fragment.
+    // A link with a token that is opened in a tab with this page changes only the fragment.
     const onHashChange = (): void => {
       const handedOver = takeTokenFromAddress();
       if (handedOver !== undefined) setToken(handedOver);
@@ -56,5 +56,5 @@ function App({ initialToken }: { initialToken: string }) {
 }
 
 const root = document.querySelector('#root');
-if (!root) throw new Error('index.html has no #root');
+if (!root) throw new Error('index.html has no element with the id "root"');
 createRoot(root).render(<App initialToken={takeTokenFromAddress() ?? loadToken()} />);

@@ -12,13 +12,13 @@ function Operations() {
   const editors = useGraphiQL(({ queryEditor, variableEditor }) => ({ queryEditor, variableEditor }));
 
   function open({ name, text, variables }: SavedOperation): void {
-    // A running subscription would go on writing into the new tab.
+    // A running subscription would continue to write into the new tab.
     stop();
     addTab();
     editors.queryEditor?.setValue(text);
     editors.variableEditor?.setValue(variables);
     updateActiveTabValues({ query: text, variables });
-    // The editor would say so a moment later, and whoever is quicker would run what the tab before held.
+    // The editor updates this a moment later. Until then, Run would execute the operation of the previous tab.
     setOperationName(name);
     editors.queryEditor?.focus();
   }
@@ -64,5 +64,5 @@ function Icon() {
   );
 }
 
-/** Lists the saved operations in the side bar; a click opens one in a new tab. */
+/** Lists the saved operations in the side bar. A click opens one in a new tab. */
 export const OPERATIONS_PLUGIN: GraphiQLPlugin = { title: 'Operations', icon: Icon, content: Operations };

@@ -9,14 +9,14 @@ import {
   visit,
 } from 'graphql';
 
-/** One operation of `schema/operations`, ready to be opened in a tab. */
+/** One operation of `schema/operations`. */
 export interface SavedOperation {
-  /** What the list shows: the operation's name, or the file's where it has none. */
+  /** Name in the list: that of the operation, or of the file when the operation has none. */
   name: string;
   kind: OperationTypeNode;
-  /** As written in its file, comments included. */
+  /** Text of the file, including comments. */
   text: string;
-  /** JSON with a place for each variable that must be given, or empty. */
+  /** JSON with a placeholder for each required variable; empty when there are none. */
   variables: string;
 }
 
@@ -26,10 +26,10 @@ const files = import.meta.glob<string>('../../../schema/operations/*.graphql', {
   import: 'default',
 });
 
-/** Every operation of `schema/operations/*.graphql`, as of the build. */
+/** All operations of `schema/operations/*.graphql` at the time of the build. */
 export const savedOperations: SavedOperation[] = [];
 
-/** Fragments of those files; GraphiQL adds the ones a query uses. */
+/** Fragments of those files. GraphiQL adds those that a query uses. */
 export const savedFragments: FragmentDefinitionNode[] = [];
 
 for (const [path, text] of Object.entries(files)) {
@@ -38,12 +38,12 @@ for (const [path, text] of Object.entries(files)) {
     const operations = definitions.filter((definition) => definition.kind === Kind.OPERATION_DEFINITION);
     savedFragments.push(...definitions.filter((definition) => definition.kind === Kind.FRAGMENT_DEFINITION));
     for (const operation of operations) {
-      // Of several in one file, a click opens just the one; its fragments are at hand anyway.
+      // If a file contains several operations, a click opens only this one. GraphiQL adds its fragments.
       const own = operations.length === 1 ? text : text.slice(operation.loc?.start, operation.loc?.end);
       savedOperations.push(describe(nameOf(path), own, operation));
     }
   } catch {
-    // Listed as it is: the editor marks what is wrong with it, and the others stay usable.
+    // A file with a syntax error is listed unchanged. The editor marks the error, and the other files stay usable.
     savedOperations.push({ name: nameOf(path), kind: OperationTypeNode.QUERY, text, variables: '' });
   }
 }
@@ -56,7 +56,7 @@ function describe(file: string, text: string, operation: OperationDefinitionNode
   const required = (operation.variableDefinitions ?? []).filter(
     ({ type, defaultValue }) => type.kind === Kind.NON_NULL_TYPE && !defaultValue,
   );
-  // Scalars as empty text, the rest as an object to fill in: the editor marks what does not fit.
+  // An empty string for scalars, an empty object for other types. The editor marks values of the wrong type.
   const variables = Object.fromEntries(
     required.map(({ variable, type }) => [variable.name.value, print(type).endsWith('Input!') ? {} : '']),
   );
@@ -68,7 +68,7 @@ function describe(file: string, text: string, operation: OperationDefinitionNode
   };
 }
 
-/** Undefined for what does not parse: the service says what is wrong with it, and where. */
+/** Returns undefined for a text with a syntax error. The service then reports the error. */
 export function documentIn(text: string): DocumentNode | undefined {
   try {
     return parse(text);
@@ -77,14 +77,14 @@ export function documentIn(text: string): DocumentNode | undefined {
   }
 }
 
-/** Adds the saved fragments that a text uses and does not bring along, at its end, so that its lines stay where they are. */
+/** Appends the saved fragments that a text uses but does not define. Appended at the end, so that line numbers stay. */
 export function withSavedFragments(text: string): string {
   const definitions = [...(documentIn(text)?.definitions ?? [])];
   const own = definitions.length;
   const has = new Set(
     definitions.flatMap((definition) => (definition.kind === Kind.FRAGMENT_DEFINITION ? [definition.name.value] : [])),
   );
-  // What is added may use others, and is looked at in its turn.
+  // The added fragments may use others.
   for (const definition of definitions) {
     visit(definition, {
       FragmentSpread: ({ name }) => {

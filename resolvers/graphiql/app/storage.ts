@@ -5,11 +5,11 @@ const HISTORY = new Set([`${PREFIX}queries`, `${PREFIX}favorites`]);
 
 const ownKeys = (): string[] => Object.keys(localStorage).filter((key) => key.startsWith(PREFIX));
 
-/** The history plugin saves the headers tab along with each query, whatever `shouldPersistHeaders` says. */
+/** The history plugin saves the headers of each query, even when `shouldPersistHeaders` is false. */
 const withoutHeaders = (history: string): string =>
   JSON.stringify(JSON.parse(history), (key, value: unknown) => (key === 'headers' ? undefined : value));
 
-/** Tabs, history and settings outlive the browser tab. Headers, where somebody may have put a token, never do. */
+/** Stores tabs, history and settings in localStorage, but never headers, because they may contain a token. */
 export const storage: Storage = {
   getItem: (key) => localStorage.getItem(key),
   setItem(key, value) {

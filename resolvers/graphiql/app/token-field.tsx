@@ -1,11 +1,11 @@
 import { useState } from 'react';
 import { describeToken } from './token.ts';
 
-/** The field at the top right that holds the token of this browser tab. */
+/** Input field of the token, at the top right. */
 export function TokenField({ token, onChange }: { token: string; onChange: (token: string) => void }) {
   const [draft, setDraft] = useState(token);
   const [known, setKnown] = useState(token);
-  // A token that came in through the address replaces what was being typed.
+  // A token from the URL replaces the text of the field.
   if (known !== token) {
     setKnown(token);
     setDraft(token);
@@ -24,7 +24,7 @@ export function TokenField({ token, onChange }: { token: string; onChange: (toke
         {description?.text ?? 'Not signed in'}
       </span>
       <label htmlFor="token">Token</label>
-      {/* Masked by style: as a password field, the browser would offer to save the token. */}
+      {/* Masked with CSS, because the browser would offer to save a password field. */}
       <input
         id="token"
         value={draft}
@@ -37,7 +37,7 @@ export function TokenField({ token, onChange }: { token: string; onChange: (toke
         onChange={(event) => setDraft(event.target.value)}
         onBlur={() => onChange(draft)}
         onPaste={(event) => {
-          // Used at once: nothing else to press.
+          // Applied immediately, without a button.
           event.preventDefault();
           onChange(event.clipboardData.getData('text'));
         }}

@@ -1,9 +1,9 @@
 const KEY = 'notification-subgraph:token';
 
-/** The token of this browser tab. sessionStorage, so that it ends with the tab and no other tab sees it. */
+/** Returns the token of this tab. sessionStorage is private to the tab and deleted with it. */
 export const loadToken = (): string => sessionStorage.getItem(KEY) ?? '';
 
-/** Keeps what was pasted, without a leading `Bearer` or white space, and returns what was kept. */
+/** Stores a token without a leading `Bearer` and white space. @returns the stored token. */
 export function saveToken(pasted: string): string {
   const token = pasted.trim().replace(/^bearer\s+/i, '');
   if (token) sessionStorage.setItem(KEY, token);
@@ -11,7 +11,7 @@ export function saveToken(pasted: string): string {
   return token;
 }
 
-/** Moves a token handed over as `#token=…` out of the address bar; `undefined` when there is none. */
+/** Removes `#token=…` from the address bar. @returns the token; undefined when there is none. */
 export function takeTokenFromAddress(): string | undefined {
   const token = new URLSearchParams(location.hash.slice(1)).get('token');
   if (token === null) return undefined;
@@ -19,7 +19,7 @@ export function takeTokenFromAddress(): string | undefined {
   return saveToken(token);
 }
 
-/** Who the token speaks for, to show beside the field. Nothing is verified here: that is the service's part. */
+/** Describes the token for display next to the field. Does not verify it. */
 export function describeToken(token: string): { text: string; expired: boolean } | undefined {
   if (!token) return undefined;
   try {
