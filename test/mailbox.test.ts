@@ -58,7 +58,7 @@ describe('the mailbox in Chromium', () => {
 
   it('shows what is captured while one looks, and says so', async () => {
     await page.goto(`${service.url}/mailbox`);
-    await page.getByText('Nothing here yet').waitFor();
+    await page.getByText('No messages yet').waitFor();
     await send('Anna');
     await page.getByRole('link', { name: 'For Anna' }).waitFor();
     expect(await page.getByRole('status').textContent()).toBe('1 new message');

@@ -68,7 +68,7 @@ pre { margin: 0; padding: 16px 20px; white-space: pre-wrap; overflow-wrap: anywh
 }
 `;
 
-/** Keeps the list fresh, and shows times in the reader's own zone. Without it, a reload does the same in UTC. */
+/** Refreshes the list and shows times in the local time zone. Without JavaScript the page shows UTC after a reload. */
 export const SCRIPT = `const format = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
 
 function localTimes(root) {
@@ -100,7 +100,7 @@ async function refresh() {
 
 localTimes(document);
 if (list) {
-  // The service may be restarting: the next round tries again.
+  // The service may be restarting. The next refresh tries again.
   setInterval(() => refresh().catch(() => undefined), 2000);
   document.addEventListener('visibilitychange', () => refresh().catch(() => undefined));
 }

@@ -18,8 +18,8 @@ const PAGE_POLICY = [
 ].join('; ');
 
 /**
- * A captured message is hostile until proven otherwise: no scripts, no forms, an origin of its own, also when its
- * address is opened directly. Links open outside, in a tab that has no way back to this page.
+ * Content security policy of a captured message, which is not trusted: no scripts, no forms, a separate origin, also
+ * when its URL is opened directly. Links open in a new tab without access to this page.
  */
 const MESSAGE_POLICY = [
   'sandbox allow-popups allow-popups-to-escape-sandbox',
@@ -48,17 +48,17 @@ function readPage(query: { limit?: string; before?: string }, limit = 50): { lim
 }
 
 /**
- * The dev mailbox: what sandbox mode captured, as pages under `/mailbox` and as JSON for programs
+ * Serves the captured messages of sandbox mode as pages under `/mailbox` and as JSON
  * (`/mailbox/messages?limit=&before=`, `/mailbox/messages/<id>.json`).
  *
- * It asks nobody who they are and shows every tenant's messages: register it in sandbox mode only.
+ * It has no authentication and shows the messages of all tenants. Register it in sandbox mode only.
  */
 export async function mailboxRoutes(app: FastifyInstance, options: { mailbox: Mailbox }): Promise<void> {
   const { mailbox } = options;
 
   async function page(query: { limit?: string; before?: string }) {
     const { limit, before } = readPage(query);
-    // One more than asked for tells whether there is a next page.
+    // One more than requested, to find out whether there is another page.
     const found = await mailbox.list({ limit: limit + 1, before });
     const messages = found.slice(0, limit);
     return { messages, next: found.length > limit ? (messages.at(-1)?.id ?? null) : null, before };
@@ -66,14 +66,14 @@ export async function mailboxRoutes(app: FastifyInstance, options: { mailbox: Ma
 
   async function message(id: string): Promise<CapturedMessage> {
     const found = await mailbox.get(readId(id));
-    if (!found) throw new AppError('not_found', `There is no message ${id}.`);
+    if (!found) throw new AppError('not_found', `Message ${id} does not exist.`);
     return found;
   }
 
   const sendPage = (reply: FastifyReply, html: string): FastifyReply =>
     reply.type('text/html; charset=utf-8').header('content-security-policy', PAGE_POLICY).send(html);
 
-  // A scope of its own, so that the error handler and the headers stay with these routes.
+  // A separate Fastify scope, so that the error handler and the headers apply only to these routes.
   await app.register(async (scope) => {
     scope.setErrorHandler((error, _request, reply) => {
       if (!(error instanceof AppError)) throw error;
@@ -107,7 +107,7 @@ export async function mailboxRoutes(app: FastifyInstance, options: { mailbox: Ma
       const { html } = await message(params.id);
       if (html === null) throw new AppError('not_found', `Message ${params.id} has no HTML.`);
       reply.type('text/html; charset=utf-8').header('content-security-policy', MESSAGE_POLICY);
-      // At the end, where it counts as well and cannot put the message into quirks mode.
+      // Appended at the end, where it also works and cannot change the message to quirks mode.
       return reply.send(`${html}<base target="_blank">`);
     });
 

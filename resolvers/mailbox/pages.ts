@@ -1,7 +1,8 @@
 import Handlebars from 'handlebars';
 import type { CapturedMessage } from '../../src/channels/sandbox.ts';
 
-// An instance of its own: what others register globally does not reach these pages. `{{…}}` escapes, always.
+// A separate instance of Handlebars, so that globally registered helpers do not affect these pages. `{{…}}` always
+// escapes.
 const handlebars = Handlebars.create();
 
 handlebars.registerPartial(
@@ -29,7 +30,7 @@ const list = handlebars.compile(
   `{{#> layout title="Mailbox"}}
 <header class="page">
   <h1>Mailbox</h1>
-  <span class="quiet">What would have been sent. Nothing here left this service.</span>
+  <span class="quiet">Messages that were captured instead of sent.</span>
 </header>
 <main>
   <p id="news" class="hidden" role="status"></p>
@@ -47,8 +48,8 @@ const list = handlebars.compile(
     </ul>
   {{else}}
     <div class="card empty">
-      <strong>Nothing here yet</strong><br>
-      <span class="quiet">Messages appear on their own as soon as one is captured.</span>
+      <strong>No messages yet</strong><br>
+      <span class="quiet">Captured messages appear here automatically.</span>
     </div>
   {{/if}}
   {{#if next}}<p class="more"><a href="/mailbox?before={{next}}">Older messages</a></p>{{/if}}
@@ -111,13 +112,13 @@ const captured = ({ capturedAt }: CapturedMessage): { iso: string; utc: string }
   return { iso, utc: `${iso.slice(0, 19).replace('T', ' ')} UTC` };
 };
 
-/** Channels without a subject go by how their text begins. */
+/** Messages without a subject are listed with the start of their text. */
 function summary({ subject, text }: CapturedMessage): { title: string; snippet: string } {
   const words = (text ?? '').replace(/\s+/g, ' ').trim().slice(0, 200);
   return subject ? { title: subject, snippet: words } : { title: words || '(no subject)', snippet: '' };
 }
 
-/** The page with one line for each message. */
+/** Renders the list of messages. */
 export const renderList = (page: {
   messages: CapturedMessage[];
   next: string | null;
@@ -134,10 +135,10 @@ export const renderList = (page: {
     })),
   });
 
-/** The page of one message. Its HTML is only named here: the frame loads it from an address of its own. */
+/** Renders the page of one message. An iframe loads the message's HTML from a separate URL. */
 export const renderMessage = (message: CapturedMessage): string =>
   detail({
-    // Own, plain properties: Handlebars refuses to read what an object inherits, as database entities may.
+    // Copied to a plain object, because Handlebars does not read inherited properties.
     message: {
       id: message.id,
       tenantId: message.tenantId,
