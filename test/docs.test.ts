@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, globSync, readFileSync, statSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -75,6 +75,26 @@ describe.each(pages.map((one) => [one.path, one] as const))('%s', (path, { text,
     const named = codeIn(prose).filter((code) => new RegExp(`^(${roots})/[\\w./-]*$`).test(code));
     expect(named.filter((file) => !existsSync(join(projectRoot, file)))).toEqual([]);
   });
+});
+
+describe('names in the documentation', () => {
+  const sdl = readFileSync(join(projectRoot, 'schema', 'subgraph.graphql'), 'utf8');
+  const sources = ['consumers', 'resolvers', 'src'].flatMap((folder) =>
+    globSync(`${folder}/**/*.ts`, { cwd: projectRoot }).map((file) => readFileSync(join(projectRoot, file), 'utf8')),
+  );
+  const known = new Set([sdl, ...sources].flatMap((text) => text.match(/\w+/g) ?? []));
+  // A field of Novu, in the comparison of the README.
+  known.add('transactionId');
+  const camelCase = /^[a-z]+(?:[A-Z][a-z]+)+$/;
+
+  it.each(pages.filter(({ path }) => path !== 'CHANGELOG.md').map(({ path, prose }) => [path, prose]))(
+    '%s names fields, settings and variables that exist',
+    (_path, prose = '') => {
+      const words = codeIn(prose).flatMap((code) => code.match(/\w+/g) ?? []);
+      const named = words.filter((word) => camelCase.test(word) || /^[A-Z]+_[A-Z_]+$/.test(word));
+      expect(named.filter((name) => !known.has(name) && !name.startsWith('TEST_'))).toEqual([]);
+    },
+  );
 });
 
 describe('blocks of the documentation', () => {
