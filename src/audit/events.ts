@@ -28,6 +28,12 @@ export interface AuditEvents {
   tenantAccessed(actor: Actor, access: { traceId: string; operation: string; fields: string[] }): Promise<void>;
 }
 
+/** The audit grows without end: one index range per page, without entities. */
+const SELECT_EVENTS = `select id, action, actor_id as "actorId", trace_id as "traceId", timestamp, details from audit_event
+  where tenant_id = $1 and ($2::text[] is null or action = any($2)) and ($3::text is null or actor_id = $3)
+    and ($4::text is null or trace_id = $4) and ($5::timestamptz is null or timestamp >= $5)
+    and ($6::timestamptz is null or timestamp < $6)`;
+
 export function createAuditEvents(database: Database): AuditEvents {
   return {
     list: (tenantId, args, filter) => {
@@ -36,13 +42,7 @@ export function createAuditEvents(database: Database): AuditEvents {
       const { actions, actorId, traceId, after, before } = filter ?? {};
       const values: unknown[] = [tenantId, actions, actorId, traceId, after, before].map((value) => value ?? null);
       return database.asTenant(tenantId, async (tx) => {
-        const rows = await tx.query<AuditEvent>(
-          `select id, action, actor_id as "actorId", trace_id as "traceId", timestamp, details from audit_event
-           where tenant_id = $1 and ($2::text[] is null or action = any($2)) and ($3::text is null or actor_id = $3)
-             and ($4::text is null or trace_id = $4) and ($5::timestamptz is null or timestamp >= $5)
-             and ($6::timestamptz is null or timestamp < $6) ${pageOf('id', query, values)}`,
-          values,
-        );
+        const rows = await tx.query<AuditEvent>(`${SELECT_EVENTS} ${pageOf('id', query, values)}`, values);
         return toPage(rows, query);
       });
     },

@@ -33,6 +33,9 @@ const TIMEOUT_MS = 10_000;
 const MAX_PAUSE_MS = 60_000;
 const NAME = 'audit_service';
 
+/** Runs once for each relayed batch. */
+const SAVE_POSITION = 'update audit_relay set xid = $2::xid8, event_id = $3, passed_on_at = now() where name = $1';
+
 /**
  * Sends audit events to the audit service in the order of their commits. The position is stored in the database and
  * advances after a batch has been accepted, so that an outage or a crash loses no event. A crash between the two sends
@@ -62,11 +65,7 @@ export function startAuditRelay({ database, http, endpoint, log, pollMs = POLL_M
       const reply = await http.send(endpoint, { headers, body }, { timeoutMs: TIMEOUT_MS, isTrusted: true });
       if (isFailure(reply)) throw new Error(`the audit service cannot be reached: ${reply.errorCode}`);
       if (!isSuccess(reply)) throw new Error(`the audit service answered ${reply.status}`);
-      await tx.query(`update audit_relay set xid = $2::xid8, event_id = $3, passed_on_at = now() where name = $1`, [
-        NAME,
-        last.xid,
-        last.id,
-      ]);
+      await tx.query(SAVE_POSITION, [NAME, last.xid, last.id]);
       return events.length;
     });
 
@@ -100,23 +99,24 @@ interface Position {
   eventId: string;
 }
 
+/** Runs before each batch, and does nothing after the first. */
+const CREATE_POSITION = `insert into audit_relay (name, xid, event_id) values ($1, '0', '00000000-0000-0000-0000-000000000000')
+  on conflict do nothing`;
+
+/** Only one instance relays at a time: the others skip the locked row. */
+const LOCK_POSITION =
+  'select xid::text as xid, event_id as "eventId" from audit_relay where name = $1 for update skip locked';
+
 async function lockPosition(tx: Transaction): Promise<Position | undefined> {
-  await tx.query(
-    `insert into audit_relay (name, xid, event_id) values ($1, '0', '00000000-0000-0000-0000-000000000000')
-     on conflict do nothing`,
-    [NAME],
-  );
-  const [position] = await tx.query<Position>(
-    `select xid::text as xid, event_id as "eventId" from audit_relay where name = $1 for update skip locked`,
-    [NAME],
-  );
+  await tx.query(CREATE_POSITION, [NAME]);
+  const [position] = await tx.query<Position>(LOCK_POSITION, [NAME]);
   return position;
 }
 
+/** Reads a batch in commit order. Only transactions that have ended before every running one are complete. */
+const SELECT_BATCH = `select id, tenant_id, actor_id, trace_id, action, timestamp, details, xid::text as xid from audit_event
+  where (xid, id) > ($1::xid8, $2::uuid) and xid < pg_snapshot_xmin(pg_current_snapshot())
+  order by xid, id limit ${BATCH}`;
+
 const nextEvents = (tx: Transaction, { xid, eventId }: Position): Promise<(RelayedEvent & { xid: string })[]> =>
-  tx.query(
-    `select id, tenant_id, actor_id, trace_id, action, timestamp, details, xid::text as xid from audit_event
-     where (xid, id) > ($1::xid8, $2::uuid) and xid < pg_snapshot_xmin(pg_current_snapshot())
-     order by xid, id limit ${BATCH}`,
-    [xid, eventId],
-  );
+  tx.query(SELECT_BATCH, [xid, eventId]);

@@ -23,16 +23,16 @@ export interface Transaction {
 
 export interface Database {
   /**
-   * Runs one statement that only reads, over the rows of one tenant. Those of the same turn of the event loop share a
-   * transaction, and the database keeps their plans, so that each costs little more than itself. The text is one of a
-   * few that the code holds: whatever differs from call to call is a value.
+   * Runs one read-only statement over the rows of one tenant. Reads of the same turn of the event loop share a
+   * transaction, and the statement is prepared once per connection. The text must be a constant of the code, because each
+   * text becomes a prepared statement.
    */
   readAsTenant<Row extends object>(tenantId: string, text: string, values?: unknown[]): Promise<Row[]>;
-  /** Runs `work` in a transaction that sees and may change the rows of one tenant only. */
+  /** Runs `work` in a transaction that reads and changes rows of one tenant only. */
   asTenant<T>(tenantId: string, work: (tx: Transaction) => Promise<T>): Promise<T>;
-  /** Runs `work` in a transaction over the rows of all tenants, with the worker's few grants. */
+  /** Runs `work` in a transaction over the rows of all tenants, with the grants of the worker role. */
   asWorker<T>(work: (tx: Transaction) => Promise<T>): Promise<T>;
-  /** @throws when the database does not answer. */
+  /** @throws when the database does not respond. */
   ping(): Promise<void>;
   close(): Promise<void>;
 }
@@ -40,24 +40,24 @@ export interface Database {
 export interface DatabaseOptions {
   url: string;
   log: Log;
-  /** Connections for the API and, apart from them, for the worker: neither can starve the other. */
+  /** Size of each of the two pools. The API and the worker have their own, so that neither can starve the other. */
   poolSize?: number;
-  /** Whether the database may keep plans for a connection. A pooler that hands connections round has to know of them. */
+  /** True to use prepared statements. Set to false behind a pooler that does not support them. */
   keepsPlans?: boolean;
-  /** Told how long each transaction took, from asking for a connection to its end. Milliseconds. */
+  /** Called with the duration of each transaction in milliseconds, including the wait for a connection. */
   onTransaction?: (ms: number) => void;
 }
 
 /** Bounds every statement and idle transaction, so that a hung process releases its locks. */
 const LIMITS = { statement_timeout: '30s', idle_in_transaction_session_timeout: '30s' };
-/** Statements that share a transaction; more would let the last ones wait for the first. */
+/** Maximum number of reads that share a transaction. With more, the last reads would wait too long for the first. */
 const MAX_SHARED = 16;
 
 const types = new pg.TypeOverrides();
-// bigint: positions and counters here stay far below 2^53.
+// Parses bigint as a number: positions and counters stay far below 2^53.
 types.setTypeParser(pg.types.builtins.INT8, Number);
 
-/** Opens the two pools. Nothing is connected until the first transaction. */
+/** Creates the two pools. The first transaction opens the first connection. */
 export function openDatabase({ url, log, poolSize = 10, keepsPlans = true, onTransaction }: DatabaseOptions): Database {
   const open = (name: string): pg.Pool => {
     const pool = new pg.Pool({
@@ -67,7 +67,7 @@ export function openDatabase({ url, log, poolSize = 10, keepsPlans = true, onTra
       connectionTimeoutMillis: 10_000,
       keepAlive: true,
       types,
-      // Statements leave without waiting for the answers to those before: what opens a transaction costs no round trip.
+      // Sends statements without waiting for earlier results, so that opening a transaction costs no round trip.
       pipeline: true,
     });
     pool.on('error', (error) => log.warn({ error }, 'idle database connection lost'));
@@ -113,7 +113,7 @@ export function openDatabase({ url, log, poolSize = 10, keepsPlans = true, onTra
   };
 }
 
-/** What a transaction is bound to. Set for it alone and not for the session, so poolers in between do no harm. */
+/** SQL that sets role, tenant and limits for one transaction. They end with it, so that it works behind a pooler. */
 function scopeOf(settings: Record<string, string>): string {
   const all = Object.entries({ ...LIMITS, ...settings });
   const calls = all.map(([name, value]) => `set_config('${name}', ${pg.escapeLiteral(value)}, true)`);
@@ -127,15 +127,15 @@ function asTenantScope(tenantId: string): string {
 }
 
 interface TransactOptions {
-  /** The work says all its statements before it waits for the first: the whole transaction is one round trip. */
+  /** The work issues all statements before it awaits the first, so that the whole transaction is one round trip. */
   isPipelined: boolean;
-  /** Its statements are prepared once for a connection. */
+  /** The statements are prepared once per connection. */
   keepsPlans: boolean;
 }
 
 /**
- * `begin`, which cannot fail, leaves first and alone: should anything of `scope` fail after it, the transaction is
- * aborted, and nothing that follows is executed outside of it.
+ * Runs `work` in a transaction. `begin` is a statement of its own: if `scope` fails after it, the transaction is aborted
+ * and no later statement runs outside of it.
  */
 async function transact<T>(
   { pool, entityManagers }: { pool: pg.Pool; entityManagers: EntityManagers },
@@ -146,7 +146,7 @@ async function transact<T>(
   const client = await pool.connect();
   let broken: Error | undefined;
   let hasEnded = false;
-  // While a connection is in use the pool does not listen for its end, and an 'error' that nobody hears ends the process.
+  // The pool does not handle errors of a connection in use, and an unhandled 'error' event ends the process.
   const onError = (error: Error): void => {
     broken = error;
   };
@@ -165,12 +165,12 @@ async function transact<T>(
       },
     };
     const sendTogether = corked(client);
-    const opened = heardLater(Promise.all([client.query('begin'), client.query(scope)]));
+    const opened = markHandled(Promise.all([client.query('begin'), client.query(scope)]));
     let working: Promise<T>;
     let committing: Promise<unknown> | undefined;
     try {
       working = work(tx);
-      if (isPipelined) committing = heardLater(client.query('commit'));
+      if (isPipelined) committing = markHandled(client.query('commit'));
     } finally {
       sendTogether();
     }
@@ -187,14 +187,14 @@ async function transact<T>(
   } finally {
     hasEnded = true;
     client.off('error', onError);
-    // A connection that could not even roll back is not given to anybody else.
+    // Destroys a connection whose rollback failed.
     client.release(broken);
   }
 }
 
 const names = new LRUCache<string, string>({ max: 1_000 });
 
-/** What a prepared statement is called: the same text has the same name in every process. */
+/** Returns the name of a prepared statement. The same text has the same name in every process. */
 function nameOf(text: string): string {
   const known = names.get(text);
   if (known !== undefined) return known;
@@ -203,15 +203,15 @@ function nameOf(text: string): string {
   return name;
 }
 
-/** Whatever else fails first is the error; that this failed too is not to end the process. */
-function heardLater<T>(promise: Promise<T>): Promise<T> {
+/** Marks the promise as handled. Another statement reports the failure first. */
+function markHandled<T>(promise: Promise<T>): Promise<T> {
   promise.catch(() => {});
   return promise;
 }
 
-/** Holds back what is said to the database until the function that it returns is called: one write instead of many. */
+/** Buffers outgoing statements until the returned function is called, so that they leave in one write. */
 function corked(client: pg.PoolClient): () => void {
-  // The driver corks the same stream for each statement, and does not tell of it in its types.
+  // The types of the driver do not declare this stream.
   const { stream } = (client as unknown as { connection: { stream: Socket } }).connection;
   stream.cork();
   return () => stream.uncork();
@@ -224,7 +224,7 @@ interface Read {
   reject: (error: unknown) => void;
 }
 
-/** Gathers the reads of a turn by tenant. One that fails takes none of the others with it: each is asked again alone. */
+/** Groups the reads of one turn by tenant. If a group fails, each read runs again alone, so that only the faulty one fails. */
 function createReader(asTenant: Database['asTenant']): Database['readAsTenant'] {
   let waiting = new Map<string, Read[]>();
 

@@ -5,19 +5,19 @@ import { chmod, chown, cp, mkdir, readFile, rename, stat } from 'node:fs/promise
 import { createRequire } from 'node:module';
 import { basename, dirname, join, resolve } from 'node:path';
 
-/** The server's programs, and who runs them. */
+/** Folder of PostgreSQL's programs, and the user that runs them. */
 export interface Binaries {
   initdb: string;
   postgres: string;
-  /** Set for root only, whom PostgreSQL refuses to serve. */
+  /** Set only when this process runs as root, because PostgreSQL refuses to run as root. */
   user: { uid: number; gid: number } | undefined;
 }
 
 const SYSTEM_FOLDER = '/var/tmp';
 
 /**
- * Finds the PostgreSQL that npm installed for this machine. For root the server runs as somebody else, who may not be
- * able to reach a checkout in a closed folder: then the programs are copied, once, to where they can be run.
+ * Finds the PostgreSQL that npm installed for this platform. Under root, the server runs as another user. If that user
+ * cannot read the checkout, the programs are copied once to a folder that it can read.
  */
 export async function findBinaries(): Promise<Binaries> {
   const user = process.getuid?.() === 0 ? unprivilegedUser() : undefined;
@@ -27,7 +27,7 @@ export async function findBinaries(): Promise<Binaries> {
   return { initdb: join(native, 'bin', `initdb${suffix}`), postgres: join(native, 'bin', `postgres${suffix}`), user };
 }
 
-/** A folder that the server's user can reach and owns: the wanted one where that is possible. */
+/** Returns a folder that the server's user owns and can reach; the wanted one if possible. */
 export async function serverFolder(wanted: string, user: Binaries['user']): Promise<string> {
   let folder = resolve(wanted);
   await mkdir(folder, { recursive: true });
@@ -74,7 +74,7 @@ async function copyOnce(native: string): Promise<string> {
   const { version } = JSON.parse(await readFile(join(native, '..', 'package.json'), 'utf8')) as { version: string };
   const copy = join(SYSTEM_FOLDER, `notification-subgraph-postgres-${version}`);
   if (existsSync(copy)) {
-    // Everybody may write into the system's folder: what we run from there has to be ours.
+    // Other users can write to the temporary folder, so the programs there must belong to this user.
     const { uid, mode } = await stat(copy);
     if (uid !== process.getuid?.() || (mode & constants.S_IWOTH) !== 0) throw new Error(`${copy} is not ours.`);
   } else {

@@ -14,9 +14,9 @@ import { type Binaries, findBinaries, serverFolder } from './embedded-binaries.t
 import { createRoles } from './migrate.ts';
 
 export interface EmbeddedDatabase {
-  /** For the service: a login that owns nothing and passes by no wall. */
+  /** URL for the service. Its login owns no table, and row-level security applies to it. */
   url: string;
-  /** For migrations. */
+  /** URL for migrations. */
   ownerUrl: string;
   stop(): Promise<void>;
 }
@@ -29,19 +29,19 @@ export interface EmbeddedOptions {
 }
 
 const DATABASE = 'notifications';
-/** Of the service. Without `inherit` it may do nothing at all before a transaction takes on a role. */
+/** Login of the service. It is `noinherit`: it has no privileges until a transaction sets a role. */
 const LOGIN = 'notification';
 const START_LIMIT_MS = 30_000;
 
-/** Folders whose server this process runs. */
+/** Data folders of the servers that this process runs. */
 const running = new Set<string>();
 
 /**
- * Starts the PostgreSQL that comes out of npm: the same server, locking and row-level security as in production,
- * for a machine that has none. Its own port and password, reachable from this machine only.
+ * Starts the PostgreSQL server from npm, for a machine without one. Locking and row-level security are the same as in
+ * production. It has its own port and password and listens on localhost only.
  *
- * The programs are run directly and not through the package's own wrapper: that one stops the server on SIGTERM by
- * itself, while we still have deliveries to record.
+ * The programs are started directly, because the wrapper of the package stops the server on SIGTERM, while the service
+ * still has deliveries to record.
  *
  * @throws when another live process already uses the same folder.
  */
@@ -65,7 +65,7 @@ export async function startEmbeddedDatabase(options: EmbeddedOptions): Promise<E
     url: urlOf(LOGIN, DATABASE),
     ownerUrl: urlOf('postgres', DATABASE),
     stop: async () => {
-      // SIGINT is PostgreSQL's fast shutdown: open transactions are rolled back, committed ones are on disk.
+      // SIGINT is PostgreSQL's fast shutdown: it rolls back open transactions and writes committed ones to disk.
       const { child, exited } = server;
       child.kill('SIGINT');
       await exited;
@@ -93,7 +93,7 @@ export async function findEmbeddedDatabase(dataPath: string): Promise<string | u
   return `postgres://${LOGIN}:${password}@127.0.0.1:${port}/${DATABASE}`;
 }
 
-/** Makes the cluster where there is none yet. @returns the password of its superuser. */
+/** Creates the cluster if it does not exist. @returns the password of its superuser. */
 async function initialise(home: string, cluster: string, { initdb, user }: Binaries): Promise<string> {
   const passwordFile = join(home, 'password');
   if (existsSync(join(cluster, 'PG_VERSION')) && existsSync(passwordFile)) {
@@ -123,7 +123,7 @@ async function initialise(home: string, cluster: string, { initdb, user }: Binar
 interface Server {
   child: ChildProcess;
   exited: Promise<void>;
-  /** The last things it said. */
+  /** The last lines of the server's output. */
   output: string[];
 }
 
@@ -132,7 +132,7 @@ function startServer(cluster: string, port: number, { postgres, user }: Binaries
   const child = spawn(postgres, ['-D', cluster, '-p', String(port), ...settings.flatMap((text) => ['-c', text])], {
     cwd: cluster,
     stdio: ['ignore', 'ignore', 'pipe'],
-    // A group of its own: Ctrl-C in a terminal reaches us and not the server, which is stopped when we are done.
+    // Starts a process group, so that Ctrl-C in a terminal does not stop the server before the service has ended.
     detached: true,
     ...user,
   });
@@ -152,7 +152,7 @@ function startServer(cluster: string, port: number, { postgres, user }: Binaries
   return { child, exited, output };
 }
 
-/** Waits until the server answers and makes our database in it. */
+/** Waits until the server responds and creates the database. */
 async function createDatabase(adminUrl: string, { exited, output }: Server): Promise<void> {
   let hasExited = false;
   void exited.then(() => (hasExited = true));
@@ -189,7 +189,7 @@ async function createLogin(ownerUrl: string, password: string): Promise<void> {
   }
 }
 
-/** Makes sure that nobody else runs this cluster: a live owner is an error, what a crashed one left is stopped. */
+/** Throws when a live process runs this cluster. Stops a server that a crashed process left behind. */
 async function takeOver(home: string, cluster: string, log: Log): Promise<void> {
   const ownerFile = join(home, 'owner.pid');
   const pidFile = join(cluster, 'postmaster.pid');
@@ -202,7 +202,7 @@ async function takeOver(home: string, cluster: string, log: Log): Promise<void> 
     }
     log.warn('stopping the embedded database that a crashed process left behind');
     process.kill(server, 'SIGINT');
-    // The file goes when the server has written everything down; a process entry may outlive that as a zombie.
+    // The server removes this file when all data is on disk. Its process may still exist as a zombie.
     const deadline = performance.now() + START_LIMIT_MS;
     while (existsSync(pidFile)) {
       if (performance.now() > deadline) throw new Error(`The server ${server} in ${home} does not stop.`);

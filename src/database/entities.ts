@@ -16,7 +16,7 @@ import { NotificationTemplateEntity, NotificationTemplateVersionEntity } from '.
 import { ChannelConfigEntity } from '../tenants/channel-config.entity.ts';
 import { TenantSettingsEntity } from '../tenants/tenant-settings.entity.ts';
 
-/** Every table. The migrations are checked against this list. */
+/** Entities of all tables. A test compares them with the migrations. */
 export const entities = [
   AuditEventEntity,
   AuditRelayEntity,

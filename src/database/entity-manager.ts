@@ -25,8 +25,8 @@ export interface EntityManagers {
 }
 
 /**
- * Reads the entities once and makes EntityManagers of them. None of these opens a connection: the pools and the scope of
- * a transaction stay those of `database.ts`, and an EntityManager that has no transaction cannot run a statement.
+ * Discovers the entities once and creates EntityManagers. They open no connection: `database.ts` manages the pools and
+ * the scope of transactions, and an EntityManager without a transaction cannot run a statement.
  */
 export function createEntityManagers(): EntityManagers {
   const orm = new MikroORM({
@@ -51,7 +51,7 @@ function refuse(): Promise<DatabaseConnection> {
   return Promise.reject(new Error('An EntityManager runs statements only inside asTenant or asWorker.'));
 }
 
-/** PostgreSQL's dialect of Kysely, which is what MikroORM runs on, over connections that somebody else manages. */
+/** Kysely's PostgreSQL dialect, on which MikroORM runs, over a connection that the caller manages. */
 function dialectOver(acquireConnection: Driver['acquireConnection']): Dialect {
   const nothing = async (): Promise<void> => {};
   return {
@@ -72,7 +72,7 @@ function dialectOver(acquireConnection: Driver['acquireConnection']): Dialect {
 
 const connectionOver = (client: Pick<pg.PoolClient, 'query'>): DatabaseConnection => ({
   executeQuery: async <Row>({ sql, parameters }: CompiledQuery): Promise<QueryResult<Row>> => {
-    // MikroORM writes values into the statement, and the protocol ends a statement at this character.
+    // MikroORM inlines values into the statement, and the protocol ends a statement at this character.
     if (sql.includes('\0')) throw nulCharacter();
     const { rows, rowCount } = await client.query({ text: sql, values: [...parameters] });
     return { rows, numAffectedRows: BigInt(rowCount ?? 0) };

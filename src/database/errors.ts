@@ -28,8 +28,8 @@ export function asCallersError(error: unknown): unknown {
 }
 
 /**
- * True for errors of the value itself (class 22), of a constraint (class 23) or of a limit of the program (class 54):
- * the same input fails the same way again, so trying again helps nobody.
+ * Returns true for an invalid value (class 22), a violated constraint (class 23) or an exceeded limit (class 54). The
+ * same input would fail again, so a retry is useless.
  */
 export function isRefusedData(error: unknown): boolean {
   const code = (error as { code?: unknown }).code;

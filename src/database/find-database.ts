@@ -3,7 +3,7 @@ import type { Config } from '../config.ts';
 import type { Log } from '../log.ts';
 import { startEmbeddedDatabase } from './embedded.ts';
 
-/** The configured database; without `DATABASE_URL` the embedded one, which `parts` stops. */
+/** Returns the configured database. Without `DATABASE_URL`, starts the embedded one, which `parts` stops. */
 export async function findDatabase(
   { databaseUrl, databaseOwnerUrl = databaseUrl, dataPath }: Config,
   { log, ephemeral }: { log: Log; ephemeral: boolean },

@@ -10,12 +10,12 @@ import { projectRoot } from '../project-root.ts';
 import { entities } from './entities.ts';
 import { OWNER_ROLE } from './row-level-security.ts';
 
-/** Serialises instances that start at the same time; any constant of ours does. */
+/** Advisory lock that serialises instances that start at the same time. The number has no meaning. */
 const MIGRATION_LOCK = 7_253_001;
 
 const INSUFFICIENT_PRIVILEGE = '42501';
 
-/** MikroORM as migrations see the database: connected by `url`, acting as the owner of every table. */
+/** MikroORM options for migrations: connects with `url` and sets the role that owns every table. */
 export function ormOptions(url: string): Options {
   return {
     clientUrl: url,
@@ -28,11 +28,11 @@ export function ormOptions(url: string): Options {
 }
 
 /**
- * Brings the database up to date: roles where the login may make them, then every migration that is missing.
- * Safe to call from many instances at once. A login that may do neither is content with a database that is up to date.
+ * Creates the roles, if the login may, and runs every missing migration. Safe to call from many instances at once. A
+ * login without these privileges succeeds when the database is up to date.
  *
  * @returns the names of the migrations that ran.
- * @throws when something is missing that the login may not make, saying what a DBA has to do.
+ * @throws when something is missing that the login may not create. The message says what a DBA has to do.
  */
 export async function migrate(url: string): Promise<string[]> {
   const client = new pg.Client({ connectionString: url });
@@ -71,9 +71,9 @@ async function mayActAsOwner(client: pg.Client): Promise<boolean> {
 }
 
 /**
- * Runs `migrations/roles.sql` for the login that is connected, and for that of the service where it is another.
+ * Runs `migrations/roles.sql` for the connected login, and for the login of the service if that is another one.
  *
- * @returns false when the login may not make roles.
+ * @returns false when the login may not create roles.
  */
 export async function createRoles(client: pg.Client, { login }: { login?: string } = {}): Promise<boolean> {
   const script = await readFile(join(projectRoot, 'migrations', 'roles.sql'), 'utf8');

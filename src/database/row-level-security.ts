@@ -1,17 +1,17 @@
 import type { PolicyDef } from '@mikro-orm/core';
 
-/** Database role of the GraphQL API: sees the one tenant that its transaction names. */
+/** Database role of the GraphQL API. It sees only the tenant that its transaction sets. */
 export const API_ROLE = 'notif_api';
-/** Database role of intake, dispatch and feeds: works on batches of many tenants. */
+/** Database role of intake, dispatch and feeds, which work on batches of many tenants. */
 export const WORKER_ROLE = 'notif_worker';
-/** Owns every table and is used by migrations alone. */
+/** Owner of every table; only migrations use it. */
 export const OWNER_ROLE = 'notif_owner';
 
 const CURRENT_TENANT = `tenant_id = nullif(current_setting('app.tenant_id', true), '')`;
 
 /**
- * What every tenant table carries: row-level security forced on its owner too, one tenant for the API role,
- * all tenants for the worker role. With no tenant set the API role sees nothing.
+ * Row-level security of a tenant table, forced on its owner too. The API role sees one tenant, the worker role all
+ * tenants. Without a tenant, the API role sees nothing.
  */
 export function tenantIsolation(table: string): { rowLevelSecurity: 'force'; policies: PolicyDef[] } {
   return {

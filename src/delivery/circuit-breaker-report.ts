@@ -13,6 +13,11 @@ export interface ProviderCircuit {
   changedAt: Date;
 }
 
+/** The dispatcher writes each change of state for any tenant. */
+const SAVE_CIRCUIT = `insert into provider_circuit (tenant_id, channel, provider, state, retry_at) values ($1, $2, $3, $4, $5)
+  on conflict (tenant_id, channel, provider) do update
+    set state = excluded.state, retry_at = excluded.retry_at, changed_at = now()`;
+
 /** Returns a listener that logs each circuit change and stores it for GraphQL. */
 export function circuitReporter(database: Database, log: Log): (key: ProviderKey, circuit: Circuit) => void {
   return ({ tenantId, channel, provider }, { state, failures, retryAt }) => {
@@ -22,24 +27,17 @@ export function circuitReporter(database: Database, log: Log): (key: ProviderKey
     );
     database
       .asWorker((tx) =>
-        tx.query(
-          `insert into provider_circuit (tenant_id, channel, provider, state, retry_at) values ($1, $2, $3, $4, $5)
-           on conflict (tenant_id, channel, provider) do update
-             set state = excluded.state, retry_at = excluded.retry_at, changed_at = now()`,
-          [tenantId, channel, provider, state, state === 'open' ? new Date(retryAt) : null],
-        ),
+        tx.query(SAVE_CIRCUIT, [tenantId, channel, provider, state, state === 'open' ? new Date(retryAt) : null]),
       )
       .catch((error: unknown) => log.warn({ error, tenant_id: tenantId }, 'circuit change not recorded'));
   };
 }
 
+/** A tenant has few circuits: one index range. */
+const SELECT_CIRCUITS = `select channel, provider, state, retry_at as "retryAt", changed_at as "changedAt"
+  from provider_circuit where tenant_id = $1 order by channel, provider`;
+
 /** Returns the circuits of one tenant's providers. A provider that never failed has no circuit here. */
 export function findCircuits(database: Database, tenantId: string): Promise<ProviderCircuit[]> {
-  return database.asTenant(tenantId, (tx) =>
-    tx.query<ProviderCircuit>(
-      `select channel, provider, state, retry_at as "retryAt", changed_at as "changedAt"
-       from provider_circuit where tenant_id = $1 order by channel, provider`,
-      [tenantId],
-    ),
-  );
+  return database.asTenant(tenantId, (tx) => tx.query<ProviderCircuit>(SELECT_CIRCUITS, [tenantId]));
 }

@@ -41,17 +41,17 @@ export interface ClaimedLog {
   leaseToken: string;
 }
 
+/** One statement extends all leases that this instance holds. */
+const EXTEND_LEASES = `update notification_log log set due_at = now() + $3 * interval '1 millisecond'
+  from unnest($1::uuid[], $2::uuid[]) as held (id, lease_token)
+  where log.id = held.id and log.lease_token = held.lease_token and log.status = 'sending'`;
+
 /** Extends the leases of rows that are still in flight, e.g. because a relay is slow. Runs one statement for all rows. */
 export async function renewLeases(database: Database, held: Iterable<ClaimedLog>, leaseMs: number): Promise<void> {
   const rows = [...held];
   if (rows.length === 0) return;
   await database.asWorker((tx) =>
-    tx.query(
-      `update notification_log log set due_at = now() + $3 * interval '1 millisecond'
-       from unnest($1::uuid[], $2::uuid[]) as held (id, lease_token)
-       where log.id = held.id and log.lease_token = held.lease_token and log.status = 'sending'`,
-      [rows.map((row) => row.id), rows.map((row) => row.leaseToken), leaseMs],
-    ),
+    tx.query(EXTEND_LEASES, [rows.map((row) => row.id), rows.map((row) => row.leaseToken), leaseMs]),
   );
 }
 

@@ -90,16 +90,19 @@ const FILTER = `($2::text[] is null or log.status = any($2)) and ($3::text[] is 
 /** Maximum queue size that is reported. Bounds the cost of counting. */
 const MAX_COUNTED = 100_000;
 
+/** Read for each scrape of the metrics: bounded, whatever the size of the table. */
+const COUNT_OPEN = `select status, count(*)::int as size
+  from (select status from notification_log where status in ('queued', 'sending', 'retrying') limit ${MAX_COUNTED}) open
+  group by status`;
+
 /** Returns the number of unfinished deliveries by status, over all tenants. */
 export function queueSizes(database: Database): Promise<{ status: LogStatus; size: number }[]> {
-  return database.asWorker((tx) =>
-    tx.query(
-      `select status, count(*)::int as size
-       from (select status from notification_log where status in ('queued', 'sending', 'retrying') limit ${MAX_COUNTED}) open
-       group by status`,
-    ),
-  );
+  return database.asWorker((tx) => tx.query(COUNT_OPEN));
 }
+
+/** The largest table: one index range per page, without entities. */
+const SELECT_PAGE = `select ${COLUMNS} from notification_log log
+  where log.tenant_id = $1 and ${FILTER}`;
 
 export function createDeliveryLogs(database: Database, keyring: Keyring): DeliveryLogs {
   const toLog = (row: LogRow): NotificationLog => readLog(row, keyring);
@@ -108,11 +111,7 @@ export function createDeliveryLogs(database: Database, keyring: Keyring): Delive
       const query = keysetQuery(args, idCursor);
       return database.asTenant(tenantId, async (tx) => {
         const values = [tenantId, ...filterValues(filter)];
-        const rows = await tx.query<LogRow>(
-          `select ${COLUMNS} from notification_log log
-           where log.tenant_id = $1 and ${FILTER} ${pageOf('log.id', query, values)}`,
-          values,
-        );
+        const rows = await tx.query<LogRow>(`${SELECT_PAGE} ${pageOf('log.id', query, values)}`, values);
         return toPage(rows.map(toLog), query);
       });
     },
@@ -126,12 +125,12 @@ export function createDeliveryLogs(database: Database, keyring: Keyring): Delive
   };
 }
 
+/** Used by subscriptions, which reload many records after one wake-up. */
+const SELECT_MANY = `select ${COLUMNS} from notification_log log
+  where log.tenant_id = $1 and ${FILTER} and log.id = any($10::uuid[])`;
+
 const findLogs = (tx: Transaction, tenantId: string, ids: string[], filter?: LogFilter | null): Promise<LogRow[]> =>
-  tx.query<LogRow>(
-    `select ${COLUMNS} from notification_log log
-     where log.tenant_id = $1 and ${FILTER} and log.id = any($10::uuid[])`,
-    [tenantId, ...filterValues(filter), ids],
-  );
+  tx.query<LogRow>(SELECT_MANY, [tenantId, ...filterValues(filter), ids]);
 
 /** @throws `validation_failed` naming the field. */
 export function checkLogFilter(filter: LogFilter | null | undefined): void {

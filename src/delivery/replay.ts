@@ -6,6 +6,18 @@ import { isUuid } from '../ids.ts';
 import { type Bus, topics } from '../live/bus.ts';
 import { isTerminal, type LogStatus } from './status.ts';
 
+/** The table belongs to the dispatcher, which changes it in batches; see `claim.ts`. */
+const LOCK_LOG = `select status, event_id as "eventId", error_code as "errorCode", is_reduced as "isReduced"
+  from notification_log
+  where tenant_id = $1 and id = $2 for update`;
+
+/** Makes the record due again, with every field that the dispatcher reads reset. */
+const REQUEUE_LOG = `update notification_log
+  set status = 'queued', due_at = now(), scheduled_at = now(), error_code = null, error_message = null,
+      route = null, step = 0, step_attempts = 0, provider = null, excluded_providers = '{}', claims = 0,
+      updated_at = now()
+  where tenant_id = $1 and id = $2`;
+
 /**
  * Puts a notification that ended without being sent back into the queue, at the start of its route. Writes an audit event.
  * A notification that is already in the queue is not changed, so that two calls send it once.
@@ -21,12 +33,10 @@ export async function retryNotification(
   const { tenantId } = actor;
   const isQueued = await database.asTenant(tenantId, async (tx) => {
     const [log] = isUuid(logId)
-      ? await tx.query<{ status: LogStatus; eventId: string; errorCode: string | null; isReduced: boolean }>(
-          `select status, event_id as "eventId", error_code as "errorCode", is_reduced as "isReduced"
-           from notification_log
-           where tenant_id = $1 and id = $2 for update`,
-          [tenantId, logId],
-        )
+      ? await tx.query<{ status: LogStatus; eventId: string; errorCode: string | null; isReduced: boolean }>(LOCK_LOG, [
+          tenantId,
+          logId,
+        ])
       : [];
     if (!log) throw new AppError('not_found', 'There is no such delivery record.');
     if (!isTerminal(log.status)) return false;
@@ -36,14 +46,7 @@ export async function retryNotification(
     if (log.isReduced) {
       throw new AppError('conflict', 'What it would be sent from was not kept. Post a new event.');
     }
-    await tx.query(
-      `update notification_log
-       set status = 'queued', due_at = now(), scheduled_at = now(), error_code = null, error_message = null,
-           route = null, step = 0, step_attempts = 0, provider = null, excluded_providers = '{}', claims = 0,
-           updated_at = now()
-       where tenant_id = $1 and id = $2`,
-      [tenantId, logId],
-    );
+    await tx.query(REQUEUE_LOG, [tenantId, logId]);
     const details = { log_id: logId, event_id: log.eventId, was: log.status, error_code: log.errorCode };
     await writeAudit(tx, { actor, traceId, action: 'notification.replayed', details });
     return true;

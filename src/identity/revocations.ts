@@ -28,6 +28,15 @@ const MAX_TOKEN_LIFETIME_MS = 31 * 24 * 3_600_000;
 /** Interval of reads without a wake-up, in milliseconds. */
 const REFRESH_MS = 30_000;
 
+/** Each instance holds all revocations in memory and reads them as one list. */
+const SELECT_REVOKED = `select tenant_id as "tenantId", user_id as "userId", token_id as "tokenId", revoked_at as "revokedAt"
+  from token_revocation where forget_at > now()`;
+
+/** Removes expired revocations in the same statement, so that the table stays small. */
+const INSERT_REVOCATION = `with forgotten as (delete from token_revocation where forget_at <= now())
+  insert into token_revocation (id, tenant_id, user_id, token_id, revoked_at, forget_at)
+  values ($1, $2, $3, $4, $5, $6)`;
+
 /** Keeps the revocations of all tenants in memory, because they are few and every request needs them. */
 export async function createRevocations(options: { database: Database; bus: Bus; log: Log }): Promise<Revocations> {
   const { database, bus, log } = options;
@@ -35,12 +44,7 @@ export async function createRevocations(options: { database: Database; bus: Bus;
   const listeners = new Set<() => void>();
 
   const load = async (): Promise<void> => {
-    const rows = await database.asWorker((tx) =>
-      tx.query<Revocation>(
-        `select tenant_id as "tenantId", user_id as "userId", token_id as "tokenId", revoked_at as "revokedAt"
-         from token_revocation where forget_at > now()`,
-      ),
-    );
+    const rows = await database.asWorker((tx) => tx.query<Revocation>(SELECT_REVOKED));
     byTenant = Map.groupBy(rows, (row) => row.tenantId);
     for (const listener of listeners) listener();
   };
@@ -58,12 +62,7 @@ export async function createRevocations(options: { database: Database; bus: Bus;
     revoke: async ({ tenantId, userId, tokenId, revokedAt }) => {
       const forgetAt = new Date(Math.max(revokedAt.getTime(), Date.now()) + MAX_TOKEN_LIFETIME_MS);
       await database.asWorker((tx) =>
-        tx.query(
-          `with forgotten as (delete from token_revocation where forget_at <= now())
-           insert into token_revocation (id, tenant_id, user_id, token_id, revoked_at, forget_at)
-           values ($1, $2, $3, $4, $5, $6)`,
-          [newId(), tenantId, userId, tokenId, revokedAt, forgetAt],
-        ),
+        tx.query(INSERT_REVOCATION, [newId(), tenantId, userId, tokenId, revokedAt, forgetAt]),
       );
       await load();
       bus.publish(topics.revocations, null);

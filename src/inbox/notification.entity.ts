@@ -3,8 +3,8 @@ import { defineEntity, p } from '@mikro-orm/core';
 import { tenantIsolation } from '../database/row-level-security.ts';
 
 /**
- * The head of one person's inbox. Whoever changes the inbox locks this row first and takes the next `seq` from it, so
- * commit order is `seq` order. The unread count lives here, so that reading it costs the same for any inbox.
+ * One person's inbox. Every change of the inbox locks this row first and takes the next `seq` from it, so that commit
+ * order is `seq` order. The unread count is stored here, so that the cost of reading it does not depend on the inbox.
  */
 export const InboxEntity = defineEntity({
   name: 'InboxEntity',
@@ -26,9 +26,9 @@ export const NotificationEntity = defineEntity({
     id: p.uuid().primary(),
     tenantId: p.text(),
     userId: p.text(),
-    /** Position in the inbox, given once. */
+    /** Position in the inbox; it never changes. */
     createdSeq: p.bigint('number'),
-    /** Position of its latest change; equal to `createdSeq` until it is changed. */
+    /** Position of the latest change; equal to `createdSeq` before the first change. */
     seq: p.bigint('number'),
     logId: p.uuid(),
     type: p.text(),
@@ -46,7 +46,7 @@ export const NotificationEntity = defineEntity({
   uniques: [
     { name: 'notification_position', properties: ['tenantId', 'userId', 'createdSeq'] },
     { name: 'notification_change', properties: ['tenantId', 'userId', 'seq'] },
-    // One event gives one person one notification, however often it is delivered.
+    // A repeated delivery of an event creates no second notification for a person.
     { name: 'notification_once', properties: ['logId', 'userId'] },
   ],
   indexes: [

@@ -6,7 +6,7 @@ import { checkFilter, inboxCursor, keysetQuery, type Page, type PageArgs, toPage
 import type { Owner } from './owner.ts';
 import { changeInbox, type InboxAction } from './change.ts';
 
-/** One notification in somebody's inbox. */
+/** One notification in a person's inbox. */
 export interface InboxNotification {
   id: string;
   tenantId: string;
@@ -28,25 +28,25 @@ export interface InboxNotification {
 
 export interface NotificationFilter {
   isRead?: boolean | null | undefined;
-  /** Archived notifications are left out unless asked for. */
+  /** True to include archived notifications. */
   isArchived?: boolean | null | undefined;
   types?: string[] | null | undefined;
   categories?: string[] | null | undefined;
 }
 
 export interface InboxPage extends Page<InboxNotification> {
-  /** Where the inbox stood: what is not in the page yet comes after it. */
+  /** Position of the inbox when the page was read. Later changes have higher positions. */
   lastSeq: number;
 }
 
 export interface Inbox {
   list(owner: Owner, args: PageArgs, filter?: NotificationFilter | null): Promise<InboxPage>;
-  /** In the order of `ids`; null for what does not exist in this inbox. */
+  /** Returns notifications in the order of `ids`; null for an id that does not exist in this inbox. */
   findMany(owner: Owner, ids: readonly string[]): Promise<(InboxNotification | null)[]>;
   unreadCount(owner: Owner): Promise<number>;
   /** @throws `not_found` */
   change(owner: Owner, id: string, action: InboxAction): Promise<InboxNotification>;
-  /** Reads everything, or what came in before a time. @returns how many were unread. */
+  /** Marks all notifications, or those before a time, as read. @returns the number that were unread. */
   readAll(owner: Owner, before?: Date | null): Promise<number>;
 }
 
@@ -61,7 +61,7 @@ export function createInbox({ database, bus }: { database: Database; bus: Bus })
       const query = keysetQuery(args, inboxCursor);
       checkFilter(filter);
       const values: unknown[] = [owner.tenantId, owner.userId, query.limit];
-      // Only what is asked for: a condition that is left open costs the planner as much as one that is not.
+      // Adds only the conditions that are given, because the planner also spends time on conditions that are always true.
       const conditions = [`n.archived_at is ${filter?.isArchived ? 'not null' : 'null'}`];
       const add = (value: unknown, condition: (parameter: string) => string): void => {
         if (value === null || value === undefined) return;
@@ -72,7 +72,7 @@ export function createInbox({ database, bus }: { database: Database; bus: Bus })
       add(filter?.isRead, (isRead) => `(n.read_at is not null) = ${isRead}`);
       add(filter?.types, (types) => `n.type = any(${types})`);
       add(filter?.categories, (categories) => `n.category = any(${categories})`);
-      // The position is read with the page, so that a feed which goes on from it misses nothing.
+      // Reads the position in the same statement as the page, so that a feed that starts from it misses nothing.
       const found = await database.readAsTenant<InboxNotification & { lastSeq: number }>(
         owner.tenantId,
         `select box."lastSeq", n.*

@@ -2,9 +2,9 @@ import type { Transaction } from '../database/database.ts';
 import { newId } from '../ids.ts';
 import { type NotificationCommand, PRIORITIES } from './command.ts';
 
-/** What became of one command. */
+/** Result of one command. */
 export interface Accepted {
-  /** The delivery record: a new one, or the one that the event already had. */
+  /** Id of the delivery record: a new one, or the existing one of the same event. */
   logId: string;
   isDuplicate: boolean;
 }
@@ -35,10 +35,10 @@ const FIND = `
   join notification_log log using (tenant_id, event_id)`;
 
 /**
- * Makes commands durable: one delivery record per `(tenantId, eventId)`, however often it comes. The caller may
- * acknowledge once its transaction is committed.
+ * Stores commands as delivery records: one record per `(tenantId, eventId)`, also when an event arrives again. The caller
+ * may acknowledge the events after the commit. Runs at most two statements, for any number of commands.
  *
- * @returns one result per command, in the same order. Two statements at most, for any number of commands.
+ * @returns one result per command, in the same order.
  */
 export async function acceptCommands(tx: Transaction, commands: NotificationCommand[]): Promise<Accepted[]> {
   if (commands.length === 0) return [];

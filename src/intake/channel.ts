@@ -1,4 +1,4 @@
-/** Every channel an event may name. Which of them can deliver is up to `channels/registry.ts`. */
+/** Every channel that an event may name. `channels/registry.ts` lists the providers of each. */
 export const CHANNELS = ['email', 'sms', 'push', 'in_app', 'webhook', 'zalo'] as const;
 
 export type Channel = (typeof CHANNELS)[number];

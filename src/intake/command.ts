@@ -1,23 +1,23 @@
 import type { Channel } from './channel.ts';
 
-/** Addresses of one person, as far as the producer knows them. Stored as it stands, in the event's own spelling. */
+/** User id and addresses of one person, as far as the producer knows them. Stored with the field names of the event. */
 export interface Recipient {
   user_id?: string;
   email?: string;
   phone?: string;
   device_token?: string;
   webhook_url?: string;
-  /** BCP 47; absent: the tenant's default. */
+  /** BCP 47 tag. Default: the tenant's locale. */
   locale?: string;
 }
 
-/** Whom an in-app notification is for: named users, or whoever holds a role over a merchant or organization. */
+/** Audience of an in-app notification: named users, or all users with a role over a merchant or organization. */
 export type Audience =
   | { scope: 'users'; userIds: string[] }
   | { scope: 'merchant'; scopeId: string }
   | { scope: 'organization'; scopeId: string };
 
-/** Text that the producer wrote itself, so that no template is looked up. */
+/** Text written by the producer. It replaces the template. */
 export interface Content {
   type: string;
   title: string;
@@ -30,15 +30,15 @@ export interface Content {
 export const PRIORITIES = ['high', 'normal', 'low'] as const;
 export type Priority = (typeof PRIORITIES)[number];
 
-/** What every event type and version parses into: the one thing that intake knows. */
+/** Input of intake. Every event type and version is parsed into it. */
 export interface NotificationCommand {
   tenantId: string;
-  /** Unique with `tenantId`: however often it arrives, one delivery record exists. */
+  /** Unique per tenant. An event that arrives again creates no second delivery record. */
   eventId: string;
   eventType: string;
   eventCode: string;
   isTest: boolean;
-  /** Channels to try, in order; empty: the tenant's policy decides. */
+  /** Channels to try, in order. When empty, the tenant's policy decides. */
   channels: Channel[];
   recipient: Recipient;
   audience?: Audience;
@@ -53,6 +53,6 @@ export interface NotificationCommand {
   traceparent?: string;
   triggerBy?: string;
   createdAt: Date;
-  /** Fields of the event that this version does not know. */
+  /** Fields of the event that this version does not define. */
   extra?: Record<string, unknown>;
 }

@@ -2,7 +2,7 @@ import type { Transaction } from '../database/database.ts';
 import { insertSuppressions } from '../preferences/suppressions.ts';
 import type { Channel } from './channel.ts';
 
-/** What became known of an address after a message was handed over. */
+/** Feedback about an address after a message was sent: a bounce or a complaint. */
 export interface Feedback {
   tenantId: string;
   channel: Channel;
@@ -10,7 +10,7 @@ export interface Feedback {
   kind: 'hard_bounce' | 'soft_bounce' | 'complaint';
 }
 
-/** Takes addresses out of use that are no good or whose owners complained. One statement for all. */
+/** Suppresses addresses that bounced or complained. One statement for all of them. */
 export async function recordFeedback(tx: Transaction, feedback: Feedback[]): Promise<void> {
   const entries = feedback.flatMap(({ tenantId, channel, address, kind }) =>
     kind === 'soft_bounce'

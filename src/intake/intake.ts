@@ -7,7 +7,7 @@ import type { NotificationCommand } from './command.ts';
 import { type Feedback, recordFeedback } from './feedback.ts';
 import { recordRejections, type Rejection } from './reject.ts';
 
-/** One input, parsed or rejected. */
+/** A parsed or rejected input. */
 export type Input =
   | { kind: 'command'; command: NotificationCommand; asRejection: (message: string) => Rejection }
   | { kind: 'rejection'; rejection: Rejection }
@@ -16,16 +16,16 @@ export type Input =
 export type Outcome =
   | ({ kind: 'accepted' } & Accepted)
   | { kind: 'rejected'; rejectionId: string; reason: Rejection['reason']; message: string }
-  /** Feedback, which has no record of its own. */
+  /** Applied feedback, which creates no record. */
   | { kind: 'recorded' };
 
 export interface Intake {
   /**
-   * Makes a batch durable in one transaction and only then answers. What the database itself refuses is set apart and
-   * kept as rejected, so that one poisonous input never holds up the rest.
+   * Stores a batch in one transaction. An input that the database refuses is stored as rejected, so that it does not
+   * block the others.
    *
-   * @returns one outcome per input, in the same order.
-   * @throws when nothing could be made durable, e.g. because the database is away; nothing is acknowledged then.
+   * @returns one outcome per input, in the same order, after the commit.
+   * @throws when nothing could be stored, e.g. because the database cannot be reached. Then nothing may be acknowledged.
    */
   take(inputs: Input[]): Promise<Outcome[]>;
 }
@@ -34,7 +34,7 @@ export interface IntakeOptions {
   database: Database;
   bus: Bus;
   log: Log;
-  /** Told of each event that is new. */
+  /** Called for each new event. */
   onAccepted?: (tenantId: string) => void;
 }
 
@@ -57,7 +57,7 @@ export function createIntake({ database, bus, log, onAccepted }: IntakeOptions):
       });
     });
 
-  /** Halves a batch that the database refuses until the input that it refuses stands alone. */
+  /** Splits a refused batch in halves until the refused input is alone. */
   const storeAround = async (inputs: Input[]): Promise<Outcome[]> => {
     try {
       return await store(inputs);
@@ -69,7 +69,10 @@ export function createIntake({ database, bus, log, onAccepted }: IntakeOptions):
         return [...(await storeAround(inputs.slice(0, middle))), ...(await storeAround(inputs.slice(middle)))];
       }
       if (only?.kind !== 'command') throw error;
-      log.warn({ error, tenant_id: only.command.tenantId, event_id: only.command.eventId }, 'event refused as data');
+      log.warn(
+        { error, tenant_id: only.command.tenantId, event_id: only.command.eventId },
+        'the database refused an event',
+      );
       return store([{ kind: 'rejection', rejection: only.asRejection('the event cannot be stored') }]);
     }
   };
@@ -110,7 +113,7 @@ function logOutcome(log: Log, input: Input, outcome: Outcome): void {
     const { tenantId, traceId, eventId, eventType } = input.command;
     const fields = { tenant_id: tenantId, trace_id: traceId, event_id: eventId, event_type: eventType };
     if (outcome.kind === 'accepted') {
-      log.info({ ...fields, log_id: outcome.logId }, outcome.isDuplicate ? 'event known already' : 'event accepted');
+      log.info({ ...fields, log_id: outcome.logId }, outcome.isDuplicate ? 'event already accepted' : 'event accepted');
     }
   } else if (input.kind === 'rejection') {
     const { tenantId, eventType, reason, source } = input.rejection;

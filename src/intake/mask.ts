@@ -1,6 +1,6 @@
-/** An address as logs, audits and the API show it: enough to recognise, too little to use. */
+/** Masks an address for logs, audits and the API: recognisable, but not usable. */
 export function maskAddress(address: string): string {
-  // By characters: half a surrogate pair is something that the database does not take.
+  // Splits by code point, because the database refuses half a surrogate pair.
   const characters = [...address];
   const at = address.lastIndexOf('@');
   if (at > 0) return `${characters[0]}***${address.slice(at)}`;

@@ -2,15 +2,15 @@ import type { FieldProblem } from '../errors.ts';
 import type { Channel } from './channel.ts';
 import type { Recipient } from './command.ts';
 
-/** Local part and domain in plain ASCII or UTF-8, one `@`, and nothing that could start a second address or header. */
+/** Local part and domain in ASCII or UTF-8 with one `@`, without characters that start a second address or a header. */
 const EMAIL =
   /^[^\s@<>()[\],;:\\"\p{Cc}]{1,64}@(?:[\p{L}\p{N}](?:[\p{L}\p{N}-]{0,61}[\p{L}\p{N}])?\.)+[\p{L}\p{N}][\p{L}\p{N}-]{0,61}[\p{L}\p{N}]$/u;
 const E164 = /^\+[1-9]\d{6,14}$/;
 const TOKEN = /^[\x21-\x7e]{1,4096}$/;
-// oxlint-disable-next-line no-control-regex -- control characters are what is refused
+// oxlint-disable-next-line no-control-regex -- matches control characters in order to refuse them
 const USER_ID = /^[^\u0000-\u001f\u007f]{1,255}$/;
 
-/** The parser drops line breaks and spaces around, so they are looked for first. */
+/** The parser drops line breaks and surrounding spaces, so they are checked before it runs. */
 const isHttpsUrl = (value: string): boolean =>
   value.length <= 2048 && /^https:\/\/[^\s\p{Cc}]+$/iu.test(value) && URL.canParse(value);
 
@@ -51,16 +51,16 @@ const RULES: Record<Channel, AddressRule> = {
   in_app: userId,
 };
 
-/** A single address, read as its channel reads it. The value itself is never part of a message. */
+/** Checks one address by the rules of its channel. Messages never contain the value. */
 export function recipientOf(channel: Channel, address: string): Recipient {
   return { [RULES[channel].field]: address };
 }
 
-/** Where a channel would send to; undefined when this person has no such address. */
+/** Returns the address that a channel uses; undefined when the person has none. */
 export const addressFor = (channel: Channel, recipient: Recipient): string | undefined =>
   recipient[RULES[channel].field];
 
-/** Checks every address that is there. `path` is where the recipient stands in the input. */
+/** Checks all given addresses. `path` returns the path of a field in the input. */
 export function checkRecipient(recipient: Recipient, path: (field: string) => string): FieldProblem[] {
   const rules = new Map(Object.values(RULES).map((rule) => [rule.field, rule]));
   return [...rules.values()]

@@ -32,9 +32,8 @@ export function createRejectedEvents({ database, intake, reparse }: RejectedEven
   const within = <T>(actor: Actor, work: (tx: Transaction) => Promise<T>): Promise<T> =>
     actor.isSuperadmin ? database.asWorker(work) : database.asTenant(actor.tenantId, work);
   // Row-level security limits a tenant's transaction. A superadmin's covers all tenants, so each query names its own.
-  const visibleTo = (actor: Actor) => ({
-    tenantId: actor.isSuperadmin ? { $in: [actor.tenantId, null] } : actor.tenantId,
-  });
+  const visibleTo = ({ tenantId, isSuperadmin }: Actor) =>
+    isSuperadmin ? { $or: [{ tenantId }, { tenantId: null }] } : { tenantId };
   const find = async ({ em }: Transaction, actor: Actor, id: string, lockMode?: LockMode): Promise<RejectedEvent> => {
     const event = isUuid(id)
       ? await em.findOne(RejectedEventEntity, { ...visibleTo(actor), id }, lockMode ? { lockMode } : {})

@@ -16,7 +16,7 @@ export interface TestNotification {
 }
 
 /**
- * Sends a notification the way any event is sent, marked as a test.
+ * Sends a notification like any event, marked as a test.
  * @returns the id of its delivery record.
  * @throws `validation_failed` naming the field.
  */

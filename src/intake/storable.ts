@@ -3,15 +3,15 @@ import type { FieldProblem } from '../errors.ts';
 const MAX_DEPTH = 64;
 
 /**
- * Finds what PostgreSQL's jsonb cannot hold, so that one such event does not spoil a batch: NUL characters, halves of
- * surrogate pairs, and nesting beyond any use.
+ * Finds values that PostgreSQL's jsonb cannot store: NUL characters, halves of surrogate pairs, and too deep nesting. One
+ * such event would otherwise fail its whole batch.
  */
 export function checkStorable(value: unknown, path = ''): FieldProblem | undefined {
   const found = problemIn(value, 0);
   return found && { path: [path, ...found.path].filter((part) => part !== '').join('.'), message: found.message };
 }
 
-/** Where in a value, and what. The way there is only put together where there is something to say. */
+/** Returns path and message of the first problem. The path is built only when there is a problem. */
 function problemIn(value: unknown, depth: number): { path: string[]; message: string } | undefined {
   if (typeof value === 'string') {
     return isStorableText(value)

@@ -36,6 +36,20 @@ const WRITE_MS = 250;
 const MISSED_HEARTBEATS = 4;
 const DEFAULT_HEARTBEAT_MS = 5_000;
 
+/** Opened and closed connections are collected and written in batches. */
+const SAVE_CLIENTS = `with gone as (delete from connected_client where id = any($2::uuid[]))
+  insert into connected_client (id, tenant_id, user_id, instance_id, transport, connected_at)
+  select * from jsonb_to_recordset($1::jsonb) as client (
+    id uuid, tenant_id text, user_id text, instance_id uuid, transport text, connected_at timestamptz)
+  on conflict (id) do nothing`;
+
+/** Repairs the list after a lost batch: one statement for all connections of an instance. */
+const DELETE_UNKNOWN = 'delete from connected_client where instance_id = $1 and id <> all($2::uuid[])';
+
+/** Runs once, when the instance stops. */
+const DELETE_INSTANCE =
+  'with gone as (delete from connected_client where instance_id = $1) delete from live_instance where id = $1';
+
 /**
  * Lists connected clients across instances. Each instance writes its own clients, which count while it sends
  * heartbeats.
@@ -61,14 +75,7 @@ export function createClients({ database, log, heartbeatMs = DEFAULT_HEARTBEAT_M
 
   const insert = (clients: ConnectedClient[], gone: string[]): Promise<void> =>
     database.asWorker(async (tx) => {
-      await tx.query(
-        `with gone as (delete from connected_client where id = any($2::uuid[]))
-         insert into connected_client (id, tenant_id, user_id, instance_id, transport, connected_at)
-         select * from jsonb_to_recordset($1::jsonb) as client (
-           id uuid, tenant_id text, user_id text, instance_id uuid, transport text, connected_at timestamptz)
-         on conflict (id) do nothing`,
-        [JSON.stringify(clients.map(toRow)), gone],
-      );
+      await tx.query(SAVE_CLIENTS, [JSON.stringify(clients.map(toRow)), gone]);
     });
 
   const write = (): Promise<void> => {
@@ -87,10 +94,7 @@ export function createClients({ database, log, heartbeatMs = DEFAULT_HEARTBEAT_M
   const writeAll = async (): Promise<void> => {
     const clients = [...open.values()];
     await database.asWorker(async (tx) => {
-      await tx.query('delete from connected_client where instance_id = $1 and id <> all($2::uuid[])', [
-        instanceId,
-        clients.map(({ id }) => id),
-      ]);
+      await tx.query(DELETE_UNKNOWN, [instanceId, clients.map(({ id }) => id)]);
     });
     await insert(clients, []);
   };
@@ -147,10 +151,7 @@ export function createClients({ database, log, heartbeatMs = DEFAULT_HEARTBEAT_M
       clearTimeout(timer);
       await attempt('instance could not be removed from the list of live instances', () =>
         database.asWorker(async (tx) => {
-          await tx.query(
-            `with gone as (delete from connected_client where instance_id = $1) delete from live_instance where id = $1`,
-            [instanceId],
-          );
+          await tx.query(DELETE_INSTANCE, [instanceId]);
         }),
       );
     },

@@ -125,6 +125,19 @@ function batched(readAll: (requests: Request[]) => Promise<InboxRead[]>): (reque
   };
 }
 
+/** One query for many feeds: the read behind every live update. */
+const readFeeds = (
+  order: Order,
+): string => `select feed.slot, coalesce(box.last_seq, 0) as "lastSeq", coalesce(box.unread_count, 0) as "unreadCount", n.*
+  from unnest($1::int[], $2::text[], $3::text[], $4::bigint[]) as feed (slot, tenant_id, user_id, after)
+  left join inbox box using (tenant_id, user_id)
+  left join lateral (
+    select ${NOTIFICATION_COLUMNS} from notification n
+    where n.tenant_id = feed.tenant_id and n.user_id = feed.user_id and n.${order} > feed.after
+    order by n.${order} limit ${PAGE}
+  ) n on true
+  order by feed.slot, n.${order === 'seq' ? 'seq' : '"createdSeq"'}`;
+
 /**
  * Reads several inboxes. Rows and state of an inbox are from the same moment.
  * @returns answers in the order of requests.
@@ -136,15 +149,7 @@ async function readInboxes(database: Database, requests: Request[]): Promise<Inb
     for (const [order, slots] of byOrder) {
       const wanted = slots.map((slot) => requests[slot] as Request);
       const rows = await tx.query<InboxNotification & { slot: number; lastSeq: number; unreadCount: number }>(
-        `select feed.slot, coalesce(box.last_seq, 0) as "lastSeq", coalesce(box.unread_count, 0) as "unreadCount", n.*
-         from unnest($1::int[], $2::text[], $3::text[], $4::bigint[]) as feed (slot, tenant_id, user_id, after)
-         left join inbox box using (tenant_id, user_id)
-         left join lateral (
-           select ${NOTIFICATION_COLUMNS} from notification n
-           where n.tenant_id = feed.tenant_id and n.user_id = feed.user_id and n.${order} > feed.after
-           order by n.${order} limit ${PAGE}
-         ) n on true
-         order by feed.slot, n.${order === 'seq' ? 'seq' : '"createdSeq"'}`,
+        readFeeds(order),
         [
           slots,
           wanted.map(({ owner }) => owner.tenantId),

@@ -149,6 +149,11 @@ type Holders = ReadonlySet<string>;
 const holderKey = ({ tenantId, userId }: Owner, scope: string, scopeId: string): string =>
   JSON.stringify([tenantId, userId, scope, scopeId]);
 
+/** Resolves the audiences of a whole batch of topic events in one query. */
+const RESOLVE_HOLDERS = `select policy.tenant_id as "tenantId", policy.user_id as "userId", policy.scope, policy.scope_id as "scopeId"
+  from (select distinct * from jsonb_to_recordset($1::jsonb) as input (tenant_id text, scope text, scope_id text)) wanted
+  join policy_definition policy using (tenant_id, scope, scope_id)`;
+
 /** Finds the users with roles that the messages name. Runs one statement for all messages. */
 async function findHolders(
   database: Database,
@@ -164,12 +169,7 @@ async function findHolders(
   });
   if (wanted.length === 0) return new Set();
   const rows = await database.asWorker((tx) =>
-    tx.query<Owner & { scope: string; scopeId: string }>(
-      `select policy.tenant_id as "tenantId", policy.user_id as "userId", policy.scope, policy.scope_id as "scopeId"
-       from (select distinct * from jsonb_to_recordset($1::jsonb) as input (tenant_id text, scope text, scope_id text)) wanted
-       join policy_definition policy using (tenant_id, scope, scope_id)`,
-      [JSON.stringify(wanted)],
-    ),
+    tx.query<Owner & { scope: string; scopeId: string }>(RESOLVE_HOLDERS, [JSON.stringify(wanted)]),
   );
   return new Set(rows.map((row) => holderKey(row, row.scope, row.scopeId)));
 }

@@ -1,13 +1,13 @@
 import type { Channel } from '../intake/channel.ts';
 
-/** A kind of notification that people can decide about, e.g. `marketing`. */
+/** A category of notifications that people can opt in to or out of, e.g. `marketing`. */
 export interface CategoryPolicy {
   name?: string;
   description?: string;
-  /** Nobody can opt out of it. */
+  /** True when people cannot opt out. */
   isMandatory?: boolean;
-  /** False: only who opted in gets it. */
+  /** False when only people who opted in receive it. Default: true. */
   defaultEnabled?: boolean;
-  /** The channels that people can decide about; absent: all. */
+  /** Channels for which people can choose; all when absent. */
   channels?: Channel[];
 }

@@ -25,7 +25,7 @@ export const RecipientProfileEntity = defineEntity({
   properties: {
     tenantId: p.text().primary(),
     userId: p.text().primary(),
-    /** IANA name. */
+    /** IANA time zone. */
     timeZone: p.text().strictNullable(),
     updatedAt: p.datetime().columnType('timestamptz').defaultRaw('now()'),
   },

@@ -2,27 +2,27 @@ import { LRUCache } from 'lru-cache';
 
 import type { Channel } from '../intake/channel.ts';
 
-/** A time of day in which nobody is to be woken. Clock times as `HH:MM`; `to` may lie on the next day. */
+/** Time of day without messages that wake people. Clock times as `HH:MM`; `to` may be on the next day. */
 export interface QuietHours {
   from: string;
   to: string;
-  /** IANA name, where the person's own is not known; absent: the tenant's. */
+  /** IANA time zone for people whose own is not known; the tenant's when absent. */
   timeZone?: string;
-  /** The channels that wake people; absent: email, sms, push and zalo. */
+  /** Channels that quiet hours apply to. Default: email, sms, push and zalo. */
   channels?: Channel[];
 }
 
 const MINUTE_MS = 60_000;
 const DAY = 24 * 60;
-/** The most that a clock is ever put forward or back, in minutes, with room to spare. */
+/** Upper bound for a change of the clock, such as daylight saving time, in minutes. */
 const LARGEST_SHIFT = 180;
 
 /**
- * When quiet hours end that hold now: the first minute that is outside of them, by the clock of that place, whatever
- * that clock does in between.
+ * Returns the end of the current quiet hours: the first minute outside of them by the local clock, including changes to
+ * and from daylight saving time.
  *
- * @param timeZone IANA name
- * @returns undefined where it is not quiet now.
+ * @param timeZone IANA time zone
+ * @returns undefined when there are no quiet hours now.
  */
 export function quietUntil({ from, to }: QuietHours, timeZone: string, now: Date): Date | undefined {
   const start = minutesOf(from);
@@ -36,22 +36,22 @@ export function quietUntil({ from, to }: QuietHours, timeZone: string, now: Date
   const left = (end - minuteOfDay(timeZone, thisMinute) + DAY) % DAY || DAY;
   const expected = thisMinute + left * MINUTE_MS;
   if (shiftOf(timeZone, thisMinute) === shiftOf(timeZone, expected)) return new Date(expected);
-  // The clock is put forward or back in between, which moves the end by as much: the first minute that is not quiet.
+  // The clock changes during these quiet hours, so the end moves: search for the first minute outside of them.
   let until = Math.max(thisMinute + MINUTE_MS, expected - LARGEST_SHIFT * MINUTE_MS);
   while (isQuiet(until) && until < expected + LARGEST_SHIFT * MINUTE_MS) until += MINUTE_MS;
   return new Date(until);
 }
 
-/** How far the clock of a place is from UTC, in minutes. */
+/** Returns the UTC offset of a time zone, in minutes. */
 const shiftOf = (timeZone: string, time: number): number =>
   (minuteOfDay(timeZone, time) - Math.floor(time / MINUTE_MS) + 1_000_000 * DAY) % DAY;
 
 const minutesOf = (clock: string): number => Number(clock.slice(0, 2)) * 60 + Number(clock.slice(3, 5));
 
-/** Making one takes a hundred times as long as using it. */
+/** Cached, because creating a formatter takes a hundred times as long as using it. */
 const clocks = new LRUCache<string, Intl.DateTimeFormat>({ max: 1_000 });
 
-/** What the clock of a place shows, in minutes since midnight. */
+/** Returns the local time in minutes since midnight. */
 function minuteOfDay(timeZone: string, time: number): number {
   let clock = clocks.get(timeZone);
   if (!clock) {

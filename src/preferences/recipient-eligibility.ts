@@ -3,18 +3,18 @@ import type { Channel } from '../intake/channel.ts';
 import type { CategoryPolicy } from './category.ts';
 import { addressHash } from './suppressions.ts';
 
-/** Why a person is not reached through a channel. */
+/** Reasons why a person does not receive a notification through a channel. */
 export interface Blocked {
   errorCode: 'opted_out' | 'address_suppressed';
   errorMessage: string;
 }
 
-/** What keeps one notification from a person. */
+/** Facts that decide whether a person receives one notification. */
 export interface ReachOf {
   blocked: Partial<Record<Channel, Blocked>>;
-  /** The person's own time zone, an IANA name. */
+  /** IANA time zone of the person, if known. */
   timeZone?: string;
-  /** The newer delivery record that took its place. */
+  /** Newer delivery record that replaces this one. */
   collapsedBy?: string;
 }
 
@@ -22,16 +22,16 @@ export interface ReachRequest {
   tenantId: string;
   userId?: string | undefined;
   category: string | null;
-  /** Of the category; undefined where the tenant has not described it. */
+  /** Policy of the category; undefined when the tenant has not defined the category. */
   policy?: CategoryPolicy | undefined;
   addresses: { channel: Channel; address: string }[];
-  /** Whether the person's time zone matters. */
+  /** True when the person's time zone is needed. */
   needsTimeZone: boolean;
   collapse?: { key: string; logId: string } | undefined;
 }
 
 export interface RecipientEligibility {
-  /** @returns one answer per request, in the same order. One statement at most, for any number of requests. */
+  /** @returns one answer per request, in the same order. Runs at most one statement, for any number of requests. */
   load(requests: ReachRequest[]): Promise<ReachOf[]>;
 }
 
@@ -71,7 +71,7 @@ const FIND = `
     order by other.id limit 1
   ) newer`;
 
-/** Looks up what people decided, which addresses are no good and what has been overtaken, for a whole batch. */
+/** Reads preferences, suppressions and newer deliveries for a whole batch. */
 export function createRecipientEligibility(database: Database): RecipientEligibility {
   return {
     load: async (requests) => {
@@ -129,7 +129,7 @@ function reachOf({ category, policy, addresses, userId }: ReachRequest, found: F
   if (category === null || policy?.isMandatory) return reach;
   for (const { channel } of addresses) {
     const mayDecide = policy?.channels?.includes(channel) ?? true;
-    // Whom nobody knows cannot have opted in.
+    // A recipient without a user id cannot have opted in.
     const byDefault = policy?.defaultEnabled ?? true;
     const isEnabled = userId === undefined ? byDefault : (decided.get(channel) ?? byDefault);
     if (mayDecide && !isEnabled) {

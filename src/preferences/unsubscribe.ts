@@ -10,7 +10,7 @@ import { isSecretReference, secretReader } from '../tenants/secrets.ts';
 import { savePreference } from './preferences.ts';
 import { insertSuppressions } from './suppressions.ts';
 
-/** What a link takes somebody off. Names a delivery and no person: who it is, the delivery record knows. */
+/** Subject of an unsubscribe link. It names a delivery instead of a person, so the link reveals no address. */
 export interface UnsubscribeSubject {
   tenantId: string;
   logId: string;
@@ -19,20 +19,20 @@ export interface UnsubscribeSubject {
 }
 
 export interface UnsubscribeLinks {
-  /** Where one POST unsubscribes (RFC 8058). */
+  /** URL that unsubscribes on a single POST request (RFC 8058). */
   linkFor(subject: UnsubscribeSubject): string;
-  /** What a token was made for; undefined where it is not one of ours. */
+  /** Returns the subject of a token; undefined when its signature is not valid. */
   read(token: string): UnsubscribeSubject | undefined;
 }
 
 export interface UnsubscribeLinksOptions {
-  /** Where the service is reached from outside. */
+  /** Public base URL of the service. */
   publicUrl: string;
-  /** Signs tokens; the same in every instance. */
+  /** Key that signs tokens; the same in every instance. */
   key: string;
 }
 
-/** Makes and reads links that need no login. A token can be used by whoever has the mail, and cannot be made up. */
+/** Creates and reads links that work without a login. Anybody who has the mail can use its token; it cannot be forged. */
 export function unsubscribeLinks({ publicUrl, key }: UnsubscribeLinksOptions): UnsubscribeLinks {
   const sign = (payload: string): string =>
     createHmac('sha256', key).update(`unsubscribe.${payload}`).digest('base64url');
@@ -43,7 +43,7 @@ export function unsubscribeLinks({ publicUrl, key }: UnsubscribeLinksOptions): U
     },
     read: (token) => {
       const [payload = '', signature = ''] = token.split('.');
-      // As text: several spellings of one value would otherwise be one signature.
+      // Compares the text of the signature, because several base64url spellings decode to the same bytes.
       const given = Buffer.from(signature);
       const expected = Buffer.from(sign(payload));
       if (given.length !== expected.length || !timingSafeEqual(given, expected)) return undefined;
@@ -58,19 +58,19 @@ export function unsubscribeLinks({ publicUrl, key }: UnsubscribeLinksOptions): U
   };
 }
 
+/** Reads two columns of a wide record that the dispatcher owns. */
+const SELECT_LOG = 'select recipient, trace_id as "traceId" from notification_log where tenant_id = $1 and id = $2';
+
 /**
- * Takes the recipient of a delivery off a category: as a decision of the person where the event named one, else by its
- * address. Doing it again changes nothing.
+ * Unsubscribes the recipient of a delivery from a category: through the person's preference if the event named a user,
+ * otherwise by suppressing the address. A repeated call changes nothing.
  *
- * @returns false where the delivery is not there any more.
+ * @returns false when the delivery record no longer exists.
  */
 export function unsubscribe(database: Database, subject: UnsubscribeSubject): Promise<boolean> {
   const { tenantId, logId, channel, category } = subject;
   return database.asTenant(tenantId, async (tx) => {
-    const [log] = await tx.query<{ recipient: Recipient; traceId: string }>(
-      'select recipient, trace_id as "traceId" from notification_log where tenant_id = $1 and id = $2',
-      [tenantId, logId],
-    );
+    const [log] = await tx.query<{ recipient: Recipient; traceId: string }>(SELECT_LOG, [tenantId, logId]);
     if (!log) return false;
     const userId = log.recipient.user_id;
     const address = addressFor(channel, log.recipient);
@@ -91,7 +91,7 @@ export function unsubscribe(database: Database, subject: UnsubscribeSubject): Pr
   });
 }
 
-/** Reads the key of the links; undefined where the service is not told its public address. */
+/** Reads the signing key and creates the links; undefined when `PUBLIC_URL` is not set. */
 export async function loadUnsubscribeLinks({
   publicUrl,
   linkSecret,

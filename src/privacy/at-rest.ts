@@ -5,16 +5,16 @@ import type { Keyring, Sealed } from '../keyring.ts';
 import { addressHash } from '../preferences/suppressions.ts';
 import type { RecipientsAtRest } from './policy.ts';
 
-/** A recipient as a delivery record that is at its end may hold it. */
+/** A recipient as a finished delivery record stores it. */
 export type StoredRecipient = Recipient & {
   sealed?: Sealed;
-  /** By which the addresses that are sealed can be found. */
+  /** Hashes that find the encrypted addresses. */
   hashes?: string[];
 };
 
 type AddressField = 'email' | 'phone' | 'device_token' | 'webhook_url';
 
-/** Each address with a channel that uses it: addresses are hashed by channel. */
+/** Address fields with a channel that uses them, because hashes depend on the channel. */
 const ADDRESS_CHANNELS: Record<AddressField, Channel> = {
   email: 'email',
   phone: 'sms',
@@ -28,14 +28,14 @@ const addressesIn = (recipient: Recipient): [AddressField, string][] =>
     return address === undefined ? [] : [[field, address] as [AddressField, string]];
   });
 
-/** What the addresses of a person are known by where they are not kept. */
+/** Returns the hashes of a person's addresses, which identify them where the addresses are not stored. */
 export const hashesOf = (tenantId: string, recipient: Recipient): string[] =>
   addressesIn(recipient).map(([field, address]) => addressHash(tenantId, ADDRESS_CHANNELS[field], address));
 
 /**
- * A recipient in the form in which it is kept.
+ * Returns a recipient in the form that the tenant's privacy policy stores.
  *
- * @returns undefined where that is the form that it has.
+ * @returns undefined when it already has that form.
  */
 export function recipientAtRest(
   tenantId: string,
@@ -47,7 +47,7 @@ export function recipientAtRest(
   if (form === 'plain' || addresses.length === 0) return undefined;
   const { user_id, locale } = recipient;
   const rest = { ...(user_id !== undefined && { user_id }), ...(locale !== undefined && { locale }) };
-  // Without a key nothing is kept that only a key would have protected.
+  // Without a key the addresses cannot be encrypted, so they are dropped.
   if (form === 'masked' || (form === 'encrypted' && keyring.currentKey === undefined)) {
     return { ...rest, ...Object.fromEntries(addresses.map(([field, address]) => [field, maskAddress(address)])) };
   }
@@ -58,14 +58,14 @@ export function recipientAtRest(
   return { ...rest, sealed: keyring.seal(JSON.stringify(Object.fromEntries(addresses)), tenantId), hashes };
 }
 
-/** The recipient with what can be opened of it. */
+/** Returns the recipient with its decrypted addresses, as far as they can be decrypted. */
 export function openRecipient(tenantId: string, stored: StoredRecipient, keyring: Keyring): Recipient {
   const { sealed, hashes: _hashes, ...recipient } = stored;
   if (!sealed) return recipient;
   try {
     return { ...recipient, ...(JSON.parse(keyring.open(sealed, tenantId)) as Recipient) };
   } catch {
-    // Its key was taken away: for us the address is not there any more.
+    // The key was removed, so the address is lost.
     return recipient;
   }
 }

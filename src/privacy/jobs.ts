@@ -5,7 +5,7 @@ import { eraseNext } from './erase.ts';
 import { applyRetention, type RetentionOptions } from './retention.ts';
 
 export interface PrivacyJobs {
-  /** Somebody is to be forgotten. */
+  /** Starts an erasure job at once. */
   wake(): void;
   close(): Promise<void>;
 }
@@ -13,7 +13,7 @@ export interface PrivacyJobs {
 const ERASE_POLL_MS = 5_000;
 const RETENTION_MS = 3_600_000;
 
-/** Forgets people who are to be forgotten, and once an hour what tenants do not want kept any longer. */
+/** Runs requested erasures, and applies the retention of all tenants once an hour. */
 export function startPrivacyJobs({
   log,
   ...options
@@ -25,7 +25,7 @@ export function startPrivacyJobs({
     let pause = new AbortController();
     const run = async (): Promise<void> => {
       while (!isClosing) {
-        await work().catch((error: unknown) => log.warn({ error }, `${what} failed, trying again`));
+        await work().catch((error: unknown) => log.warn({ error }, `${what} failed; it will be retried`));
         await delay(isClosing ? 0 : pauseMs, undefined, { signal: pause.signal, ref: false }).catch(() => {});
         pause = new AbortController();
       }
@@ -34,12 +34,12 @@ export function startPrivacyJobs({
     return { ended, wake: () => pause.abort() };
   };
 
-  const erasing = every(ERASE_POLL_MS, 'forgetting people', async () => {
+  const erasing = every(ERASE_POLL_MS, 'erasure', async () => {
     while (!isClosing && (await eraseNext(options.database)));
   });
   const keeping = every(RETENTION_MS, 'retention', async () => {
     const { removed, anonymised } = await applyRetention({ ...options, isStopped });
-    if (removed + anonymised > 0) log.info({ removed, anonymised }, 'kept no longer');
+    if (removed + anonymised > 0) log.info({ removed, anonymised }, 'retention applied');
   });
   return {
     wake: erasing.wake,

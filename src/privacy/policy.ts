@@ -1,18 +1,18 @@
 export const RECIPIENTS_AT_REST = ['plain', 'masked', 'hashed', 'encrypted'] as const;
 export type RecipientsAtRest = (typeof RECIPIENTS_AT_REST)[number];
 
-/** What a tenant keeps of people, and for how long. */
+/** A tenant's policy for personal data: what is stored, and for how long. */
 export interface PrivacyPolicy {
   /**
-   * How the addresses of a delivery record are kept once it is at its end; before, they are needed. The user id stays as
-   * it is: it is what a person is known by, and by which they are erased.
+   * How a finished delivery record stores addresses. Before the end they are needed for sending. The user id is kept,
+   * because erasure finds a person by it.
    */
   recipients?: RecipientsAtRest;
-  /** Whether the variables of an event are kept once it is at its end. */
+  /** True to keep the variables of an event after its delivery has finished. */
   params?: 'keep' | 'until_end';
-  /** Days after which a delivery record keeps nothing of a person; null: never. */
+  /** Days after which a delivery record is anonymised; null for never. */
   anonymiseAfterDays?: number | null;
-  /** Days after which delivery records, notifications and what was rejected or captured are removed; null: never. */
+  /** Days after which delivery records, notifications, rejected events and captured messages are deleted; null for never. */
   retentionDays?: number | null;
 }
 

@@ -2,25 +2,25 @@ import type { Database, Transaction } from '../database/database.ts';
 import { firstIdOf } from '../ids.ts';
 import type { TenantSettingsSource } from '../tenants/settings.ts';
 
-/** Rows that one transaction removes or changes. */
+/** Maximum number of rows that one transaction deletes or changes. */
 const BATCH = 2_000;
-/** Tenants whose settings are looked at together. */
+/** Number of tenants whose settings are read together. */
 const TENANTS = 100;
 const DAY_MS = 86_400_000;
 
 export interface RetentionOptions {
   database: Database;
   settings: Pick<TenantSettingsSource, 'load'>;
-  /** Milliseconds since 1970; the present where absent. */
+  /** Milliseconds since 1970. Default: now. */
   now?: () => number;
   isStopped?: () => boolean;
 }
 
 /**
- * Removes and anonymises what tenants do not want kept any longer. Every batch stands for itself, so that it can stop at
- * any point and go on from there, and several processes that do it at once do no harm.
+ * Deletes and anonymises rows whose retention has passed. Each batch is a transaction of its own, so that the job can
+ * stop and continue at any point, and several instances can run it at the same time.
  *
- * @returns how many rows were removed and anonymised.
+ * @returns the number of deleted and anonymised rows.
  */
 export async function applyRetention({
   database,
@@ -67,98 +67,98 @@ async function repeat(
   return total;
 }
 
-/** From one to the next over an index: what it costs goes with the number of tenants, and not of their rows. */
+/** Lists tenants by jumping through the index; `distinct` would read every record. */
+const SELECT_TENANTS = `with recursive known (tenant_id, nth) as (
+    (select tenant_id, 1 from notification_log where tenant_id > $1 order by tenant_id limit 1)
+    union all
+    select next.tenant_id, known.nth + 1 from known cross join lateral (
+      select tenant_id from notification_log log where log.tenant_id > known.tenant_id
+      order by log.tenant_id limit 1
+    ) as next where known.nth < ${TENANTS}
+  )
+  select tenant_id as "tenantId" from known`;
+
+/** Returns the tenants after `after`. The cost depends on the number of tenants, not of their rows. */
 async function tenantsAfter(database: Database, after: string): Promise<string[]> {
-  const rows = await database.asWorker((tx) =>
-    tx.query<{ tenantId: string }>(
-      `with recursive known (tenant_id, nth) as (
-         (select tenant_id, 1 from notification_log where tenant_id > $1 order by tenant_id limit 1)
-         union all
-         select next.tenant_id, known.nth + 1 from known cross join lateral (
-           select tenant_id from notification_log log where log.tenant_id > known.tenant_id
-           order by log.tenant_id limit 1
-         ) as next where known.nth < ${TENANTS}
-       )
-       select tenant_id as "tenantId" from known`,
-      [after],
-    ),
-  );
+  const rows = await database.asWorker((tx) => tx.query<{ tenantId: string }>(SELECT_TENANTS, [after]));
   return rows.map(({ tenantId }) => tenantId);
 }
 
-/** What waits for its delivery is not old, however long ago it was accepted. */
+/** Condition for finished records. A record that waits for its delivery is kept regardless of its age. */
 const IS_ENDED = `status not in ('queued', 'sending', 'retrying')`;
 
+/** Deletes one bounded batch from each table and returns only the counts. */
+const DELETE_EXPIRED = `with log as (
+    delete from notification_log where id in (
+      select id from notification_log where tenant_id = $1 and id < $2 and ${IS_ENDED}
+      order by id limit ${BATCH} for update skip locked) returning 1
+  ), gone as (
+    delete from notification where id in (
+      select id from notification where tenant_id = $1 and created_at < $3 order by user_id, created_seq limit ${BATCH})
+    returning user_id, read_at is null and archived_at is null as is_unread
+  ), counted as (
+    update inbox set unread_count = unread_count - gone.unread
+    from (select user_id, count(*) filter (where is_unread)::int as unread from gone group by user_id) gone
+    where inbox.tenant_id = $1 and inbox.user_id = gone.user_id
+  ), rejected as (
+    delete from rejected_event where id in (
+      select id from rejected_event where tenant_id = $1 and id < $2 order by id limit ${BATCH}) returning 1
+  ), captured as (
+    delete from sandbox_message where id in (
+      select id from sandbox_message where tenant_id = $1 and id < $2 order by id limit ${BATCH}) returning 1
+  )
+  select count(*)::int as count from log union all select count(*)::int from gone
+  union all select count(*)::int from rejected union all select count(*)::int from captured`;
+
 async function remove(tx: Transaction, tenantId: string, before: number): Promise<{ count: number; isMore: boolean }> {
-  const rows = await tx.query<{ count: number }>(
-    `with log as (
-       delete from notification_log where id in (
-         select id from notification_log where tenant_id = $1 and id < $2 and ${IS_ENDED}
-         order by id limit ${BATCH} for update skip locked) returning 1
-     ), gone as (
-       delete from notification where id in (
-         select id from notification where tenant_id = $1 and created_at < $3 order by user_id, created_seq limit ${BATCH})
-       returning user_id, read_at is null and archived_at is null as is_unread
-     ), counted as (
-       update inbox set unread_count = unread_count - gone.unread
-       from (select user_id, count(*) filter (where is_unread)::int as unread from gone group by user_id) gone
-       where inbox.tenant_id = $1 and inbox.user_id = gone.user_id
-     ), rejected as (
-       delete from rejected_event where id in (
-         select id from rejected_event where tenant_id = $1 and id < $2 order by id limit ${BATCH}) returning 1
-     ), captured as (
-       delete from sandbox_message where id in (
-         select id from sandbox_message where tenant_id = $1 and id < $2 order by id limit ${BATCH}) returning 1
-     )
-     select count(*)::int as count from log union all select count(*)::int from gone
-     union all select count(*)::int from rejected union all select count(*)::int from captured`,
-    [tenantId, firstIdOf(before), new Date(before)],
-  );
+  const rows = await tx.query<{ count: number }>(DELETE_EXPIRED, [tenantId, firstIdOf(before), new Date(before)]);
   const counts = rows.map(({ count }) => count);
   return { count: counts.reduce((sum, count) => sum + count, 0), isMore: counts.includes(BATCH) };
 }
 
 const KIND = 'anonymise';
 
-/** Goes through a tenant's records in their order, up to the first that still waits, and remembers how far it came. */
+/** Runs before each batch, and does nothing after the first. */
+const CREATE_JOB = `insert into privacy_job (tenant_id, kind, cursor) values ($1, $2, '00000000-0000-0000-0000-000000000000')
+  on conflict do nothing`;
+
+/** Only one instance works on a tenant at a time: the others skip the locked row. */
+const LOCK_JOB = 'select cursor from privacy_job where tenant_id = $1 and kind = $2 for update skip locked';
+
+/** Anonymises one bounded batch without reading it into the process. */
+const ANONYMISE = `with old as (
+    select id from notification_log
+    where tenant_id = $1 and id > $2 and id < $3
+      and id < coalesce((
+        select min(id::text)::uuid from notification_log
+        where tenant_id = $1 and not (${IS_ENDED})), $3)
+    order by id limit ${BATCH}
+  ), changed as (
+    update notification_log log
+    set recipient = '{}', params = '{}', extra = null, content = null, audience = null, trigger_by = null,
+      error_message = null, is_reduced = true
+    from old where log.id = old.id returning 1
+  )
+  select (select max(id::text) from old) as last, (select count(*)::int from changed) as count`;
+
+/** Commits together with the batch. */
+const SAVE_CURSOR = 'update privacy_job set cursor = $3, updated_at = now() where tenant_id = $1 and kind = $2';
+
+/** Processes a tenant's records in order, up to the first unfinished one, and stores its progress. */
 async function anonymise(
   tx: Transaction,
   tenantId: string,
   before: number,
 ): Promise<{ count: number; isMore: boolean }> {
-  await tx.query(
-    `insert into privacy_job (tenant_id, kind, cursor) values ($1, $2, '00000000-0000-0000-0000-000000000000')
-     on conflict do nothing`,
-    [tenantId, KIND],
-  );
-  const [job] = await tx.query<{ cursor: string }>(
-    'select cursor from privacy_job where tenant_id = $1 and kind = $2 for update skip locked',
-    [tenantId, KIND],
-  );
+  await tx.query(CREATE_JOB, [tenantId, KIND]);
+  const [job] = await tx.query<{ cursor: string }>(LOCK_JOB, [tenantId, KIND]);
   if (!job) return { count: 0, isMore: false };
   const [{ last, count } = { last: null, count: 0 }] = await tx.query<{ last: string | null; count: number }>(
-    `with old as (
-       select id from notification_log
-       where tenant_id = $1 and id > $2 and id < $3
-         and id < coalesce((
-           select min(id::text)::uuid from notification_log
-           where tenant_id = $1 and not (${IS_ENDED})), $3)
-       order by id limit ${BATCH}
-     ), changed as (
-       update notification_log log
-       set recipient = '{}', params = '{}', extra = null, content = null, audience = null, trigger_by = null,
-         error_message = null, is_reduced = true
-       from old where log.id = old.id returning 1
-     )
-     select (select max(id::text) from old) as last, (select count(*)::int from changed) as count`,
+    ANONYMISE,
     [tenantId, job.cursor, firstIdOf(before)],
   );
   if (last !== null) {
-    await tx.query('update privacy_job set cursor = $3, updated_at = now() where tenant_id = $1 and kind = $2', [
-      tenantId,
-      KIND,
-      last,
-    ]);
+    await tx.query(SAVE_CURSOR, [tenantId, KIND, last]);
   }
   return { count, isMore: count === BATCH };
 }

@@ -83,17 +83,21 @@ export function pickTemplate(
 const cacheKey = ({ tenantId, eventCode, channel }: TemplateKey): string =>
   `${JSON.stringify(tenantId)}\n${eventCode}\n${channel}`;
 
+/** One query for all templates of a batch of deliveries that are not cached, over many tenants. */
+const SELECT_PUBLISHED = `select t.id as "templateId", v.version, t.tenant_id as "tenantId", t.event_code as "eventCode", t.channel,
+         t.locale, v.subject, coalesce(v.page, v.body) as body, v.text, v.default_params as "defaultParams"
+  from unnest($1::text[], $2::text[], $3::text[]) as wanted (tenant_id, event_code, channel)
+  join notification_template t using (tenant_id, event_code, channel)
+  join notification_template_version v
+    on v.template_id = t.id and v.version = t.published_version and v.tenant_id = t.tenant_id
+  where t.is_active`;
+
 function readPublished(database: Database, keys: TemplateKey[]): Promise<PublishedTemplate[]> {
   return database.asWorker((tx) =>
-    tx.query<PublishedTemplate & object>(
-      `select t.id as "templateId", v.version, t.tenant_id as "tenantId", t.event_code as "eventCode", t.channel,
-              t.locale, v.subject, coalesce(v.page, v.body) as body, v.text, v.default_params as "defaultParams"
-       from unnest($1::text[], $2::text[], $3::text[]) as wanted (tenant_id, event_code, channel)
-       join notification_template t using (tenant_id, event_code, channel)
-       join notification_template_version v
-         on v.template_id = t.id and v.version = t.published_version and v.tenant_id = t.tenant_id
-       where t.is_active`,
-      [keys.map((key) => key.tenantId), keys.map((key) => key.eventCode), keys.map((key) => key.channel)],
-    ),
+    tx.query<PublishedTemplate & object>(SELECT_PUBLISHED, [
+      keys.map((key) => key.tenantId),
+      keys.map((key) => key.eventCode),
+      keys.map((key) => key.channel),
+    ]),
   );
 }
