@@ -4,7 +4,7 @@ import mercurius, { type IResolvers } from 'mercurius';
 import pg from 'pg';
 
 import { verifier } from './identity.ts';
-import { decode, toConnection, typeDefs } from './schema.ts';
+import { RecipientScope, decode, toConnection, typeDefs } from './schema.ts';
 
 // Mercurius with JIT compilation and plain SQL: a very fast GraphQL server on Node. No transactions and no tenant
 // isolation.
@@ -24,6 +24,7 @@ interface Row {
 const resolvers = {
   DateTime: GraphQLDateTime,
   JSONObject: GraphQLJSONObject,
+  RecipientScope,
   Query: {
     unreadNotificationCount: async (_root: unknown, _args: unknown, { who }: { who: Who }) => {
       const { rows } = await pool.query<{ unread: number }>({

@@ -3,9 +3,9 @@ export const typeDefs = /* GraphQL */ `
   scalar DateTime
   scalar JSONObject
   enum RecipientScope {
-    users
-    merchant
-    organization
+    USERS
+    MERCHANT
+    ORGANIZATION
   }
   type Notification {
     id: ID!
@@ -40,6 +40,9 @@ export const typeDefs = /* GraphQL */ `
     notifications(first: Int = 20, after: String): NotificationConnection!
   }
 `;
+
+/** Values of the enum in the database. */
+export const RecipientScope = { USERS: 'users', MERCHANT: 'merchant', ORGANIZATION: 'organization' };
 
 export const encode = (seq: number): string => Buffer.from(`in:${seq}`).toString('base64url');
 

@@ -6,7 +6,7 @@ import { GraphQLDateTime, GraphQLJSONObject } from 'graphql-scalars';
 import { entities } from '../../src/database/entities.ts';
 import { InboxEntity, NotificationEntity } from '../../src/inbox/notification.entity.ts';
 import { verifier } from './identity.ts';
-import { decode, toConnection, typeDefs } from './schema.ts';
+import { RecipientScope, decode, toConnection, typeDefs } from './schema.ts';
 
 // Apollo Server and MikroORM as in their documentation: one entity manager per request, rows as entities.
 
@@ -21,6 +21,7 @@ interface Context {
 const resolvers = {
   DateTime: GraphQLDateTime,
   JSONObject: GraphQLJSONObject,
+  RecipientScope,
   Query: {
     unreadNotificationCount: async (_root: unknown, _args: unknown, { em, who }: Context) =>
       (await em.fork().findOne(InboxEntity, who))?.unreadCount ?? 0,

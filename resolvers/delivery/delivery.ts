@@ -67,7 +67,7 @@ export class ExplainDeliveryInput {
 }
 
 @ObjectType({ description: 'Result of evaluating one channel.' })
-export class ConsideredChannel {
+export class EvaluatedChannel {
   @Field(() => NotificationChannel, { description: 'Channel that was evaluated.' })
   channel!: Channel;
 
@@ -152,8 +152,8 @@ export class DeliveryExplanation {
   waitUntil!: Date | null;
 
   @Sized(6)
-  @Field(() => [ConsideredChannel], { description: 'Channels that were evaluated, in order.' })
-  considered!: ConsideredChannel[];
+  @Field(() => [EvaluatedChannel], { description: 'Channels that were evaluated, in order.' })
+  evaluated!: EvaluatedChannel[];
 }
 
 @Resolver()
@@ -171,7 +171,7 @@ export class DeliveryResolver {
     @Arg('input', () => ExplainDeliveryInput, { description: 'Event to evaluate.' }) input: ExplainDeliveryInput,
     @Ctx() context: GraphContext,
   ): Promise<DeliveryExplanation> {
-    const { considered, ...explanation } = await this.#core.delivery.explain(signedIn(context), {
+    const { evaluated, ...explanation } = await this.#core.delivery.explain(signedIn(context), {
       eventCode: input.eventCode,
       channels: input.channels ?? [],
       recipient: toRecipient(input.recipient),
@@ -183,7 +183,7 @@ export class DeliveryResolver {
     });
     return {
       ...explanation,
-      considered: considered.map(({ template, ...channel }) => ({
+      evaluated: evaluated.map(({ template, ...channel }) => ({
         ...channel,
         templateId: template?.templateId ?? null,
         templateVersion: template?.version ?? null,

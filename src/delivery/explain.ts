@@ -7,7 +7,7 @@ import { checkRecipient } from '../intake/recipient.ts';
 import { checkStorable } from '../intake/storable.ts';
 import type { ClaimedLog } from './claim.ts';
 import type { DeliveryMode } from './mode.ts';
-import type { Consideration } from './plan.ts';
+import type { EvaluatedChannel } from './plan.ts';
 import { planBatch, type PlanBatchOptions, type PlannedLog } from './plan-batch.ts';
 import type { LogStatus } from './status.ts';
 
@@ -37,7 +37,7 @@ export interface Explanation {
   /** End of the wait; null if it is not known or the delivery would not wait. */
   waitUntil: Date | null;
   /** The channels that were evaluated, in order. */
-  considered: Consideration[];
+  evaluated: EvaluatedChannel[];
 }
 
 /**
@@ -99,7 +99,7 @@ function toExplanation({ plan, mode }: PlannedLog, sendAt: Date | null): Explana
     errorMessage: null,
     waitReason: null,
     waitUntil: null,
-    considered: plan.considered,
+    evaluated: plan.evaluated,
   };
   if (plan.kind === 'end') {
     return { ...base, status: plan.status, errorCode: plan.errorCode, errorMessage: plan.errorMessage };

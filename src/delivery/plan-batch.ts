@@ -81,7 +81,7 @@ export async function planBatch(claimed: ClaimedLog[], options: PlanBatchOptions
       return { log: row, settings: tenant, mode, plan };
     } catch (error) {
       log.error({ error, tenant_id: tenantId, event_id: row.eventId }, 'delivery cannot be planned');
-      const plan: Plan = { kind: 'end', status: 'failed', considered: [], ...INTERNAL_FAILURE };
+      const plan: Plan = { kind: 'end', status: 'failed', evaluated: [], ...INTERNAL_FAILURE };
       return { log: row, settings: tenant, mode, plan };
     }
   });

@@ -21,7 +21,7 @@ import type { LogStatus } from './status.ts';
 export type UsedTemplate = Pick<PublishedTemplate, 'templateId' | 'version' | 'locale'>;
 
 /** What to do with a row. */
-export type Plan = { considered: Consideration[] } & (
+export type Plan = { evaluated: EvaluatedChannel[] } & (
   | {
       kind: 'send';
       route: Channel[];
@@ -52,7 +52,7 @@ export type WaitReason = 'quiet_hours' | 'circuit_open' | 'rate_limited' | 'hold
 type EndStatus = Extract<LogStatus, 'failed' | 'expired' | 'suppressed'>;
 
 /** One evaluated channel and the result. */
-export interface Consideration {
+export interface EvaluatedChannel {
   channel: Channel;
   /** `chosen`, or the error code of the reason against it. */
   verdict: string;
@@ -100,9 +100,9 @@ export function planDelivery(log: ClaimedLog, context: PlanContext): Plan {
   const isMandatory = category === null || settings.categories[category]?.isMandatory === true;
   if (log.content && log.audience) {
     const { audience, content } = log;
-    const considered = [{ channel: 'in_app' as const, verdict: 'chosen', message: 'The event brings its own text.' }];
+    const evaluated = [{ channel: 'in_app' as const, verdict: 'chosen', message: 'The event brings its own text.' }];
     const consent = consentFor(category, settings);
-    return { kind: 'inbox', route: ['in_app'], step: 0, audience, content, category, consent, considered };
+    return { kind: 'inbox', route: ['in_app'], step: 0, audience, content, category, consent, evaluated };
   }
   if (context.reach.collapsedBy !== undefined) {
     return end('suppressed', 'collapsed', 'A newer notification with the same collapse_key took its place.');
@@ -116,29 +116,29 @@ export function planDelivery(log: ClaimedLog, context: PlanContext): Plan {
       hasAddress: (channel) => addressFor(channel, log.recipient) !== undefined,
       hasTemplate: (channel) => context.templatesFor(channel).length > 0,
     });
-  const considered: Consideration[] = [];
+  const evaluated: EvaluatedChannel[] = [];
   for (const [step, channel] of route.entries()) {
     if (step < log.step) continue;
     const decision = evaluateChannel(channel, step === log.step ? log : null, { log, category, isMandatory, context });
     if ('code' in decision) {
-      considered.push({ channel, verdict: decision.code, message: decision.message });
+      evaluated.push({ channel, verdict: decision.code, message: decision.message });
       // A missing or invalid template needs a correction. It is no reason to fall back to another channel.
-      if (step === 0 && decision.isFinal) return end('failed', decision.code, decision.message, channel, considered);
+      if (step === 0 && decision.isFinal) return end('failed', decision.code, decision.message, channel, evaluated);
       continue;
     }
     if ('until' in decision) {
-      considered.push({
+      evaluated.push({
         channel,
         verdict: decision.reason,
         message: `It waits until ${decision.until.toISOString()}.`,
       });
-      return { kind: 'wait', channel, ...decision, considered };
+      return { kind: 'wait', channel, ...decision, evaluated };
     }
     const { template, provider } = decision;
-    considered.push({ channel, verdict: 'chosen', message: '', template, ...(provider && { provider }) });
-    return { ...decision.plan, route, step, considered };
+    evaluated.push({ channel, verdict: 'chosen', message: '', template, ...(provider && { provider }) });
+    return { ...decision.plan, route, step, evaluated };
   }
-  return noUsableChannel(log, considered);
+  return noUsableChannel(log, evaluated);
 }
 
 interface Subject {
@@ -153,7 +153,7 @@ type ChannelDecision =
   | { until: Date; reason: WaitReason }
   | { plan: ChosenPlan; template: UsedTemplate; provider?: string };
 
-type Chosen<P> = P extends { kind: 'send' | 'inbox' } ? Omit<P, 'route' | 'step' | 'considered'> : never;
+type Chosen<P> = P extends { kind: 'send' | 'inbox' } ? Omit<P, 'route' | 'step' | 'evaluated'> : never;
 type ChosenPlan = Chosen<Plan>;
 
 /** Evaluates one channel. `position` is the row if this is its current channel, else null. */
@@ -274,16 +274,16 @@ function consentFor(category: string | null, { categories }: TenantSettings): Co
 }
 
 /** Returns the final plan when no channel is usable. An error of an earlier attempt takes precedence. */
-function noUsableChannel(log: ClaimedLog, considered: Consideration[]): Plan {
+function noUsableChannel(log: ClaimedLog, evaluated: EvaluatedChannel[]): Plan {
   if (log.errorCode !== null && log.attempts > 0) {
-    return end('failed', log.errorCode, log.errorMessage ?? '', undefined, considered);
+    return end('failed', log.errorCode, log.errorMessage ?? '', undefined, evaluated);
   }
-  const suppressed = considered.find(({ verdict }) => SUPPRESSING.has(verdict));
-  if (suppressed) return end('suppressed', suppressed.verdict, suppressed.message, suppressed.channel, considered);
-  const tooLate = considered.find(({ verdict }) => verdict === 'quiet_hours');
-  if (tooLate) return end('expired', 'quiet_hours', tooLate.message, tooLate.channel, considered);
-  const [first] = considered;
-  if (first) return end('failed', first.verdict, first.message, first.channel, considered);
+  const suppressed = evaluated.find(({ verdict }) => SUPPRESSING.has(verdict));
+  if (suppressed) return end('suppressed', suppressed.verdict, suppressed.message, suppressed.channel, evaluated);
+  const tooLate = evaluated.find(({ verdict }) => verdict === 'quiet_hours');
+  if (tooLate) return end('expired', 'quiet_hours', tooLate.message, tooLate.channel, evaluated);
+  const [first] = evaluated;
+  if (first) return end('failed', first.verdict, first.message, first.channel, evaluated);
   return end('failed', 'no_address', 'The recipient has no address for any of the channels.');
 }
 
@@ -300,7 +300,7 @@ function end(
   errorCode: string,
   errorMessage: string,
   channel?: Channel,
-  considered: Consideration[] = [],
+  evaluated: EvaluatedChannel[] = [],
 ): Plan {
-  return { kind: 'end', status, errorCode, errorMessage, considered, ...(channel === undefined ? {} : { channel }) };
+  return { kind: 'end', status, errorCode, errorMessage, evaluated, ...(channel === undefined ? {} : { channel }) };
 }

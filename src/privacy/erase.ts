@@ -109,7 +109,7 @@ async function eraseInbox(tx: Transaction, { tenantId, userId }: StoredErasure):
 }
 
 /** Checks and changes a batch of records in one statement: compared with hashes too, and never read into the process. */
-const ERASE_RECORDS = `with looked as (
+const ERASE_RECORDS = `with checked as (
     select id from notification_log where tenant_id = $1 and id > $2 order by id limit ${BATCH}
   ), changed as (
     update notification_log log
@@ -133,12 +133,12 @@ const ERASE_RECORDS = `with looked as (
         or coalesce(array[log.recipient->>'email', log.recipient->>'phone', log.recipient->>'device_token',
           log.recipient->>'webhook_url'] && $6::text[], false)
         or coalesce(log.recipient->'hashes' ?| $5::text[], false) as is_theirs
-      from notification_log log join looked using (id)
+      from notification_log log join checked using (id)
     ) as found
     where log.id = found.id and (is_theirs or log.trigger_by = $3::text or log.audience->'userIds' ? $3::text)
     returning 1
   )
-  select (select max(id::text) from looked) as last, (select count(*)::int from changed) as changed`;
+  select (select max(id::text) from checked) as last, (select count(*)::int from changed) as changed`;
 
 /** Checks the next delivery records and erases the person from them. @returns false when none are left. */
 async function eraseRecords(tx: Transaction, erasure: StoredErasure): Promise<boolean> {

@@ -255,7 +255,7 @@ describe('people', () => {
 
     expect(await explain({})).toMatchObject({ status: 'SENT', channel: 'EMAIL', provider: 'smtp', mode: 'LIVE' });
     const named = await explain({ channels: ['EMAIL', 'SMS'] });
-    expect(named.considered).toMatchObject([{ channel: 'EMAIL', verdict: 'chosen', provider: 'smtp', locale: 'vi' }]);
+    expect(named.evaluated).toMatchObject([{ channel: 'EMAIL', verdict: 'chosen', provider: 'smtp', locale: 'vi' }]);
     expect(await explain({ eventCode: 'no.template', channels: ['EMAIL'] })).toMatchObject({
       status: 'FAILED',
       errorCode: 'template_not_found',
@@ -274,7 +274,7 @@ describe('people', () => {
     expect(await explain({ channels: ['EMAIL'] })).toMatchObject({
       status: 'SENT_FALLBACK',
       channel: 'IN_APP',
-      considered: [
+      evaluated: [
         { channel: 'EMAIL', verdict: 'address_suppressed' },
         { channel: 'SMS', verdict: 'template_not_found' },
         { channel: 'IN_APP', verdict: 'chosen' },
