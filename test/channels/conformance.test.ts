@@ -8,8 +8,8 @@ import { answer, type HttpPeer, type PeerReply, startHttpPeer } from '../support
 import { httpProviders } from './http-providers.ts';
 import { outboundMessage, providerContext } from './messages.ts';
 
-/** What every provider that speaks HTTP has to do, whatever its API looks like. */
-describe.each(httpProviders)('the provider $name', (example) => {
+/** Behaviour that all HTTP providers must have. */
+describe.each(httpProviders)('provider $name', (example) => {
   let peer: HttpPeer;
   let provider: Provider;
   beforeEach(async () => {
@@ -30,16 +30,16 @@ describe.each(httpProviders)('the provider $name', (example) => {
     });
   const send = (timeoutMs = 10_000, isTrusted = false): Promise<SendResult> =>
     provider.send(message(), example.config(peer.url), { timeoutMs, isTrusted });
-  /** Requests that carried the message. */
+  /** Requests that contain the message. */
   const sent = () => peer.requests.filter((request) => !example.isAside?.(request));
 
-  it('hands a message over', async () => {
+  it('sends a message', async () => {
     replying(example.success);
     expect(await send()).toMatchObject({ outcome: 'ok' });
     expect(sent()).toHaveLength(1);
   });
 
-  it('tells what may pass from what will not, and whom to blame', async () => {
+  it('classifies failures as transient or permanent and blames the right part', async () => {
     replying(example.transient);
     expect(await send()).toMatchObject({ outcome: 'transient', blames: 'provider' });
     replying(example.permanent);
@@ -48,17 +48,17 @@ describe.each(httpProviders)('the provider $name', (example) => {
     expect(await send()).toMatchObject({ outcome: 'permanent' });
   });
 
-  it('knows an address that is no good', async () => {
+  it('reports an invalid address as a permanent failure of the recipient', async () => {
     replying(example.badRecipient);
     expect(await send()).toMatchObject({ outcome: 'permanent', blames: 'recipient', suppress: 'hard_bounce' });
   });
 
-  it('hears how long the provider wants to be left alone', async () => {
+  it('returns the Retry-After time of the provider', async () => {
     replying({ status: 429, headers: { 'retry-after': '120' } });
     expect(await send()).toMatchObject({ outcome: 'transient', blames: 'provider', retryAfterMs: 120_000 });
   });
 
-  it('is in doubt when no answer comes in time', async () => {
+  it('reports an unknown outcome when no answer arrives in time', async () => {
     peer.onRequest = (request, response) => {
       const aside = example.isAside?.(request);
       if (aside) answer(response, aside);
@@ -79,7 +79,7 @@ describe.each(httpProviders)('the provider $name', (example) => {
     expect(await result).toMatchObject({ outcome: 'ok' });
   });
 
-  it('reads no reply that is too large or never ends', async () => {
+  it('stops reading a reply that is too large or never ends', async () => {
     replying({ ...example.success, status: 200, body: 'x'.repeat(200_000) });
     expect(await send()).toMatchObject({ outcome: 'unknown' });
     peer.onRequest = (request, response) => {
@@ -92,29 +92,29 @@ describe.each(httpProviders)('the provider $name', (example) => {
     expect(await send(400)).toMatchObject({ outcome: 'unknown' });
   });
 
-  it.each(example.malformed)('is in doubt about a yes that it cannot read', async (malformed) => {
+  it.each(example.malformed)('reports an unknown outcome for a success with an unreadable body', async (malformed) => {
     replying(malformed);
     expect(await send()).toMatchObject({ outcome: 'unknown', errorCode: 'malformed_reply' });
   });
 
-  it('follows no redirect', async () => {
+  it('does not follow redirects', async () => {
     replying({ status: 307, headers: { location: `${peer.url}/elsewhere` } });
     expect(await send()).toMatchObject({ outcome: 'permanent', errorCode: 'http_307' });
     expect(peer.requests.map(({ path }) => path)).not.toContain('/elsewhere');
   });
 
-  it('gives the same idempotency key at every try', async () => {
+  it('sends the same idempotency key on every attempt', async () => {
     replying(example.transient);
     await send();
     replying(example.success);
     await send();
     const keys = sent().map((request) => example.idempotencyKeyOf(request));
-    // Web Push has no place for one: the payload carries it, which only the browser can read.
+    // Web Push has no field for the key. It is in the encrypted payload, which only the browser can read.
     const expected = example.name === 'web push' ? undefined : message().idempotencyKey;
     expect(keys).toEqual([expected, expected]);
   });
 
-  it('reaches no private network unless it is allowed', async () => {
+  it('refuses to connect to a private network unless it is allowed', async () => {
     replying(example.success);
     await provider.close();
     provider = example.create(providerContext({ outboundAllow: [] }));
@@ -124,7 +124,7 @@ describe.each(httpProviders)('the provider $name', (example) => {
     expect(trusted.outcome).toBe(example.isHostForeign ? 'permanent' : 'ok');
   });
 
-  it('shows no secret and no recipient, whatever goes wrong', async () => {
+  it('includes neither secrets nor the recipient in failures', async () => {
     const results: SendResult[] = [];
     for (const reply of [example.transient, example.permanent, example.badRecipient, { status: 500, body: 'x' }]) {
       replying(reply);
@@ -137,13 +137,13 @@ describe.each(httpProviders)('the provider $name', (example) => {
     }
   });
 
-  it('says which setting is wrong', async () => {
+  it('names the invalid setting', async () => {
     const result = await provider.send(message(), { nonsense: 1 }, { timeoutMs: 100, isTrusted: true });
     expect(result).toMatchObject({ outcome: 'permanent', blames: 'provider', errorCode: 'channel_misconfigured' });
     expect(result).toHaveProperty('errorMessage', expect.stringContaining('must not have "nonsense"'));
   });
 
-  describe('with nobody there', () => {
+  describe('when nothing listens', () => {
     let server: Server | undefined;
     afterEach(() => new Promise((resolve) => (server ? server.close(resolve) : resolve(undefined))));
 
@@ -159,14 +159,14 @@ describe.each(httpProviders)('the provider $name', (example) => {
         isTrusted: false,
       });
 
-    it('knows that nothing was handed over', async () => {
+    it('reports a transient failure, because the message was not sent', async () => {
       expect(await sendTo('http://127.0.0.1:1')).toMatchObject({ outcome: 'transient', blames: 'provider' });
     });
 
-    it('is in doubt when the connection breaks', async () => {
+    it('reports an unknown outcome when the connection breaks', async () => {
       const url = await listening((socket) => socket.once('data', () => socket.destroy()));
       const { outcome } = await sendTo(url);
-      // Where a token has to be fetched first, nothing was handed over yet.
+      // If a token has to be fetched first, the message was not sent yet.
       expect(outcome).toBe(example.isAside ? 'transient' : 'unknown');
     });
   });

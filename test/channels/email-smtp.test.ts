@@ -28,7 +28,7 @@ describe('a slow relay', () => {
   });
   afterEach(() => sink.close());
 
-  it('is given no more than it has connections for, and what waits neither runs out of time nor is sent twice', async () => {
+  it('gets no more mails at once than it has connections, and waiting mails neither time out nor are sent twice', async () => {
     const provider = smtpProvider(providerContext());
     const config = { host: '127.0.0.1', port: sink.port, from: 'a@example.com', maxConnections: 2 };
     const release = Promise.withResolvers<void>();
@@ -40,8 +40,8 @@ describe('a slow relay', () => {
     const sends = [1, 2, 3, 4, 5, 6].map((number) =>
       provider.send(message(number), config, { timeoutMs: 500, isTrusted: true }),
     );
-    await eventually(() => inHand === 2, 'two mails in hand');
-    // These two were handed over and not answered in time; the others have not even begun.
+    await eventually(() => inHand === 2, 'two mails in flight');
+    // These two were sent and not confirmed in time. The others have not started.
     expect(await Promise.all(sends.slice(0, 2))).toMatchObject([
       { outcome: 'unknown', errorCode: 'smtp_etimedout' },
       { outcome: 'unknown', errorCode: 'smtp_etimedout' },
@@ -57,8 +57,8 @@ describe('a slow relay', () => {
 });
 
 describe.each([
-  ['in this thread', 0],
-  ['in threads of its own', 2],
+  ['in the main thread', 0],
+  ['in worker threads', 2],
 ])('mail that is composed and sent %s', (_where, mailThreads) => {
   let sink: SmtpSink;
   let provider: Provider;
@@ -73,13 +73,13 @@ describe.each([
   const config = () => ({ host: '127.0.0.1', port: sink.port, from: 'VAS <no-reply@vas.example>' });
   const limits = { timeoutMs: 5_000, isTrusted: false };
 
-  it('goes out with its idempotency key as Message-ID', async () => {
+  it('has the idempotency key as Message-ID', async () => {
     const result = await provider.send(message(1), config(), limits);
     expect(result).toEqual({ outcome: 'ok', providerMessageId: '<key-1@vas.example>' });
     expect(sink.mails[0]?.mail).toMatchObject({ messageId: '<key-1@vas.example>', subject: 'Chào mừng' });
   });
 
-  it('is signed, its one-click unsubscribe link included', async () => {
+  it('has a DKIM signature that includes the unsubscribe headers', async () => {
     const dkim = { domainName: 'vas.example', keySelector: 'notif', privateKey: 'secret://dkim' };
     const unsubscribeUrl = 'https://notif.vas.example/unsubscribe/token';
     await provider.send({ ...message(1), unsubscribeUrl }, { ...config(), dkim }, limits);
@@ -100,7 +100,7 @@ describe.each([
     expect(raw).toContain('List-Unsubscribe-Post: List-Unsubscribe=One-Click');
   });
 
-  it('tells a refusal of the recipient from one of the sender', async () => {
+  it('blames the recipient for a refused recipient and the provider for a refused sender', async () => {
     sink.onRecipient = () => {
       throw smtpError(550, '5.1.1 no such user');
     };
@@ -111,7 +111,7 @@ describe.each([
     });
   });
 
-  it('is in doubt once the relay has it and does not answer, and not before', async () => {
+  it('has an unknown outcome only when the relay has received it without answering', async () => {
     const release = Promise.withResolvers<void>();
     sink.onMail = () => release.promise;
     expect(await provider.send(message(1), config(), { ...limits, timeoutMs: 400 })).toMatchObject({
@@ -125,12 +125,12 @@ describe.each([
     release.resolve();
   });
 
-  it('knows that nothing was handed to a relay that is not there', async () => {
+  it('fails as not sent when the relay is not running', async () => {
     const away = { ...config(), port: 1 };
     expect(await provider.send(message(1), away, limits)).toMatchObject({ outcome: 'transient', blames: 'provider' });
   });
 
-  it('reaches no private network unless it is allowed', async () => {
+  it('is not sent to a private network unless it is allowed', async () => {
     await provider.close();
     provider = smtpProvider(providerContext({ mailThreads, outboundAllow: [] }));
     for (const host of ['127.0.0.1', 'localhost', '0x7f.1']) {
@@ -143,14 +143,14 @@ describe.each([
     expect(await provider.send(message(1), config(), { ...limits, isTrusted: true })).toMatchObject({ outcome: 'ok' });
   });
 
-  it('keeps the connections of each tenant apart', async () => {
+  it('uses separate connections for each tenant', async () => {
     await provider.send({ ...message(1), tenantId: 'one' }, config(), limits);
     await provider.send({ ...message(2), tenantId: 'one' }, config(), limits);
     await provider.send({ ...message(3), tenantId: 'two' }, config(), limits);
     expect(sink.connections).toBe(2);
   });
 
-  it('has one recipient and one of each header, whatever the values are', async () => {
+  it('has one recipient and one of each header for all values', async () => {
     const hostile = fc
       .string({ unit: 'binary', minLength: 1, maxLength: 60 })
       .map((text) => `a\r\nBcc: evil@x.test\n${text}`);
@@ -169,9 +169,9 @@ describe.each([
   });
 });
 
-describe('a thread that dies', () => {
-  it('leaves the mails in its hands in doubt, and another takes its place', async () => {
-    // A real thread that ends when it is handed a certain mail, and takes every other.
+describe('a worker thread that dies', () => {
+  it('gives its mails an unknown outcome and is replaced', async () => {
+    // A real thread that ends when it receives a certain mail and accepts every other.
     const script = new URL(
       `data:text/javascript,${encodeURIComponent(`
         import { parentPort } from 'node:worker_threads';

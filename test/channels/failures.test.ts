@@ -10,7 +10,7 @@ import {
 
 const fail = (fields: object): Error => Object.assign(new Error('relay’s own words about anna@example.com'), fields);
 
-/** `transient provider`, with a third word where the address is not used again. */
+/** Returns e.g. `transient provider`, plus the suppression reason if there is one. */
 const smtpEnhanced: Record<keyof (typeof FAILURES)['smtpEnhanced'], string> = {
   '4.2.1': 'transient recipient',
   '4.2.2': 'transient recipient',
@@ -117,20 +117,20 @@ const socket: Record<keyof (typeof FAILURES)['socket'], string> = {
 const classOf = ({ outcome, blames, suppress }: ReturnType<typeof classifyHttpError>): string =>
   [outcome, blames, suppress].filter(Boolean).join(' ');
 
-describe('the table of failures', () => {
-  it.each(Object.entries(smtpEnhanced))('an SMTP relay that says %s: %s', (code, expected) => {
+describe('FAILURES', () => {
+  it.each(Object.entries(smtpEnhanced))('classifies the enhanced SMTP code %s as %s', (code, expected) => {
     const responseCode = code.startsWith('4') ? 450 : 550;
     const response = `${responseCode} ${code} <anna@example.com> no`;
     expect(classOf(classifySmtpError(fail({ code: 'EENVELOPE', responseCode, response }), true))).toBe(expected);
   });
 
-  it.each(Object.entries(smtp))('an SMTP relay that answers %s: %s', (code, expected) => {
+  it.each(Object.entries(smtp))('classifies the SMTP code %s as %s', (code, expected) => {
     const failure = classifySmtpError(fail({ responseCode: Number(code), response: `${code} no` }), true);
     expect(classOf(failure)).toBe(expected);
     expect(failure.errorCode).toBe(`smtp_${code}`);
   });
 
-  it.each(Object.entries(http))('an HTTP status %s: %s', (status, expected) => {
+  it.each(Object.entries(http))('classifies the HTTP status %s as %s', (status, expected) => {
     expect(classOf(classifyHttpStatus(Number(status), undefined))).toBe(expected);
   });
 
@@ -142,29 +142,29 @@ describe('the table of failures', () => {
     [418, 'permanent message'],
     [301, 'permanent provider'],
     [308, 'permanent provider'],
-  ])('an HTTP status that no row names, %s: %s', (status, expected) => {
+  ])('classifies the unlisted HTTP status %s as %s', (status, expected) => {
     expect(classOf(classifyHttpStatus(status, undefined))).toBe(expected);
   });
 
-  it.each(Object.entries(socket))('a request that ends in %s: %s', (code, expected) => {
+  it.each(Object.entries(socket))('classifies the socket error %s as %s', (code, expected) => {
     expect(classOf(classifyHttpError(fail({ code })))).toBe(expected);
   });
 
-  it('looks through what wraps an error', () => {
+  it('finds the code of a wrapped error', () => {
     const refused = fail({ code: 'ECONNREFUSED' });
     expect(classOf(classifyHttpError(new AggregateError([refused])))).toBe('transient provider');
     expect(classOf(classifyHttpError(new TypeError('fetch failed', { cause: refused })))).toBe('transient provider');
     expect(classOf(classifyHttpError(new Error('?')))).toBe('unknown provider');
   });
 
-  it('takes a lost SMTP connection for nothing handed over, until the mail has begun to go out', () => {
+  it('classifies a lost SMTP connection as transient until transmission of the mail has started', () => {
     for (const code of ['ECONNECTION', 'ETIMEDOUT', 'ESOCKET', 'ECONNRESET']) {
       expect(classOf(classifySmtpError(fail({ code }), false))).toBe('transient provider');
       expect(classOf(classifySmtpError(fail({ code }), true))).toBe('unknown provider');
     }
   });
 
-  it('passes on the codes and not the words, which may repeat the recipient', () => {
+  it('includes the codes of a relay but not its text, which may contain the recipient', () => {
     const failure = classifySmtpError(
       fail({ responseCode: 550, response: '550 5.1.1 <anna@example.com> unknown' }),
       true,
@@ -174,7 +174,7 @@ describe('the table of failures', () => {
   });
 });
 
-describe('Retry-After', () => {
+describe('parseRetryAfter', () => {
   const now = Date.parse('2026-01-01T00:00:00Z');
   it.each([
     ['120', 120_000],
@@ -185,11 +185,11 @@ describe('Retry-After', () => {
     ['-3', undefined],
     ['', undefined],
     ['99999999999999', undefined],
-  ])('%j is %s ms', (value, expected) => {
+  ])('parses %j to %s ms', (value, expected) => {
     expect(parseRetryAfter(value, now)).toBe(expected);
   });
 
-  it('counts only where trying again makes sense', () => {
+  it('is used only for transient failures', () => {
     expect(classifyHttpStatus(429, '7').retryAfterMs).toBe(7_000);
     expect(classifyHttpStatus(503, '7').retryAfterMs).toBe(7_000);
     expect(classifyHttpStatus(400, '7').retryAfterMs).toBeUndefined();

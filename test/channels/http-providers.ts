@@ -12,27 +12,27 @@ import { znsProvider } from '../../src/channels/zalo-zns.ts';
 import type { Channel } from '../../src/intake/channel.ts';
 import type { PeerReply, PeerRequest } from '../support/http-peer.ts';
 
-/** How one provider's API looks from outside: what the conformance suite needs to know of it. */
+/** Description of a provider's API for the conformance suite. */
 export interface HttpProviderCase {
   name: string;
   create: CreateProvider;
   channel: Channel;
   config: (peerUrl: string) => Record<string, unknown>;
   address: (peerUrl: string) => string;
-  /** Of the rendered message. */
+  /** Body of the rendered message. */
   text?: string;
-  /** Values that nobody may see. */
+  /** Values that must not appear in failures or logs. */
   secrets: string[];
   success: PeerReply;
   transient: PeerReply;
   permanent: PeerReply;
-  /** Successes whose body makes no sense; none where the body does not matter. */
+  /** Successful replies with an unreadable body. Empty when the provider ignores the body. */
   malformed: PeerReply[];
   badRecipient: PeerReply;
   idempotencyKeyOf: (request: PeerRequest) => unknown;
-  /** Requests that only prepare the one that counts. */
+  /** Matches requests that only prepare the actual one. */
   isAside?: (request: PeerRequest) => PeerReply | undefined;
-  /** The host comes with the recipient, so that no operator can vouch for it. */
+  /** True when the recipient determines the host, so that it cannot be trusted. */
   isHostForeign?: true;
 }
 

@@ -2,7 +2,7 @@ import type { OutboundMessage, ProviderContext } from '../../src/channels/channe
 import { createHttpClient } from '../../src/channels/http-client.ts';
 import type { Channel } from '../../src/intake/channel.ts';
 
-/** A message as the dispatcher hands it to a provider. */
+/** A message as the dispatcher passes it to a provider. */
 export const outboundMessage = (
   channel: Channel,
   address: string,
@@ -21,7 +21,7 @@ export const outboundMessage = (
   ...changes,
 });
 
-/** What providers are built from; loopback is let through only where a test says so. */
+/** Dependencies of providers. Loopback is allowed only when a test sets it. */
 export function providerContext(changes: Partial<ProviderContext> = {}): ProviderContext {
   const outboundAllow = changes.outboundAllow ?? ['127.0.0.1'];
   return {

@@ -32,19 +32,19 @@ const FORBIDDEN = [
   'ff02::1',
 ];
 
-describe('the outbound guard', () => {
+describe('createOutboundGuard', () => {
   const guard = createOutboundGuard([]);
 
-  it.each(FORBIDDEN)('lets nobody reach %s', (address) => {
+  it.each(FORBIDDEN)('blocks %s', (address) => {
     expect(() => guard.checkLiteral(address)).toThrow(OutboundForbidden);
   });
 
-  it.each(['1.1.1.1', '8.8.8.8', '172.32.0.1', '2606:4700::1111'])('lets everybody reach %s', (address) => {
+  it.each(['1.1.1.1', '8.8.8.8', '172.32.0.1', '2606:4700::1111'])('allows %s', (address) => {
     guard.checkLiteral(address);
     expect(() => guard.checkLiteral(address)).not.toThrow(OutboundForbidden);
   });
 
-  it('lets through what the operator allows, by address, by range and by name', () => {
+  it('allows hosts, addresses and ranges from OUTBOUND_ALLOW', () => {
     const lenient = createOutboundGuard(['10.0.0.0/8', '127.0.0.1', 'fd00::/8', 'relay.internal']);
     for (const address of ['10.9.9.9', '127.0.0.1', 'fd12::1']) {
       expect(() => lenient.checkLiteral(address)).not.toThrow(OutboundForbidden);
@@ -54,7 +54,7 @@ describe('the outbound guard', () => {
     }
   });
 
-  describe('with somebody listening at home', () => {
+  describe('with a server on loopback', () => {
     let server: Server;
     let port: number;
     let connections = 0;
@@ -68,7 +68,7 @@ describe('the outbound guard', () => {
     });
     afterAll(() => new Promise((resolve) => server.close(resolve)));
 
-    // Names that lead home only once they are looked up, and spellings that only the resolver or the parser understands.
+    // Names that resolve to loopback, and notations of addresses that only the resolver or the parser understands.
     it.each(['localhost', '127.0.0.1', '0x7f000001', '2130706433', '0177.0.0.1', '127.1'])(
       'opens no connection to %s',
       async (host) => {
@@ -83,7 +83,7 @@ describe('the outbound guard', () => {
       },
     );
 
-    it('says nothing of where a name leads', async () => {
+    it('does not reveal the address of a name', async () => {
       const http = createHttpClient([]);
       const answer = await http.send(
         `http://localhost:${port}/`,
@@ -94,7 +94,7 @@ describe('the outbound guard', () => {
       await http.close();
     });
 
-    it('lets an allowed name home', async () => {
+    it('connects to an allowed name', async () => {
       const socket = await createOutboundGuard(['localhost']).connect('localhost', port, 2_000);
       socket.destroy();
       expect(socket.remoteAddress ?? '127.0.0.1').toBe('127.0.0.1');

@@ -11,7 +11,7 @@ import { outboundMessage, providerContext } from './messages.ts';
 
 const limits = { timeoutMs: 5_000, isTrusted: false };
 
-describe('what a receiver can check', () => {
+describe('a receiver can verify', () => {
   let peer: HttpPeer;
   beforeEach(async () => {
     peer = await startHttpPeer();
@@ -19,7 +19,7 @@ describe('what a receiver can check', () => {
   });
   afterEach(() => peer.close());
 
-  it('a webhook by the new key and by the old one while they are rotated, and by no other', async () => {
+  it('a webhook with the new and the old key during a rotation, but with no other key', async () => {
     const [newKey, oldKey, otherKey] = [1, 2, 3].map(() => `whsec_${randomBytes(32).toString('base64')}`) as [
       string,
       string,
@@ -31,7 +31,7 @@ describe('what a receiver can check', () => {
     });
     expect(await provider.send(message, { secrets: [newKey, oldKey] }, limits)).toEqual({ outcome: 'ok' });
     const [request] = peer.requests;
-    if (!request) throw new Error('no request came');
+    if (!request) throw new Error('the receiver got no request');
     const headers = request.headers as Record<string, string>;
     for (const key of [newKey, oldKey]) {
       expect(new Webhook(key).verify(request.body, headers)).toEqual({
@@ -45,7 +45,7 @@ describe('what a receiver can check', () => {
     await provider.close();
   });
 
-  it('a webhook whose template is no JSON, as text', async () => {
+  it('a webhook whose template is not JSON, which is sent as text', async () => {
     const provider = webhookProvider(providerContext());
     const secrets = [`whsec_${randomBytes(32).toString('base64')}`];
     await provider.send(outboundMessage('webhook', `${peer.url}/in`), { secrets }, limits);
@@ -53,9 +53,9 @@ describe('what a receiver can check', () => {
     await provider.close();
   });
 
-  it('a push: encrypted for the browser, signed by the application server, and replaceable', async () => {
+  it('a Web Push message: encrypted for the browser, signed with VAPID, with a topic', async () => {
     const example = httpProviders.find(({ name }) => name === 'web push');
-    if (!example) throw new Error('no such case');
+    if (!example) throw new Error('the conformance case does not exist');
     const provider = webPushProvider(providerContext());
     const message = outboundMessage('push', example.address(peer.url), {
       collapseKey: 'order-1024',
@@ -75,7 +75,7 @@ describe('what a receiver can check', () => {
     await provider.close();
   });
 
-  it('a device token of another kind is left to another provider', async () => {
+  it('nothing of a token of another kind, which is passed on to the next provider', async () => {
     const example = httpProviders.find(({ name }) => name === 'web push');
     const provider = webPushProvider(providerContext());
     const message = outboundMessage('push', 'an-fcm-token');

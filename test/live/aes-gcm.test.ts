@@ -14,11 +14,11 @@ const aad = fc.option(fc.uint8Array({ maxLength: 100 }), { nil: undefined });
 const frameOf = (content: Uint8Array): Buffer => Buffer.concat([content, Buffer.alloc(TAG_BYTES)]);
 
 describe('AES-256-GCM', () => {
-  it('is that of OpenSSL wherever koffi has a build', () => {
+  it('uses OpenSSL on every platform with a build of koffi', () => {
     expect(openSsl).toBeDefined();
   });
 
-  it('gives the same bytes by OpenSSL and by node:crypto', () => {
+  it('gives the same bytes with OpenSSL and node:crypto', () => {
     fc.assert(
       fc.property(key, nonce, text, aad, (secret, once, content, about) => {
         const [one, other] = [frameOf(content), frameOf(content)];
@@ -31,8 +31,8 @@ describe('AES-256-GCM', () => {
 
   const both: [string, AesGcm][] = [['node:crypto', nodeCrypto]];
   if (openSsl) both.push(['OpenSSL', openSsl]);
-  describe.each(both)('by %s', (_name, aesGcm) => {
-    it('opens to what was sealed, and touches nothing around it', () => {
+  describe.each(both)('with %s', (_name, aesGcm) => {
+    it('opens a sealed frame and changes no byte around it', () => {
       fc.assert(
         fc.property(key, nonce, text, aad, (secret, once, content, about) => {
           const around = Buffer.concat([Buffer.from('before'), frameOf(content), Buffer.from('after')]);
@@ -45,7 +45,7 @@ describe('AES-256-GCM', () => {
       );
     });
 
-    it('opens nothing, and leaves nothing of it, with any bit of the frame, the key, the nonce or the aad changed', () => {
+    it('refuses a frame and clears it when any bit of the frame, key, nonce or aad is changed', () => {
       const about = fc.uint8Array({ minLength: 1, maxLength: 40 });
       fc.assert(
         fc.property(key, nonce, text, about, fc.nat(3), fc.nat(), (secret, once, content, named, which, bit) => {
@@ -60,7 +60,7 @@ describe('AES-256-GCM', () => {
       );
     });
 
-    it('works on after a frame that it refused', () => {
+    it('still works after a refused frame', () => {
       const [secret, once, frame] = [
         Buffer.alloc(KEY_BYTES, 1),
         Buffer.alloc(NONCE_BYTES, 2),
@@ -72,7 +72,7 @@ describe('AES-256-GCM', () => {
     });
   });
 
-  it('reads no byte beyond what it is given', () => {
+  it('does not read beyond the given buffers', () => {
     const sizes = [
       [KEY_BYTES - 1, NONCE_BYTES, TAG_BYTES],
       [KEY_BYTES, NONCE_BYTES - 1, TAG_BYTES],

@@ -10,17 +10,17 @@ const PAGE = 3;
 
 interface Item {
   id: number;
-  /** Counts up with each change. */
+  /** Incremented by every change. */
   version: number;
 }
 
-/** An inbox: things come in and are changed, and whatever changes goes to the end. */
+/** A model of an inbox: items are added and changed, and each change moves its item to the end. */
 function createSource(scheduler: fc.Scheduler) {
   const history: Item[] = [];
   const listeners = new Set<() => void>();
   const placeOf = ({ id, version }: Item): number =>
     history.findIndex((item) => item.id === id && item.version === version) + 1;
-  /** What there is after a position, in its newest state. */
+  /** Returns the items after a position, in their current state. */
   const standing = (after: number): Item[] =>
     history.filter(
       (item, index) => index >= after && !history.some(({ id, version }) => id === item.id && version > item.version),
@@ -47,7 +47,7 @@ function createSource(scheduler: fc.Scheduler) {
         listeners.add(listener);
         return () => listeners.delete(listener);
       },
-      // What is given was true at some moment between question and answer.
+      // The answer is the state at some moment between request and reply.
       read: async (after) => {
         await scheduler.schedule(Promise.resolve(), 'asked');
         const entries = standing(after)
@@ -61,10 +61,10 @@ function createSource(scheduler: fc.Scheduler) {
 }
 type Source = ReturnType<typeof createSource>;
 
-/** Lets everything run that does not wait for the scheduler. */
+/** Runs everything that does not wait for the scheduler. */
 const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-/** Lets so many of those go on that wait for the scheduler, or all. */
+/** Resumes this number of tasks that wait for the scheduler, or all. */
 async function run(scheduler: fc.Scheduler, count = Infinity): Promise<void> {
   await settle();
   for (let left = count; left > 0 && scheduler.count() > 0; left -= 1) {
@@ -77,10 +77,10 @@ const change = fc.record({ kind: fc.constant('change' as const), id: fc.nat(30),
 const step = fc.record({ kind: fc.constant('step' as const), count: fc.integer({ min: 1, max: 6 }) });
 const join = fc.record({
   kind: fc.constant('join' as const),
-  /** How far before the end it begins. */
+  /** Distance of its start from the end of the feed. */
   behind: fc.nat(8),
   hasPast: fc.boolean(),
-  /** Over which it is told; others may share it. */
+  /** The operation. Subscribers may share it. */
   socket: fc.nat(2),
   operation: fc.constantFrom('a', 'b'),
   isPicky: fc.boolean(),
@@ -101,7 +101,7 @@ interface Message extends Item {
   by: string;
 }
 
-/** Who watches, and what came. */
+/** A subscriber and the messages it has received. */
 interface Watcher {
   start: number;
   accepts: (item: Item) => boolean;
@@ -111,7 +111,7 @@ interface Watcher {
   leave(): void;
 }
 
-/** Takes some messages at once, and the others when the scheduler says so. */
+/** Writes some messages immediately and the others when the scheduler decides. */
 interface SocketWriter {
   held: number;
   capacity: number;
@@ -129,7 +129,7 @@ function enter(
   const watcher: Watcher = { start, accepts, seen: [], hasLeft: false, leave: () => {} };
   const subscriber: Subscriber<Message> = {
     write: (messages) => {
-      // Nothing is put on top of what is too much already.
+      // Nothing is written while the buffer is full.
       expect(writer.held).toBeLessThan(writer.capacity);
       writer.held += messages.length;
       expect(new Set(messages.map(({ by }) => by))).toEqual(new Set([operation]));
@@ -151,8 +151,8 @@ function enter(
   return watcher;
 }
 
-describe('broadcasts', () => {
-  it('give each subscriber every change after its cursor once and in order, whatever happens in between', async () => {
+describe('createBroadcasts', () => {
+  it('delivers to each subscriber every change after its cursor, once and in order, under all interleavings', async () => {
     await fc.assert(
       fc.asyncProperty(fc.scheduler(), script, async (scheduler, commands) => {
         const source = createSource(scheduler);
@@ -178,7 +178,7 @@ describe('broadcasts', () => {
             }
           }
         }
-        // The look that is taken now and then, for what no wake-up told of.
+        // The periodic read, for lost wake-ups.
         source.wake();
         await run(scheduler);
 
@@ -201,7 +201,7 @@ describe('broadcasts', () => {
     );
   });
 
-  it('a reader of its own is given the same, asking item by item', async () => {
+  it('delivers the same to a reader that iterates over the feed', async () => {
     await fc.assert(
       fc.asyncProperty(fc.scheduler(), script, fc.nat(8), async (scheduler, commands, behind) => {
         const source = createSource(scheduler);

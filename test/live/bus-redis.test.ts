@@ -28,7 +28,7 @@ describe('the bus over Redis', () => {
     return proxy;
   };
 
-  it('keeps every subscription that was asked for while a connection was being made', async () => {
+  it('keeps every subscription that was requested while it was connecting', async () => {
     const sender = bus(inject('redisUrl'));
     await eventually(
       () =>
@@ -44,7 +44,7 @@ describe('the bus over Redis', () => {
       const heard = new Set<number>();
       let asked = 0;
       let ready = 0;
-      // Across the whole time of connecting, and of connecting again after a cut.
+      // Spread over the whole time of connecting and reconnecting.
       for (const isAgain of [false, true]) {
         if (isAgain) {
           await proxy.shut();
@@ -69,12 +69,12 @@ describe('the bus over Redis', () => {
     }
   });
 
-  it('says that something may have been missed once it hears again, and not before', async () => {
+  it('reports a gap after it has resubscribed, not earlier', async () => {
     const target = new URL(inject('redisUrl'));
     const sockets: Socket[] = [];
     const held: (() => void)[] = [];
     let isHolding = false;
-    // Holds back what asks for subscriptions, and everything that follows it.
+    // Holds back SUBSCRIBE and everything after it.
     const server = createServer((socket) => {
       const onward = connect(Number(target.port || 6379), target.hostname);
       sockets.push(socket);
@@ -116,13 +116,13 @@ describe('the bus over Redis', () => {
     server.close();
   });
 
-  it('lets no listener spoil it for the others', async () => {
+  it('calls the other listeners when one throws', async () => {
     const both = bus(inject('redisUrl'));
     const topic = `test:${crypto.randomUUID()}`;
     const [heard, failed] = [[] as unknown[], [] as unknown[]];
     both.subscribe(topic, (message) => {
       failed.push(message);
-      throw new Error('spoilt');
+      throw new Error('listener failed');
     });
     both.subscribe(topic, (message) => heard.push(message));
     await eventually(() => {
@@ -134,7 +134,7 @@ describe('the bus over Redis', () => {
     expect(heard).toEqual(failed);
   });
 
-  it('can be closed while Redis is away and subscriptions wait for it', async () => {
+  it('can be closed during an outage of Redis while subscriptions are waiting', async () => {
     const proxy = await proxyToRedis();
     await proxy.shut();
     const away = bus(`redis://127.0.0.1:${proxy.port}`);

@@ -26,7 +26,7 @@ import { type TcpProxy, tcpProxy } from '../support/tcp-proxy.ts';
 
 const TENANT = 'tenant-convergence';
 const USERS = ['anna', 'bình', 'chi', 'dũng'];
-/** The place before everything. */
+/** Position before the first change. */
 const START = Buffer.from('in:0').toString('base64url');
 const CHANGES = `subscription ($after: String) {
   inboxChanged(after: $after) { cursor unreadCount notification { id title readAt archivedAt } }
@@ -39,10 +39,10 @@ interface State {
   archivedAt: string | null;
 }
 
-/** Somebody's own picture of their inbox, made of changes alone. */
+/** An inbox that is built from changes only. */
 interface Picture {
   user: string;
-  /** Positions in the order in which they came, over all connections. */
+  /** Positions in order of arrival, over all connections. */
   positions: number[];
   states: Map<string, State>;
   unreadCount: number;
@@ -54,17 +54,17 @@ const at = (date: Date | string | null): string | null => (date === null ? null 
 const any = <T>(items: readonly T[]): T => items[Math.floor(Math.random() * items.length)] as T;
 
 /**
- * Everything that can go wrong between a commit and a client's screen goes wrong, and in the end each client knows what
- * the database knows.
+ * Runs all failures that are possible between a commit and a client, and checks that each client ends with the state of
+ * the database.
  */
-describe('an inbox that is watched while everything around it breaks', () => {
+describe('an inbox that is watched during many failures', () => {
   let redis: OwnRedis;
   let publisher: Redis;
   let service: TestService;
   let doors: TcpProxy[];
   let children: ChildService[];
   let producer: string;
-  /** Where clients and producers may go: those that are alive. */
+  /** URLs of the running instances. */
   let urls: string[];
 
   beforeAll(async () => {
@@ -73,7 +73,7 @@ describe('an inbox that is watched while everything around it breaks', () => {
     publisher.on('error', () => {});
     service = await startTestService({ REDIS_URL: redis.url, DELIVERY_LEASE_MS: '1000' });
     producer = await service.token({ tenant_id: TENANT, permissions: ['notif.ingest'] });
-    // Transactions of the service itself are held open before they are committed, each for another time.
+    // Delays each transaction of the service before its commit by a different time.
     await sql(
       service.env['DATABASE_OWNER_URL'] as string,
       `create function hold_open() returns trigger language plpgsql as $$
@@ -93,11 +93,11 @@ describe('an inbox that is watched while everything around it breaks', () => {
     await redis.stop();
   });
 
-  // It tells in its log where it is.
+  // Its log contains its URL.
   const childEnv = (): Record<string, string> => ({ ...service.env, LOG_LEVEL: 'info' });
   const tokenOf = (sub: string): Promise<string> => service.token({ tenant_id: TENANT, sub });
 
-  /** The published client, over the sealed connection, to another instance each time. */
+  /** The published client, over the sealed connection. Each connection uses another instance. */
   function watch(user: string): Picture {
     const client = connect({ url: () => `${any(urls).replace('http', 'ws')}/stream`, token: () => tokenOf(user) });
     type Data = { inboxChanged: { cursor: string; unreadCount: number; notification: State } };
@@ -127,7 +127,7 @@ describe('an inbox that is watched while everything around it breaks', () => {
     return picture;
   }
 
-  /** Says something to whatever instance answers, as often as it takes. */
+  /** Calls a random instance until one answers. */
   async function insist(say: (url: string) => Promise<unknown>): Promise<void> {
     for (let tries = 0; tries < 100; tries += 1) {
       try {
@@ -137,12 +137,12 @@ describe('an inbox that is watched while everything around it breaks', () => {
         await delay(20);
       }
     }
-    throw new Error('nobody answers');
+    throw new Error('no instance answered in 100 attempts');
   }
   let written = 0;
   const post = (users: string[], count: number): Promise<void> => {
     const titles = Array.from({ length: count }, () => `n-${(written += 1)}`);
-    // The same ids again, should an instance die before it answers.
+    // Retries use the same ids, because an instance may die before it answers.
     const ids = titles.map(() => randomUUID());
     return insist((url) => postActivities({ url }, producer, TENANT, users, titles, (index) => ({ id: ids[index] })));
   };
@@ -157,7 +157,7 @@ describe('an inbox that is watched while everything around it breaks', () => {
     if (row) await insist((url) => run(url, token, document as typeof MarkNotificationReadDocument, { id: row.id }));
   };
 
-  /** A writer that commits, or gives up, when it is told to. Redis hears of it, if it is there. */
+  /** A writer that commits or rolls back on command. It publishes to Redis if Redis is running. */
   async function slowly(user: string, action: 'create' | InboxAction) {
     const client = new pg.Client({ connectionString: service.env['DATABASE_OWNER_URL'] });
     await client.connect();
@@ -190,9 +190,9 @@ describe('an inbox that is watched while everything around it breaks', () => {
         `select 1 from notification_log where status in ('queued', 'sending', 'retrying')`,
       );
       return open.length === 0;
-    }, 'the end of every delivery');
+    }, 'the end of all deliveries');
 
-  /** What many would write: goes on from the newest id that it saw. */
+  /** A simple implementation for comparison: it continues after the newest id that it has seen. */
   function naiveReader() {
     const seen = new Set<string>();
     let last = '00000000-0000-0000-0000-000000000000';
@@ -208,9 +208,9 @@ describe('an inbox that is watched while everything around it breaks', () => {
     return { seen, poll };
   }
 
-  it('converges: nothing is missed, nothing comes twice, and everything in order', async () => {
+  it('converges: every change arrives once and in order', async () => {
     const pictures = USERS.flatMap((user) => [watch(user), watch(user)]);
-    // Whoever only wants to hear what comes in, over the plain connection.
+    // A client for new notifications only, over the plain connection.
     const arrivals = await Promise.all(
       USERS.map(async (user): Promise<ResumingInbox & { user: string }> => {
         const inbox = resumingInbox({ url: () => any(urls), token: () => tokenOf(user), after: START });
@@ -219,7 +219,7 @@ describe('an inbox that is watched while everything around it breaks', () => {
     );
     const naive = naiveReader();
     await post(USERS, 1);
-    await eventually(() => pictures.every(({ positions }) => positions.length > 0), 'the first of all');
+    await eventually(() => pictures.every(({ positions }) => positions.length > 0), 'the first change of every client');
 
     const [first, second] = children as [ChildService, ChildService];
     const disasters: (() => Promise<unknown>)[] = [
@@ -270,14 +270,14 @@ describe('an inbox that is watched while everything around it breaks', () => {
     }
     await settled();
     await naive.poll();
-    // With nothing else on its way, one writer for certain commits what is older than what was read meanwhile.
+    // One writer commits a row that is older than rows that were read before the commit.
     const end = await slowly('anna', 'create');
     const before = naive.seen.size;
     await post(['bình'], 1);
     await eventually(async () => {
       await naive.poll();
       return naive.seen.size > before;
-    }, 'something newer for the naive reader');
+    }, 'a newer row for the simple reader');
     await end('commit');
     await settled();
     await naive.poll();

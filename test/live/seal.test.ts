@@ -27,7 +27,7 @@ interface Case {
   [field: string]: unknown;
 }
 
-/** Every case of a file, with what its group says of it. */
+/** Returns all cases of a file, merged with the properties of their group. */
 function casesOf(file: string): Case[] {
   const text = readFileSync(join(import.meta.dirname, 'wycheproof', file), 'utf8');
   const { testGroups } = JSON.parse(text) as { testGroups: ({ tests: Case[] } & Record<string, unknown>)[] };
@@ -36,7 +36,7 @@ function casesOf(file: string): Case[] {
 
 const hex = (value: unknown): Buffer => Buffer.from(String(value), 'hex');
 
-/** What a computation gives, as hex, or the code with which it refuses. */
+/** Returns the result as hex, or the code of the SealError. */
 function outcomeOf(work: () => Buffer): string {
   try {
     return work().toString('hex');
@@ -46,7 +46,7 @@ function outcomeOf(work: () => Buffer): string {
   }
 }
 
-/** The cases in which something else came out than had to, and what. */
+/** Returns the cases with an unexpected result. */
 const differing = (cases: Case[], expected: (test: Case) => string, work: (test: Case) => Buffer): object[] =>
   cases
     .map((test) => ({ case: `${test.tcId} ${test.comment}`, is: outcomeOf(() => work(test)), due: expected(test) }))
@@ -58,7 +58,7 @@ const codeOf = (work: () => unknown): string =>
     return Buffer.alloc(0);
   });
 
-describe('the primitives, by the cases of Wycheproof', () => {
+describe('primitives pass the test vectors of Wycheproof', () => {
   describe('AES-256-GCM', () => {
     const cases = casesOf('aes_gcm_test.json');
     const isOurs = ({ keySize, ivSize }: Case): boolean => keySize === 256 && ivSize === 96;
@@ -70,7 +70,7 @@ describe('the primitives, by the cases of Wycheproof', () => {
       expect(ours.filter(({ result }) => result === 'invalid').length).toBeGreaterThan(20);
     });
 
-    it('opens what is valid and nothing else', () => {
+    it('opens valid cases and refuses the others', () => {
       expect(
         differing(
           ours,
@@ -80,7 +80,7 @@ describe('the primitives, by the cases of Wycheproof', () => {
       ).toEqual([]);
     });
 
-    it('seals to the very bytes', () => {
+    it('seals to the expected bytes', () => {
       expect(
         differing(
           ours.filter(({ result }) => result === 'valid'),
@@ -90,7 +90,7 @@ describe('the primitives, by the cases of Wycheproof', () => {
       ).toEqual([]);
     });
 
-    it('takes no other size of key or nonce', () => {
+    it('refuses other sizes of key and nonce', () => {
       const refused = (): string => 'invalid_size';
       expect(
         differing(others, refused, ({ key, iv, aad, msg }) => sealBytes(hex(key), hex(iv), hex(msg), hex(aad))),
@@ -102,7 +102,7 @@ describe('the primitives, by the cases of Wycheproof', () => {
       ).toEqual([]);
     });
 
-    it('takes no shorter tag, not even the right beginning of one', () => {
+    it('refuses a shortened tag', () => {
       const valid = ours.filter(({ result }) => result === 'valid');
       for (let bytes = 0; bytes < 16; bytes++) {
         expect(
@@ -120,7 +120,7 @@ describe('the primitives, by the cases of Wycheproof', () => {
   describe('HKDF-SHA-256', () => {
     const cases = casesOf('hkdf_sha256_test.json');
 
-    it('derives what is valid, and nothing longer than the hash allows', () => {
+    it('derives the expected keys and refuses a length above the limit', () => {
       expect(cases).toHaveLength(86);
       expect(cases.filter(({ result }) => result === 'invalid')).toHaveLength(3);
       expect(
@@ -132,7 +132,7 @@ describe('the primitives, by the cases of Wycheproof', () => {
       ).toEqual([]);
     });
 
-    it('refuses lengths that are none, and more info than both ends take', () => {
+    it('refuses invalid lengths and an info that is too long', () => {
       const [ikm, salt] = [Buffer.alloc(32), Buffer.alloc(32)];
       for (const length of [0, -1, 1.5, Number.NaN]) {
         expect(codeOf(() => deriveKey(ikm, salt, Buffer.alloc(0), length))).toBe('invalid_size');
@@ -144,13 +144,13 @@ describe('the primitives, by the cases of Wycheproof', () => {
 
   describe('ECDH over P-256', () => {
     const cases = casesOf('ecdh_secp256r1_ecpoint_test.json');
-    // The file writes its scalars as signed numbers of any length.
+    // The scalars in the file are signed numbers of any length.
     const scalar = (value: unknown): Buffer => hex(String(value).replace(/^0+/, '').padStart(64, '0'));
 
-    it('agrees with every valid point; refuses invalid ones, and compressed ones too', () => {
+    it('computes the secret for valid points and refuses invalid and compressed ones', () => {
       expect(cases).toHaveLength(355);
       expect(cases.filter(({ result }) => result === 'valid')).toHaveLength(330);
-      // "acceptable" is the valid point in compressed form: one key would have two names, so it is refused.
+      // "acceptable" is a valid point in compressed form. It is refused, so that a key has exactly one representation.
       expect(cases.filter(({ result }) => result === 'acceptable')).toHaveLength(1);
       expect(
         differing(
@@ -161,7 +161,7 @@ describe('the primitives, by the cases of Wycheproof', () => {
       ).toEqual([]);
     });
 
-    it('refuses hybrid points, the point at infinity, and private keys outside the curve', () => {
+    it('refuses hybrid points, the point at infinity and private keys outside of the range', () => {
       const pair = createECDH('prime256v1');
       const point = pair.generateKeys();
       const secret = Buffer.from(pair.getPrivateKey().toString('hex').padStart(64, '0'), 'hex');
@@ -179,13 +179,13 @@ describe('the primitives, by the cases of Wycheproof', () => {
 const plaintexts = fc.array(fc.uint8Array({ maxLength: 300 }), { minLength: 1, maxLength: 6 });
 const key = fc.uint8Array({ minLength: 32, maxLength: 32 });
 
-describe('the frames of one direction', () => {
+describe('frames of one direction', () => {
   const seal = (secret: Uint8Array, messages: Uint8Array[]): Buffer[] => {
     const sealer = createSealer(secret);
     return messages.map((message) => sealer.seal(message));
   };
 
-  it('open to what was sealed, in order', () => {
+  it('are opened in order to what was sealed', () => {
     fc.assert(
       fc.property(key, plaintexts, (secret, messages) => {
         const opener = createOpener(secret);
@@ -194,7 +194,7 @@ describe('the frames of one direction', () => {
     );
   });
 
-  it('carry text as UTF-8', () => {
+  it('contain text as UTF-8', () => {
     fc.assert(
       fc.property(key, fc.string({ unit: 'binary' }), (secret, text) => {
         expect(createOpener(secret).open(createSealer(secret).seal(text)).toString()).toBe(text);
@@ -202,7 +202,7 @@ describe('the frames of one direction', () => {
     );
   });
 
-  it('are refused with any bit flipped, and so is whatever comes after', () => {
+  it('are refused when any bit is flipped, and so are all later frames', () => {
     fc.assert(
       fc.property(key, plaintexts, fc.nat(), fc.nat(), (secret, messages, which, bit) => {
         const frames = seal(secret, messages);
@@ -219,7 +219,7 @@ describe('the frames of one direction', () => {
     );
   });
 
-  it('are refused when cut or drawn out', () => {
+  it('are refused when shortened or extended', () => {
     fc.assert(
       fc.property(key, fc.uint8Array({ maxLength: 40 }), fc.nat(), (secret, message, cut) => {
         const [frame] = seal(secret, [message]) as [Buffer];
@@ -230,7 +230,7 @@ describe('the frames of one direction', () => {
     );
   });
 
-  it('are refused in any order but their own: swapped, repeated, with one left out', () => {
+  it('are refused in any other order: swapped, repeated, or with one missing', () => {
     fc.assert(
       fc.property(key, fc.array(fc.nat({ max: 5 }), { minLength: 1, maxLength: 8 }), (secret, order) => {
         const frames = seal(
@@ -246,7 +246,7 @@ describe('the frames of one direction', () => {
     );
   });
 
-  it('end before a nonce could come again', () => {
+  it('end before a nonce is repeated', () => {
     expect(FRAME_LIMIT).toBe(2 ** 31);
     const secret = randomBytes(32);
     const sealer = createSealer(secret, { limit: 2 });
@@ -262,7 +262,7 @@ describe('the frames of one direction', () => {
   });
 });
 
-describe('the handshake', () => {
+describe('handshake', () => {
   const client = createECDH('prime256v1');
   const clientPublicKey = client.generateKeys().toString('base64url');
   const peer = { clientPublicKey, tenantId: 'tenant', userId: 'user' };
@@ -271,7 +271,7 @@ describe('the handshake', () => {
   const firstFrame = (options: Parameters<typeof acceptStream>[0]): string =>
     acceptStream(options).sealer.seal('').toString('hex');
 
-  it('makes a key pair and a salt for each connection', () => {
+  it('creates a new key pair and salt for each connection', () => {
     const [one, other] = [acceptStream(peer), acceptStream(peer)];
     expect(one.serverPublicKey).not.toBe(other.serverPublicKey);
     expect(one.salt).not.toBe(other.salt);
@@ -279,13 +279,13 @@ describe('the handshake', () => {
     expect(Buffer.from(one.salt, 'base64url')).toHaveLength(32);
   });
 
-  it('gives each direction its own key', () => {
+  it('derives a different key for each direction', () => {
     const { sealer, opener } = acceptStream(peer);
     const frame = sealer.seal('to the client');
     expect(codeOf(() => opener.open(frame))).toBe('frame_refused');
   });
 
-  it('gives other keys for another tenant, user, salt or server key, and where the two ids meet', () => {
+  it('derives different keys for another tenant, user, salt or server key, and for another split between the two ids', () => {
     const same = { ...peer, keyPair, salt };
     const frames = [
       same,
@@ -300,7 +300,7 @@ describe('the handshake', () => {
     expect(firstFrame(same)).toBe(frames[0]);
   });
 
-  it('refuses a public key in any other spelling', () => {
+  it('refuses a public key in non-canonical base64url', () => {
     const bytes = Buffer.from(clientPublicKey, 'base64url');
     const spellings = ['', 'AAAA', `${clientPublicKey}=`, ` ${clientPublicKey}`, bytes.toString('hex')];
     for (const spelling of spellings) {
@@ -310,7 +310,7 @@ describe('the handshake', () => {
     expect(codeOf(() => acceptStream({ ...peer, clientPublicKey: offCurve }))).toBe('invalid_key');
   });
 
-  it('refuses ids that are too long for the other end, and a salt of another size', () => {
+  it('refuses ids that are too long and a salt of another size', () => {
     for (const length of [1_000, 70_000]) {
       expect(codeOf(() => acceptStream({ ...peer, userId: 'x'.repeat(length) }))).toBe('invalid_size');
       expect(codeOf(() => acceptStream({ ...peer, tenantId: 'x'.repeat(length) }))).toBe('invalid_size');
@@ -318,7 +318,7 @@ describe('the handshake', () => {
     expect(codeOf(() => acceptStream({ ...peer, salt: Buffer.alloc(16) }))).toBe('invalid_size');
   });
 
-  it('gives a payload a key of its own', () => {
+  it('derives a different key for each payload', () => {
     const [one, other] = [sealPayload({ ...peer, plaintext: 'x' }), sealPayload({ ...peer, plaintext: 'x' })];
     expect(one.ciphertext).not.toBe(other.ciphertext);
     const payload = sealPayload({ ...peer, keyPair, salt, plaintext: '' });
@@ -329,7 +329,7 @@ describe('the handshake', () => {
 });
 
 describe('schema/stream-vectors.json', () => {
-  it('is what npm run vectors writes', () => {
+  it('is up to date with `npm run vectors`', () => {
     const published = readFileSync(join(projectRoot, 'schema', 'stream-vectors.json'), 'utf8');
     expect(JSON.parse(published)).toEqual(JSON.parse(JSON.stringify(streamVectors())));
   });
