@@ -26,7 +26,7 @@ const raw = (type: string, payload: unknown, changes: Partial<RawEvent> = {}): R
 });
 function command(type: string, payload: unknown, changes?: Partial<RawEvent>): NotificationCommand {
   const parsed = parseEvent(raw(type, payload, changes));
-  if (parsed.kind !== 'command') throw new Error('not a command');
+  if (parsed.kind !== 'command') throw new Error('expected a command');
   return parsed.command;
 }
 function refusal(type: string, payload: unknown): EventRefused {
@@ -38,7 +38,7 @@ function refusal(type: string, payload: unknown): EventRefused {
   }
   throw new Error('the event was not refused');
 }
-/** @throws what is no refusal: fast-check then shows the input that did it. */
+/** Rethrows unexpected errors, so that fast-check shows the input that caused them. */
 function outcomeOf(work: () => unknown): 'taken' | 'refused' {
   try {
     work();
@@ -48,13 +48,13 @@ function outcomeOf(work: () => unknown): 'taken' | 'refused' {
     throw error;
   }
 }
-/** The same notification as the second version spells it. */
+/** The same notification as version 2. */
 function asV2({ channel: _channel, recipient, ...event }: Record<string, unknown>): Record<string, unknown> {
   return { ...event, recipient: { email: recipient } };
 }
 
 describe('notification.triggered', () => {
-  it('parses v1 and v2 of one notification into the same command, but for type and channels', () => {
+  it('parses v1 and v2 of one notification into the same command, except for type and channels', () => {
     const event = welcomeEvent(TENANT, { from_the_future: { a: [1] } });
     const { eventType, channels, ...v1 } = command(V1, event);
     const { eventType: eventType2, channels: channels2, ...v2 } = command(V2, asV2(event));
@@ -76,7 +76,7 @@ describe('notification.triggered', () => {
     });
   });
 
-  it('reads every option that v2 adds', () => {
+  it('reads all optional fields of v2', () => {
     expect(
       command(V2, {
         ...asV2(welcomeEvent(TENANT)),
@@ -100,7 +100,7 @@ describe('notification.triggered', () => {
     });
   });
 
-  it('marks notification.test.v1 as a test and is v1 otherwise', () => {
+  it('marks notification.test.v1 as a test and otherwise parses it like v1', () => {
     const event = welcomeEvent(TENANT);
     expect(command('notification.test.v1', event)).toEqual({
       ...command(V1, event),
@@ -113,7 +113,7 @@ describe('notification.triggered', () => {
     'requires %s',
     (field) => {
       const { reason, fields } = refusal(V1, welcomeEvent(TENANT, { [field]: undefined }));
-      // What JSON leaves out and what it spells `undefined` is the same to the validator.
+      // The validator treats a missing field and `undefined` the same.
       expect({ reason, fields }).toEqual({
         reason: 'validation_failed',
         fields: [{ path: field, message: 'is required' }],
@@ -150,21 +150,21 @@ describe('notification.triggered', () => {
     [V1, 'latest', false],
     [V2, 2, true],
     [V2, 1, false],
-  ])('%s with version %j', (type, version, isAccepted) => {
+  ])('%s with version %j is accepted: %s', (type, version, isAccepted) => {
     const event = { ...welcomeEvent(TENANT), version };
     const payload = type === V2 ? asV2(event) : event;
     const outcome = isAccepted ? command(type, payload).eventType : refusal(type, payload).reason;
     expect(outcome).toBe(isAccepted ? type : 'unsupported_version');
   });
 
-  it('keeps a trace context, and drops one that is broken', () => {
+  it('keeps a valid trace context and drops an invalid one', () => {
     const traceparent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
     expect(command(V1, welcomeEvent(TENANT), { traceparent }).traceparent).toBe(traceparent);
     expect(command(V1, welcomeEvent(TENANT), { traceparent: 'a\u0000b' })).not.toHaveProperty('traceparent');
   });
 });
 
-describe('a recipient', () => {
+describe('recipient', () => {
   const accepted: [string, string][] = [
     ['email', 'a@b.vn'],
     ['email', "o'neill+tag@sub.example.co"],
@@ -175,7 +175,7 @@ describe('a recipient', () => {
     ['webhook', 'https://example.com/hook?a=1'],
     ['in_app', 'user-042'],
   ];
-  it.each(accepted)('for %s may be %s', (channel, recipient) => {
+  it.each(accepted)('for %s accepts %s', (channel, recipient) => {
     expect(Object.values(command(V1, welcomeEvent(TENANT, { channel, recipient })).recipient)).toEqual([recipient]);
   });
 
@@ -220,7 +220,7 @@ describe('a recipient', () => {
     ['in_app', 'user\n042'],
     ['in_app', 'u'.repeat(256)],
   ];
-  it.each(refused)('for %s may not be %j, and is not repeated in the answer', (channel, recipient) => {
+  it.each(refused)('for %s refuses %j without repeating it in the message', (channel, recipient) => {
     const { reason, fields, message } = refusal(V1, welcomeEvent(TENANT, { channel, recipient }));
     expect(reason).toBe('validation_failed');
     expect(fields.map(({ path }) => path)).toEqual(['recipient']);
@@ -233,15 +233,15 @@ describe('a recipient', () => {
     ['device_token', { device_token: 'a b' }],
     ['webhook_url', { webhook_url: 'http://a.example' }],
     ['user_id', { user_id: 'a\tb' }],
-  ])('of v2 is checked in each of its addresses: %s', (field, address) => {
-    // A good address beside it does not help.
+  ])('of v2 is validated in each address: %s', (field, address) => {
+    // A valid address next to it does not help.
     const recipient = { user_id: 'u', email: 'a@b.vn', ...address };
     const { fields, message } = refusal(V2, { ...asV2(welcomeEvent(TENANT)), recipient });
     expect(fields.map(({ path }) => path)).toEqual([`recipient.${field}`]);
     for (const value of Object.values(address)) expect(message).not.toContain(value);
   });
 
-  it('of v2 has one address at least', () => {
+  it('of v2 must have at least one address', () => {
     expect(refusal(V2, { ...asV2(welcomeEvent(TENANT)), recipient: { locale: 'vi' } }).reason).toBe(
       'validation_failed',
     );
@@ -249,7 +249,7 @@ describe('a recipient', () => {
 });
 
 describe('signal.activity-notification', () => {
-  it('parses into a command for people, its text ready', () => {
+  it('is parsed into an in-app command with its content', () => {
     const event = activityEvent(TENANT, ['anna', 'bình', 'anna'], { new_field: 1 });
     expect(command(ACTIVITY, event)).toEqual({
       tenantId: TENANT,
@@ -277,7 +277,7 @@ describe('signal.activity-notification', () => {
     });
   });
 
-  it('accepts the camelCase spellings of all its names', () => {
+  it('accepts camelCase spellings of all names', () => {
     const event = activityEvent(TENANT, ['anna'], { category: 'payments', trace_id: 't' });
     const camel = Object.fromEntries(
       Object.entries(event).map(([name, value]) => [
@@ -299,7 +299,7 @@ describe('signal.activity-notification', () => {
     }
   });
 
-  it('leads to no script', () => {
+  it('refuses an action URL that runs a script', () => {
     for (const action_url of [
       'javascript:alert(1)',
       ' JavaScript:alert(1)',
@@ -315,7 +315,7 @@ describe('signal.activity-notification', () => {
     }
   });
 
-  it('without an id gets one from its position: the same one when it is read again, another one elsewhere', () => {
+  it('without an id gets one from its position, which is the same on every read', () => {
     const { id: _id, ...event } = activityEvent(TENANT, ['anna']);
     const at = (...position: (string | number)[]) => command(ACTIVITY, event, { position }).eventId;
     expect(at('t', 0, '7')).toBe(at('t', 0, '7'));
@@ -323,7 +323,7 @@ describe('signal.activity-notification', () => {
     expect(at('t', 0, '7')).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-5/);
   });
 
-  it('with an id that is no UUID gets the same UUID for it wherever it comes from', () => {
+  it('with an id that is not a UUID gets a UUID derived from it', () => {
     const event = activityEvent(TENANT, ['anna'], { id: 'order-1024' });
     const one = command(ACTIVITY, event, { position: ['t', 0, '1'] }).eventId;
     expect(one).toMatch(/^[0-9a-f-]{36}$/);
@@ -339,15 +339,15 @@ describe('signal.activity-notification', () => {
     ['merchant', { organization_id: 'o' }, 'merchant_id'],
     ['organization', { merchant_id: 'm' }, 'organization_id'],
     ['everybody', {}, 'recipient_scope'],
-  ])('of scope %s with %j is refused', (recipient_scope, changes, field) => {
+  ])('with scope %s and %j is refused', (recipient_scope, changes, field) => {
     const { reason, fields } = refusal(ACTIVITY, activityEvent(TENANT, ['anna'], { recipient_scope, ...changes }));
     expect(reason).toBe('validation_failed');
     expect(fields.map(({ path }) => path)).toContain(field);
   });
 });
 
-describe('an event', () => {
-  it('of config.updated names the tenant', () => {
+describe('event', () => {
+  it('config.updated contains the tenant', () => {
     const payload = { tenant_id: TENANT, at: '2025-06-14T07:32:00Z' };
     expect(parseEvent(raw('config.updated', payload))).toEqual({ kind: 'config-updated', tenantId: TENANT });
     expect(refusal('config.updated', { tenant_id: TENANT }).reason).toBe('validation_failed');
@@ -368,25 +368,25 @@ describe('an event', () => {
 
   const nested = (levels: number): unknown => JSON.parse('{"a":'.repeat(levels) + '1' + '}'.repeat(levels));
   it.each([
-    ['a NUL character', { a: 'x\u0000y' }],
-    ['a NUL character in a key', { 'x\u0000y': 1 }],
-    ['half a surrogate pair', { a: ['\ud800'] }],
-    ['half a surrogate pair in a key', { '\udc00': 1 }],
+    ['NUL character', { a: 'x\u0000y' }],
+    ['NUL character in a key', { 'x\u0000y': 1 }],
+    ['lone surrogate', { a: ['\ud800'] }],
+    ['lone surrogate in a key', { '\udc00': 1 }],
     ['100 levels of nesting', nested(100)],
     ['10 000 levels of nesting', nested(10_000)],
-  ])('is refused with %s in its params or in a field that nobody knows', (_name, value) => {
+  ])('is refused with %s in its params or in an unknown field', (_name, value) => {
     for (const changes of [{ params: value }, { extra: value }]) {
       expect(refusal(V1, welcomeEvent(TENANT, changes)).reason).toBe('validation_failed');
     }
     expect(refusal(ACTIVITY, activityEvent(TENANT, ['anna'], { data: value })).reason).toBe('validation_failed');
   });
 
-  it('may be nested as deep as anybody needs', () => {
+  it('may have reasonable nesting', () => {
     expect(command(V1, welcomeEvent(TENANT, { params: nested(40) })).params).toEqual(nested(40));
   });
 
-  it('is a command or refused, whatever JSON it is', () => {
-    // Almost right events reach further than noise does.
+  it('is either parsed or refused for every JSON value', () => {
+    // Mutated valid events reach more code than random values.
     const good: Record<string, Record<string, unknown>> = {
       [V1]: welcomeEvent(TENANT),
       [V2]: asV2(welcomeEvent(TENANT)),
@@ -412,17 +412,17 @@ describe('an event', () => {
       }),
       { numRuns: 2_000 },
     );
-    // Both ways were gone, and no third one.
+    // Both outcomes occurred, and no other.
     expect([...outcomes].toSorted()).toEqual(['refused', 'taken']);
   });
 });
 
-describe('an envelope', () => {
+describe('envelope', () => {
   const attributes = { specversion: '1.0', id: '1', source: '/test', type: V1 };
   const binary = (headers: Record<string, string>) => openBinary({ headers, body: Buffer.from('{"a":1}') });
   const headers = { 'ce-specversion': '1.0', 'ce-id': '1', 'ce-source': '/test', 'ce-type': V1 };
 
-  it('gives type, payload, position and trace context, in either mode the same', () => {
+  it('has the same type, payload, position and trace context in binary and structured mode', () => {
     const traceparent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
     const event = { type: V1, payload: { a: 1 }, position: ['/test', '1'], traceparent };
     expect(openStructured({ ...attributes, traceparent, data: { a: 1 } })).toEqual(event);
@@ -437,7 +437,7 @@ describe('an envelope', () => {
     expect(() => binary(rest)).toThrow(`${name} missing`);
   });
 
-  it('of another version, or with attributes that are none, is refused', () => {
+  it('of another version or with invalid attributes is refused', () => {
     for (const changes of [{ specversion: '0.3' }, { time: 'noon' }, { trace_id: 'x' }]) {
       expect(() => openStructured({ ...attributes, ...changes, data: {} }), JSON.stringify(changes)).toThrow(
         EventRefused,
@@ -447,13 +447,13 @@ describe('an envelope', () => {
     expect(() => binary({ ...headers, 'ce-time': 'noon' })).toThrow(EventRefused);
   });
 
-  it('whose bytes are not JSON in UTF-8 is refused', () => {
+  it('with a body that is not JSON in UTF-8 is refused', () => {
     for (const bytes of ['', '{', '{"a":1}x', Buffer.from('{"a":"\xff"}', 'latin1'), Buffer.alloc(0)]) {
       expect(() => parseJson(Buffer.from(bytes))).toThrow(EventRefused);
     }
   });
 
-  it('is opened or refused, whatever JSON it is', () => {
+  it('is either parsed or refused for every JSON value', () => {
     const outcomes = new Set<string>();
     fc.assert(
       fc.property(fc.dictionary(fc.string(), fc.jsonValue()), (changes) => {
@@ -469,8 +469,8 @@ describe('the published JSON Schemas', () => {
   const read = (file: string) => JSON.parse(readFileSync(join(directory, file), 'utf8')) as { $schema: string };
   const files = readdirSync(directory);
 
-  it('are there for every type that is understood, and for no other', () => {
-    // What is pushed over Redis is an event of nobody, and kept by nobody.
+  it('exist for every supported type and for no other', () => {
+    // Except the messages of the Redis channel, which are not events.
     const types = [...EVENT_TYPES, 'signal.emit'];
     expect(files.toSorted()).toEqual(types.map((type) => `${type}.schema.json`).toSorted());
   });
@@ -481,10 +481,10 @@ describe('the published JSON Schemas', () => {
     expect(new Ajv().validateSchema(schema)).toBe(true);
   });
 
-  it('accept the example of the contract', () => {
+  it('accept the example of the specification', () => {
     const ajv = new Ajv({ allowUnionTypes: true });
     formats.default(ajv);
-    // SPEC 3.1
+    // Specification, section 3.1
     const example: unknown = JSON.parse(`
       {"event_id":"3a36f1d4-8fa7-4704-a94e-4c55e9142cb3","tenant_id":"tenant-vas-001","event_code":"user.welcome",
        "channel":"email","recipient":"student@example.edu.vn",

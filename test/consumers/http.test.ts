@@ -48,7 +48,7 @@ describe('POST /events', () => {
   afterAll(() => service.close());
   beforeEach(() => sql(service.databaseUrl, 'truncate rejected_event'));
 
-  /** Without a token where `token` is undefined in the headers. */
+  /** Sends no token when `token` is undefined in the headers. */
   async function post(
     body: string | Uint8Array<ArrayBuffer>,
     headers: Record<string, string>,
@@ -84,13 +84,13 @@ describe('POST /events', () => {
       status: 202,
       body: { results: [{ status: 'accepted', log_id: expect.any(String) }] },
     });
-    // It was durable before it was acknowledged.
+    // The row was committed before the response.
     expect(await logs(data['event_id'])).toMatchObject([{ id: body.results[0]?.log_id, traceparent }]);
     await eventually(async () => (await logs(data['event_id']))[0]?.status === 'sent', 'delivery');
     expect(await rejected()).toEqual([]);
   });
 
-  it('answers for each event of a batch, in its order, and stores the good ones beside the bad', async () => {
+  it('returns a result for each event of a batch, in order, and stores the valid ones', async () => {
     const known = welcomeEvent(TENANT);
     await send(event(known), 'structured');
     const fresh = welcomeEvent(TENANT);
@@ -136,7 +136,7 @@ describe('POST /events', () => {
     expect(body.results[1]?.message).toBe('recipient must be one email address');
   });
 
-  it('answers 400 when nothing was accepted, and keeps the bytes as they came', async () => {
+  it('answers 400 when no event was accepted, and stores the bytes unchanged', async () => {
     const bytes = Buffer.concat([Buffer.from('{"specversion":"1.0",'), Buffer.from([0xff, 0x00, 0xfe])]);
     const { status, body } = await post(bytes, { 'content-type': STRUCTURED, 'x-secret': 'hidden' });
     expect({ status, code: body.error_code }).toEqual({ status: 400, code: 'validation_failed' });
@@ -144,14 +144,14 @@ describe('POST /events', () => {
     const [row] = await rejected();
     expect(row).toMatchObject({ id: body.results[0]?.rejected_event_id, tenant_id: TENANT, reason: 'malformed_event' });
     expect(row?.raw.equals(bytes)).toBe(true);
-    // Not the token, and nothing else that is not about the event.
+    // Headers that do not describe the event, such as the token, are not stored.
     expect(row?.headers).toEqual({ 'content-type': STRUCTURED });
   });
 
   it.each([
     ['an empty body', '', STRUCTURED],
     ['null', 'null', STRUCTURED],
-    ['a batch that is no list', '{}', BATCH],
+    ['a batch that is not a list', '{}', BATCH],
     ['a batch that is not JSON', '[', BATCH],
   ])('rejects %s', async (_name, text, contentType) => {
     const { status, body } = await post(text, { 'content-type': contentType });
@@ -162,7 +162,7 @@ describe('POST /events', () => {
     expect((await rejected()).map((row) => row.raw.toString())).toEqual([text]);
   });
 
-  it('rejects a binary event that lacks a required attribute', async () => {
+  it('rejects a binary event without a required attribute', async () => {
     const body = JSON.stringify(welcomeEvent(TENANT));
     const headers = { 'content-type': 'application/json', 'ce-specversion': '1.0', 'ce-id': '1', 'ce-source': '/sale' };
     const answer = await post(body, headers);
@@ -173,7 +173,7 @@ describe('POST /events', () => {
     expect((await rejected())[0]?.headers).toEqual(headers);
   });
 
-  it('rejects one event of a batch that is nested too deep to be written again, and only that one', async () => {
+  it('rejects one event of a batch that is nested too deeply to be serialized, and accepts the others', async () => {
     const good = welcomeEvent(TENANT);
     const deep = `{"specversion":"1.0","id":"1","source":"/s","type":"${V1}","data":${'['.repeat(50_000)}${']'.repeat(50_000)}}`;
     const text = `[${JSON.stringify(event(good))},${deep}]`;
@@ -183,28 +183,28 @@ describe('POST /events', () => {
     expect((await rejected())[0]?.raw.toString()).toBe(text);
   });
 
-  it('rejects dates that no database holds instead of failing on them', async () => {
+  it('rejects dates that the database cannot store', async () => {
     for (const created_at of ['2016-12-31T23:59:60Z', '0000-01-01T00:00:00Z', '2025-06-14T07:32:00+07']) {
       const { status, body } = await send(event(welcomeEvent(TENANT, { created_at })), 'structured');
       expect({ status, code: body.results[0]?.error_code }).toEqual({ status: 400, code: 'validation_failed' });
     }
   });
 
-  it('keeps a rejected event whose header ends in half a character where it is cut', async () => {
+  it('stores a rejected event whose header is shortened in the middle of a character', async () => {
     const type = `${'x'.repeat(1_999)}😀`;
     const { status } = await sendBatch([event({}, { type })]);
     expect(status).toBe(400);
     expect((await rejected())[0]?.event_type?.isWellFormed()).toBe(true);
   });
 
-  it('rejects the event of another tenant, and shows it to nobody there', async () => {
+  it('rejects an event of another tenant, and that tenant does not see it', async () => {
     const foreign = welcomeEvent('tenant-other');
     const own = welcomeEvent(TENANT);
     const { status, body } = await sendBatch([event(foreign), event(own)]);
     expect(status).toBe(202);
     expect(body.results).toMatchObject([{ status: 'rejected', error_code: 'tenant_mismatch' }, { status: 'accepted' }]);
     expect(await logs(foreign['event_id'])).toEqual([]);
-    // It is its sender's mistake, so the sender's tenant finds it.
+    // The sender made the mistake, so the event is stored for the sender's tenant.
     expect(await rejected()).toMatchObject([{ tenant_id: TENANT, reason: 'tenant_mismatch' }]);
 
     const config = { tenant_id: 'tenant-other', at: '2025-06-14T07:32:00Z' };
@@ -225,7 +225,7 @@ describe('POST /events', () => {
     expect(await rejected()).toEqual([]);
   });
 
-  it('answers 403 when X-Tenant-ID is not the tenant of the token', async () => {
+  it('answers 403 when X-Tenant-ID differs from the tenant of the token', async () => {
     const body = JSON.stringify(event(welcomeEvent(TENANT)));
     expect(await post(body, { 'content-type': STRUCTURED, 'x-tenant-id': 'tenant-other' })).toMatchObject({
       status: 403,
@@ -234,7 +234,7 @@ describe('POST /events', () => {
     expect((await post(body, { 'content-type': STRUCTURED, 'x-tenant-id': TENANT })).status).toBe(202);
   });
 
-  it('lets a superadmin act for the tenant in X-Tenant-ID, and for that one only', async () => {
+  it('lets a superadmin send for the tenant in X-Tenant-ID only', async () => {
     const root = await service.token({ tenant_id: 'tenant-root', role: 'superadmin' });
     const data = welcomeEvent('tenant-other');
     const body = JSON.stringify(event(data));
@@ -248,7 +248,7 @@ describe('POST /events', () => {
     });
   });
 
-  it('answers 413 to a body over 4 MiB, to a batch of more than 1000 events, and takes a batch of 1000', async () => {
+  it('answers 413 to a body over 4 MiB and to a batch of more than 1000 events, and accepts a batch of 1000', async () => {
     const large = await post(Buffer.alloc(4 * 1024 * 1024 + 1, 'x'), { 'content-type': STRUCTURED });
     expect(large).toMatchObject({ status: 413, body: { error_code: 'payload_too_large' } });
 
@@ -274,7 +274,7 @@ describe('POST /events', () => {
     expect(await rejected()).toEqual([]);
   });
 
-  it('answers 503 while PostgreSQL is away, has stored nothing then, and takes the same events afterwards', async () => {
+  it('answers 503 during an outage of PostgreSQL without storing anything, and accepts the same events afterwards', async () => {
     const name = new URL(service.databaseUrl).pathname.slice(1);
     const admin = new URL(service.databaseUrl);
     admin.pathname = '/postgres';

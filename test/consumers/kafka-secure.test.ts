@@ -26,7 +26,7 @@ describeWithKafka('events over a Kafka that asks for TLS and a login', () => {
 
   beforeAll(async () => {
     directory = await mkdtemp(join(tmpdir(), 'kafka-secure-'));
-    // Holds: it makes the database for the services that consume.
+    // In hold mode. It provides the database of the consuming services.
     [broker, service] = await Promise.all([startKafka({ secure: USER }), startTestService({ DELIVERY_MODE: 'hold' })]);
     const caPath = join(directory, 'ca.pem');
     await writeFile(caPath, broker.ca as string);
@@ -58,7 +58,7 @@ describeWithKafka('events over a Kafka that asks for TLS and a login', () => {
 
   const readiness = async (url: string): Promise<unknown> => (await fetch(`${url}/readyz`)).json();
 
-  it.each(['plain', 'scram-sha-256', 'scram-sha-512'])('come in after a login with %s', async (mechanism) => {
+  it.each(['plain', 'scram-sha-256', 'scram-sha-512'])('are accepted after a login with %s', async (mechanism) => {
     const consuming = await service.startAnother({
       ...env,
       KAFKA_SASL_MECHANISM: mechanism,
@@ -71,13 +71,13 @@ describeWithKafka('events over a Kafka that asks for TLS and a login', () => {
         event['event_id'],
       ]);
       return found.length > 0 && found;
-    }, 'the event in the log');
+    }, 'the event in notification_log');
     expect(rows).toEqual([{ status: 'queued' }]);
     expect(await readiness(consuming.url)).toMatchObject({ status: 'ready', checks: { kafka: 'ok' } });
     await consuming.close();
   });
 
-  /** In a process of its own, with all of its log. */
+  /** Starts a service in a separate process and collects its log. */
   const start = (overrides: Record<string, string>): Promise<ChildService> =>
     startChild({ ...service.env, LOG_LEVEL: 'trace', ...overrides });
   const refusalIn = async (child: ChildService): Promise<string> =>
@@ -88,7 +88,7 @@ describeWithKafka('events over a Kafka that asks for TLS and a login', () => {
       ),
     );
 
-  it('do not come in with a wrong password; the service is alive, not ready, and no secret is in its log', async () => {
+  it('are not consumed with a wrong password: the service is alive but not ready, and its log contains no secret', async () => {
     const wrong = 'wrong-horse-battery';
     const child = await start({ ...env, KAFKA_SASL_MECHANISM: 'scram-sha-512', KAFKA_PASSWORD: wrong });
     expect(await refusalIn(child)).toContain('SASL SCRAM SHA512 authentication failed');
@@ -100,7 +100,7 @@ describeWithKafka('events over a Kafka that asks for TLS and a login', () => {
       expect(log).not.toContain(secret);
   });
 
-  it('do not come in where the certificate is not trusted', async () => {
+  it('are not consumed when the certificate is not trusted', async () => {
     const { KAFKA_SSL_CA_PATH: _path, ...untrusting } = env;
     const child = await start({ ...untrusting, KAFKA_SASL_MECHANISM: 'plain' });
     expect(await refusalIn(child)).toContain('self-signed certificate');

@@ -99,7 +99,7 @@ describeWithKafka('events over Kafka', () => {
   const rejectedFrom = (name: string) =>
     sql<RejectedRow>(service.databaseUrl, 'select * from rejected_event where topic = $1', [name]);
 
-  /** What the group has committed of a topic, and what there is, over all partitions. */
+  /** Returns the committed offset of the group and the end offset of a topic, summed over all partitions. */
   async function progress(group: string, name: string): Promise<{ committed: number; end: number }> {
     const sum = (offsets: { offset: string }[]): number =>
       offsets.reduce((total, { offset }) => total + Math.max(0, Number(offset)), 0);
@@ -110,9 +110,9 @@ describeWithKafka('events over Kafka', () => {
     eventually(async () => {
       const { committed: done, end } = await progress(group, name);
       return done === end && done;
-    }, 'the committed offset at the end');
+    }, 'the committed offset at the end of the topic');
 
-  /** One more consumer over the database of the service: with its log, and to be stopped alone. */
+  /** Starts another consumer on the same database, which has its own log and can be stopped alone. */
   async function startConsumer(group: string, pubsubTopic: string, topicCheckMs = 10_000) {
     const lines: Json[] = [];
     const log = pino({ messageKey: 'message' }, { write: (line) => lines.push(JSON.parse(line) as Json) });
@@ -126,14 +126,14 @@ describeWithKafka('events over Kafka', () => {
           () => true,
           () => false,
         ),
-      'the consumer',
+      'the consumer to start',
     );
-    // What earlier tests left in the topics that all share is out of the way.
+    // Skips the messages of earlier tests in the shared topics.
     for (const type of EVENT_TYPES) if (type !== V1) await committed(group, type);
     const logged = (message: string) => eventually(() => lines.some((line) => line['message'] === message), message);
     return { ...consumer, logged };
   }
-  /** A topic with one partition, so that order and offsets are plain. */
+  /** Creates a topic with one partition, so that order and offsets are predictable. */
   async function ownTopic(): Promise<{ name: string; group: string }> {
     const id = randomUUID().slice(0, 8);
     await createTopics(`${V1}.${id}`);
@@ -179,7 +179,7 @@ describeWithKafka('events over Kafka', () => {
     expect(await sql(service.databaseUrl, inbox, [id])).toEqual([{ user_id: 'anna' }, { user_id: 'bình' }]);
   });
 
-  it('are all accepted however many broken ones lie between them, and each of those is kept with the reason', async () => {
+  it('are all accepted between invalid ones, and each invalid one is stored with its reason', async () => {
     const good = Array.from({ length: 500 }, () => welcome({ event_code: 'no.template' }));
     const headers = { 'content-type': 'application/cloudevents+json' };
     const bad: [reason: string, message: Message][] = [
@@ -229,8 +229,8 @@ describeWithKafka('events over Kafka', () => {
     expect(rows.find((row) => row.message.startsWith('version'))).toMatchObject({ tenant_id: tenant, event_type: V1 });
   });
 
-  it.each(['gzip', 'snappy', 'lz4', 'zstd'])('are read from batches that are compressed with %s', async (codec) => {
-    // The broker compresses the batches: its codecs are not ours.
+  it.each(['gzip', 'snappy', 'lz4', 'zstd'])('are read from batches with the compression %s', async (codec) => {
+    // The broker compresses the batches, so that its codecs are used instead of ours.
     const compressWith = (type: string) =>
       admin.alterConfigs({
         validateOnly: false,
@@ -242,7 +242,7 @@ describeWithKafka('events over Kafka', () => {
           },
         ],
       });
-    // Several blocks of 64 KB in a batch.
+    // Several blocks of 64 KB in one batch.
     const events = welcomes(1_000);
     await compressWith(codec);
     await send(topic, events.map(asMessage));
@@ -250,7 +250,7 @@ describeWithKafka('events over Kafka', () => {
     expect(await stored(events)).toHaveLength(1_000);
   });
 
-  it('are taken as CloudEvents in binary and in structured mode, of whatever type', async () => {
+  it('are accepted as CloudEvents in binary and structured mode, for every type', async () => {
     const traceparent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
     const one = welcome();
     const two = welcome();
@@ -266,7 +266,7 @@ describeWithKafka('events over Kafka', () => {
     expect(await logs([three.event_id])).toMatchObject([{ is_test: true }]);
   });
 
-  it('are delivered once, though they come 100 times over Kafka and HTTP at once', async () => {
+  it('are delivered once when they arrive 100 times over Kafka and HTTP at the same time', async () => {
     const event = welcome();
     const token = await service.token({ tenant_id: tenant, permissions: ['notif.ingest'] });
     const answers = await Promise.all([
@@ -286,7 +286,7 @@ describeWithKafka('events over Kafka', () => {
     expect(new Set(ids)).toEqual(new Set([id]));
   });
 
-  it('of config.updated drop what is cached of the tenant', async () => {
+  it('of config.updated clear the cache of the tenant', async () => {
     const subjectNow = async (): Promise<string | undefined> => {
       const event = welcome();
       await send(topic, [asMessage(event)]);
@@ -294,7 +294,7 @@ describeWithKafka('events over Kafka', () => {
       return (await captured(id))[0]?.subject;
     };
     expect(await subjectNow()).toBe('Chào mừng Nguyễn Văn A');
-    // Behind the back of the service, as somebody with psql would.
+    // Changes the database directly, so that the service does not notice.
     await sql(
       service.databaseUrl,
       `with version as (
@@ -313,7 +313,7 @@ describeWithKafka('events over Kafka', () => {
     expect(await subjectNow()).toBe('Xin chào Nguyễn Văn A');
   });
 
-  it('wait in Kafka while PostgreSQL is away: nothing is committed, and afterwards everything arrives', async () => {
+  it('wait in Kafka during an outage of PostgreSQL: nothing is committed, and afterwards all are accepted', async () => {
     const { name, group } = await ownTopic();
     const consumer = await startConsumer(group, name);
     const first = welcomes(3);
@@ -332,7 +332,7 @@ describeWithKafka('events over Kafka', () => {
     await consumer.close();
   });
 
-  it('in hand are stored and committed at a stop, and those read twice are neither stored nor rejected twice', async () => {
+  it('of the current batch are stored and committed on shutdown, and messages that are read twice are stored once', async () => {
     const { name, group } = await ownTopic();
     const consumer = await startConsumer(group, name);
     const events = welcomes(10);
@@ -344,7 +344,10 @@ describeWithKafka('events over Kafka', () => {
       await send(name, [...events.map(asMessage), { value: 'not JSON' }]);
       const waiting = `select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'
         and query like '%insert into notification_log%'`;
-      await eventually(async () => (await sql(service.databaseUrl, waiting)).length > 0, 'a batch in hand');
+      await eventually(
+        async () => (await sql(service.databaseUrl, waiting)).length > 0,
+        'the current batch to be stored',
+      );
       closed = consumer.close();
     } finally {
       await locker.end();
@@ -354,7 +357,7 @@ describeWithKafka('events over Kafka', () => {
     expect(await progress(group, name)).toEqual({ committed: 11, end: 11 });
     expect((await admin.describeGroups([group])).groups[0]?.members).toEqual([]);
 
-    // Nothing is known of what was committed: as if it had been killed between storing and committing.
+    // Resets the offsets, as if the process had died between storing and committing.
     await admin.deleteGroups([group]);
     const next = await startConsumer(group, name);
     await send(name, [asMessage(welcome())]);
@@ -364,7 +367,7 @@ describeWithKafka('events over Kafka', () => {
     await next.close();
   });
 
-  it('are shared by the members of a group, and taken over from one that leaves', async () => {
+  it('are distributed among the members of a group, and taken over from a member that leaves', async () => {
     const members = async () => (await admin.describeGroups([groupId])).groups[0]?.members.length;
     const events = welcomes(300);
     const messages = events.map(asMessage);
@@ -379,14 +382,14 @@ describeWithKafka('events over Kafka', () => {
     await committed(groupId, topic);
   });
 
-  it('are read from a topic that is made later, and from the others when one is deleted', async () => {
+  it('are read from a topic that is created later, and from the others after one is deleted', async () => {
     const id = randomUUID().slice(0, 8);
     const name = `${V1}.${id}`;
     const group = `group-${id}`;
     const consumer = await startConsumer(group, name, 50);
     await createTopics(name);
     const first = welcomes(2);
-    // Not the shared producer: for as long as it lives it asks for the topic, which will be gone.
+    // A separate producer, because the shared one would keep requesting the deleted topic.
     const once = kafka.producer();
     await once.connect();
     await once.send({ topic: name, messages: first.map(asMessage) });
@@ -402,7 +405,7 @@ describeWithKafka('events over Kafka', () => {
     await consumer.close();
   });
 
-  it('come in over HTTP while the brokers are away; the service says so, and consumes once they are back', async () => {
+  it('are accepted over HTTP during an outage of the brokers: the service is not ready, and consumes again afterwards', async () => {
     const proxy = await brokerProxy();
     const { name } = await ownTopic();
     const other = await service.startAnother({
@@ -431,7 +434,7 @@ describeWithKafka('events over Kafka', () => {
 function cloudEvent(mode: 'binary' | 'structured', data: unknown, attributes: Json = {}): Message {
   const event = new CloudEvent({ type: V1, source: '/sale', data, ...attributes });
   const { headers, value } = KafkaBinding[mode](event) as { headers: Json; value: unknown };
-  // The SDK writes headers for the attributes that are absent too.
+  // The SDK also writes headers for missing attributes.
   const present = Object.entries(headers).flatMap(([name, text]) => (text === undefined ? [] : [[name, String(text)]]));
   return {
     headers: Object.fromEntries(present) as Record<string, string>,
@@ -439,7 +442,7 @@ function cloudEvent(mode: 'binary' | 'structured', data: unknown, attributes: Js
   };
 }
 
-/** An address that leads to the broker once it is opened. */
+/** Returns an address that is connected to the broker. */
 async function brokerProxy(): Promise<{ address: string; open(): Promise<void>; close(): void }> {
   const [host, port] = inject('kafkaBrokers').split(':') as [string, string];
   const listen = (at: number): Promise<Server> =>

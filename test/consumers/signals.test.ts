@@ -16,9 +16,9 @@ const TENANT = 'tenant-signals';
 const OTHER = 'tenant-other';
 
 interface Watcher extends SocketClient {
-  /** What the acknowledgement calls this connection. */
+  /** The client id from `connection_ack`. */
   clientId: string;
-  /** The data of each message that came on a topic. */
+  /** Returns the data of each received message of a topic. */
   heard(topic: string): unknown[];
 }
 
@@ -56,7 +56,7 @@ describe('signal:emit', () => {
   const emit = (message: unknown): Promise<number> =>
     redis.publish(topics.signals, typeof message === 'string' ? message : JSON.stringify(message));
 
-  /** Somebody who watches topics, and is known to hear what is said there. */
+  /** Subscribes to topics and waits until messages arrive. */
   const watch = async (at: Pick<Service, 'url'>, tenantId: string, sub: string, ...watched: string[]) => {
     const socket = await connectSocket(at.url, await service.token({ tenant_id: tenantId, sub }));
     const { clientId } = socket.received[0]?.payload ?? { clientId: '' };
@@ -80,7 +80,7 @@ describe('signal:emit', () => {
     return watcher;
   };
 
-  it('reaches whoever fits everything that the destination names, on every instance, and nobody else', async () => {
+  it('reaches the subscribers that match all fields of the destination, on every instance, and no others', async () => {
     const topic = `orders/${newId()}`;
     const people = {
       anna: await watch(service, TENANT, 'anna', topic),
@@ -94,45 +94,45 @@ describe('signal:emit', () => {
       ['another tenant', { tenant: OTHER }, ['stranger']],
       ['a user', { user: 'binh' }, ['binh']],
       ['a user of a tenant', { tenant: TENANT, user: 'anna' }, ['anna', 'annaThere']],
-      ['their namesake', { tenant: OTHER, user: 'anna' }, ['stranger']],
+      ['a user with the same id in another tenant', { tenant: OTHER, user: 'anna' }, ['stranger']],
       ['a merchant', { merchant: 'm-1' }, ['anna', 'annaThere']],
       ['a merchant of a tenant', { tenant: TENANT, merchant: 'm-1' }, ['anna', 'annaThere']],
       ['a merchant that the tenant does not have', { tenant: OTHER, merchant: 'm-1' }, []],
       ['an organization', { tenant: TENANT, organization: 'o-1' }, ['binh']],
       ['a merchant as an organization', { organization: 'm-1' }, []],
       ['a connection', { client: anna.clientId }, ['anna']],
-      ['a connection that belongs to the user', { client: anna.clientId, user: 'anna', tenant: TENANT }, ['anna']],
-      ['a connection of somebody else', { client: anna.clientId, user: 'binh' }, []],
-      ['a user without that role', { tenant: TENANT, user: 'binh', merchant: 'm-1' }, []],
-      ['both roles at once', { tenant: TENANT, merchant: 'm-1', organization: 'o-1' }, []],
-      ['nobody, by nothing', {}, []],
-      ['nobody, by null', null, []],
-      ['nobody, by silence', undefined, []],
+      ['a connection with its user and tenant', { client: anna.clientId, user: 'anna', tenant: TENANT }, ['anna']],
+      ['a connection with another user', { client: anna.clientId, user: 'binh' }, []],
+      ['a user without the role', { tenant: TENANT, user: 'binh', merchant: 'm-1' }, []],
+      ['two roles at once', { tenant: TENANT, merchant: 'm-1', organization: 'o-1' }, []],
+      ['an empty destination', {}, []],
+      ['a null destination', null, []],
+      ['no destination', undefined, []],
     ];
     for (const [data, destination] of cases) await emit({ topic, data, destination });
     for (const tenant of [TENANT, OTHER]) await emit({ topic, data: 'end', destination: { tenant } });
     for (const [name, watcher] of Object.entries(people)) {
-      await eventually(() => watcher.heard(topic).includes('end'), `the end for ${name}`);
+      await eventually(() => watcher.heard(topic).includes('end'), `the last message for ${name}`);
       const meant = cases.filter(([, , receivers]) => receivers.includes(name as never)).map(([data]) => data);
       expect(watcher.heard(topic), name).toEqual([...meant, 'end']);
     }
   });
 
-  it('reaches those who watch its topic, with data as it is', async () => {
+  it('reaches subscribers of its topic with the data unchanged', async () => {
     const [one, other] = [`one/${newId()}`, `other/${newId()}`];
     const watcher = await watch(neighbour, TENANT, 'anna', one, other);
     const values = [{ a: [1, 'hai', null, { b: true }] }, 'text', 0, false, null, [], undefined];
     for (const data of values) await emit({ topic: one, data, destination: { user: 'anna' } });
-    await eventually(() => watcher.heard(one).length === values.length, 'all of them');
+    await eventually(() => watcher.heard(one).length === values.length, 'all values');
     expect(watcher.heard(one)).toEqual(values.map((data) => data ?? null));
     expect(watcher.heard(other)).toEqual([]);
   });
 
-  it('is spoken by the emitter of the client package', async () => {
+  it('accepts messages of the emitter in the client package', async () => {
     const topic = `orders/${newId()}`;
     const watchers = [await watch(service, TENANT, 'anna', topic), await watch(neighbour, TENANT, 'anna', topic)];
     const { emit: send } = createEmitter(redis);
-    // As long as one may be.
+    // The maximum length.
     const text = 'x'.repeat(MAX_SIGNAL - 200);
     await send(topic, { order: 7 }, { tenant: TENANT, user: 'anna' });
     await send(topic, text, { merchant: 'm-1' });
@@ -142,7 +142,7 @@ describe('signal:emit', () => {
     }
   });
 
-  it('does no harm with what is malformed or too long: it is refused, and the log says so without its content', async () => {
+  it('refuses malformed and oversized messages and logs them without their content', async () => {
     const topic = `orders/${newId()}`;
     const destination = { tenant: TENANT };
     const watchers = [await watch(service, TENANT, 'anna', topic), await watch(neighbour, TENANT, 'anna', topic)];
@@ -175,7 +175,7 @@ describe('signal:emit', () => {
     for (const message of malformed) await emit(message);
     await emit({ topic, data: 'good', destination });
     for (const watcher of watchers) {
-      await eventually(() => watcher.heard(topic).length > 0, 'the good one');
+      await eventually(() => watcher.heard(topic).length > 0, 'the valid message');
       expect(watcher.heard(topic)).toEqual(['good']);
       expect(watcher.received.filter(({ type }) => type === 'error')).toEqual([]);
     }
@@ -185,7 +185,7 @@ describe('signal:emit', () => {
     expect(lines.join('\n')).not.toContain('a-secret');
   });
 
-  it('takes nothing for a message of the service itself', async () => {
+  it('cannot imitate the topic of the service itself', async () => {
     const watcher = await watch(service, TENANT, 'anna', NOTIFICATION_CREATED_TOPIC);
     const other = await watch(neighbour, TENANT, 'binh', NOTIFICATION_CREATED_TOPIC);
     const producer = await service.token({ tenant_id: TENANT, permissions: ['notif.ingest'] });
@@ -196,7 +196,7 @@ describe('signal:emit', () => {
       await settled(service.databaseUrl, await postActivities(neighbour, producer, TENANT, ['anna'], [title]));
       return watcher.heard(NOTIFICATION_CREATED_TOPIC).length > 1;
     }, 'notifications');
-    await eventually(() => watcher.heard(NOTIFICATION_CREATED_TOPIC).length >= probes - 1, 'the last of them');
+    await eventually(() => watcher.heard(NOTIFICATION_CREATED_TOPIC).length >= probes - 1, 'the last notification');
     const heard = watcher.heard(NOTIFICATION_CREATED_TOPIC) as { title: string }[];
     expect(heard.map(({ title }) => title)).not.toContain(undefined);
     expect(heard[0]).toMatchObject({

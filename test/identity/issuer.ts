@@ -3,13 +3,13 @@ import type { AddressInfo } from 'node:net';
 
 import { type CryptoKey, exportJWK, generateKeyPair, type JWK, type JWTPayload, SignJWT } from 'jose';
 
-/** A key pair of an identity service, and tokens signed with it. */
+/** Key pair of an identity service, and tokens signed with it. */
 export interface Signer {
   alg: string;
   kid: string;
   publicKey: CryptoKey;
   publicJwk: JWK;
-  /** Claims of an ordinary user, changed by `claims`; a claim that is undefined is left out. */
+  /** Signs the claims of an ordinary user, changed by `claims`. A claim that is undefined is left out. */
   sign(claims?: Record<string, unknown>, header?: Record<string, unknown>): Promise<string>;
 }
 
@@ -36,20 +36,20 @@ export async function createSigner(alg: string, kid: string, options: { crv?: st
     publicKey,
     publicJwk: { ...(await exportJWK(publicKey)), kid, alg, use: 'sig' },
     sign: (claims = {}, header = {}) =>
-      // Through JSON, so that a claim that is undefined is absent.
+      // Converted through JSON to remove undefined claims.
       new SignJWT(JSON.parse(JSON.stringify({ ...ordinaryClaims(), ...claims })) as JWTPayload)
         .setProtectedHeader({ alg, kid, ...header })
         .sign(privateKey),
   };
 }
 
-/** A real HTTP server that answers with a JWKS and counts how often it was asked. */
+/** HTTP server that serves a JWKS and counts its requests. */
 export interface JwksServer {
   url: string;
   fetches: number;
-  /** What it answers: keys, or anything else that such a server may say on a bad day. */
+  /** The response: keys, or an error. */
   answer: { keys: JWK[] } | { status: number; body: string };
-  /** Refuses connections from now on. */
+  /** Stops accepting connections. */
   close(): Promise<void>;
 }
 

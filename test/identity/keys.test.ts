@@ -24,7 +24,7 @@ describe('keys from a JWKS URL', () => {
     second = await createSigner('RS256', 'second');
   });
   beforeEach(async () => {
-    // Only the clock is set by hand, so that minutes pass at once; everything else is real.
+    // Only the clock is faked, to skip minutes. Everything else is real.
     vi.useFakeTimers({ toFake: ['Date'] });
     server = await startJwksServer(first);
     authenticate = createAuthenticator({
@@ -46,14 +46,14 @@ describe('keys from a JWKS URL', () => {
   const flood = (): Promise<string[]> =>
     Promise.all(Array.from({ length: 50 }, (_unused, index) => outcome(first.sign({}, { kid: `unknown-${index}` }))));
 
-  it('are fetched once for many tokens at once, and then kept', async () => {
+  it('are fetched once for many concurrent tokens and then cached', async () => {
     const answers = await Promise.all(Array.from({ length: 20 }, () => outcome(first.sign())));
     expect(new Set(answers)).toEqual(new Set(['welcome anna']));
     await outcome(first.sign());
     expect(server.fetches).toBe(1);
   });
 
-  it('are fetched at most once per cooldown, however many unknown key ids come in', async () => {
+  it('are fetched at most once per cooldown for any number of unknown key ids', async () => {
     for (const fetches of [1, 2, 3]) {
       expect(new Set(await flood())).toEqual(new Set(['invalid_token']));
       expect(new Set(await flood())).toEqual(new Set(['invalid_token']));
@@ -62,7 +62,7 @@ describe('keys from a JWKS URL', () => {
     }
   });
 
-  it('follow a rotation as soon as the cooldown is over', async () => {
+  it('follow a rotation after the cooldown', async () => {
     expect(await outcome(first.sign())).toBe('welcome anna');
     server.answer = { keys: [first.publicJwk, second.publicJwk] };
     pass(COOLDOWN);
@@ -70,14 +70,14 @@ describe('keys from a JWKS URL', () => {
     expect(await outcome(first.sign())).toBe('welcome anna');
   });
 
-  it('that were withdrawn are refused once the set is older than its age', async () => {
+  it('that were withdrawn are refused when the cached set exceeds its maximum age', async () => {
     expect(await outcome(first.sign())).toBe('welcome anna');
     server.answer = { keys: [second.publicJwk] };
     pass(MAX_AGE);
     expect(await outcome(first.sign())).toBe('invalid_token');
   });
 
-  it('stay in force while the identity service is down, however long', async () => {
+  it('stay valid during an outage of the identity service of any length', async () => {
     expect(await outcome(first.sign())).toBe('welcome anna');
     await server.close();
     for (let round = 0; round < 3; round += 1) {
@@ -89,9 +89,9 @@ describe('keys from a JWKS URL', () => {
   it.each([
     ['an error page', { status: 502, body: '<html>' }],
     ['a redirect', { status: 302, body: '' }],
-    ['no JSON', { status: 200, body: '<html>' }],
-    ['JSON that is no key set', { status: 200, body: '{"keys":"none"}' }],
-  ])('outlast an identity service that answers %s', async (_what, answer) => {
+    ['HTML instead of JSON', { status: 200, body: '<html>' }],
+    ['JSON that is not a key set', { status: 200, body: '{"keys":"none"}' }],
+  ])('stay valid when the identity service answers with %s', async (_what, answer) => {
     server.answer = answer;
     expect(await outcome(first.sign())).toBe('identity_unavailable');
     server.answer = { keys: [first.publicJwk] };
@@ -103,7 +103,7 @@ describe('keys from a JWKS URL', () => {
     expect(server.fetches).toBe(3);
   });
 
-  it('that cannot be had are not asked for again before the cooldown is over', async () => {
+  it('that could not be fetched are not requested again before the end of the cooldown', async () => {
     server.answer = { status: 503, body: '' };
     const answers = [...(await flood()), ...(await flood())];
     expect(new Set(answers)).toEqual(new Set(['identity_unavailable']));
@@ -125,7 +125,7 @@ describe('keys from a file', () => {
   };
 
   it.each(['RS256', 'RS512', 'PS256', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519'])(
-    'check %s tokens with a public key in PEM form, whatever key id the token names',
+    'verify %s tokens with a public key in PEM format, regardless of the key id of the token',
     async (alg) => {
       const signer = await createSigner(alg, 'some-key');
       const authenticate = createAuthenticator({
@@ -139,7 +139,7 @@ describe('keys from a file', () => {
     },
   );
 
-  it('never take the public key for a shared secret', async () => {
+  it('do not accept a token signed with the public key as HMAC secret', async () => {
     const signer = await createSigner('RS256', 'k');
     const pem = await exportSPKI(signer.publicKey);
     const authenticate = createAuthenticator({ isRevoked: () => false, keys: await keysOf(pem) });
@@ -151,14 +151,14 @@ describe('keys from a file', () => {
     }
   });
 
-  it('may be a JWKS, from which the key id picks one', async () => {
+  it('may be a JWKS with several key ids', async () => {
     const signers = [await createSigner('ES256', 'a'), await createSigner('ES256', 'b')];
     const keys = await keysOf(JSON.stringify({ keys: signers.map((signer) => signer.publicJwk) }));
     const authenticate = createAuthenticator({ isRevoked: () => false, keys });
     for (const signer of signers) expect(await authenticate(await signer.sign())).toMatchObject({ userId: 'anna' });
   });
 
-  it('refuse a private key and anything else that is no public key, so that the service does not start', async () => {
+  it('refuse a private key and other content, so that the service does not start', async () => {
     const { privateKey } = await generateKeyPair('ES256', { extractable: true });
     for (const text of ['', 'hello', '{"keys": 1}', await exportPKCS8(privateKey)]) {
       await expect(keysOf(text)).rejects.toThrow('JWT_PUBLIC_KEY_PATH');

@@ -83,7 +83,7 @@ describe('a token', () => {
   const malformed = { code: 'invalid_token', http: 400, socket: 4400 };
   const mismatch = { code: 'tenant_mismatch', http: 403, socket: 4403 };
   const refusals: Refusal[] = [
-    { case: 'that is absent', token: () => undefined, code: 'unauthenticated', http: 401, socket: 4401 },
+    { case: 'that is missing', token: () => undefined, code: 'unauthenticated', http: 401, socket: 4401 },
     {
       case: 'that has expired',
       token: () => signer.sign({ exp: secondsFromNow(-60) }),
@@ -91,11 +91,11 @@ describe('a token', () => {
       http: 401,
       socket: 4403,
     },
-    { case: 'that is no JWT', token: () => 'not-a-jwt', ...malformed },
+    { case: 'that is not a JWT', token: () => 'not-a-jwt', ...malformed },
     { case: 'that only looks like a JWT', token: () => 'a.b.c', ...malformed },
-    { case: 'with the signature of a stranger', token: signedByStranger, ...invalid },
-    { case: 'that was changed after it was signed', token: tampered, ...invalid },
-    { case: 'signed with a key that nobody knows', token: () => signer.sign({}, { kid: 'unknown' }), ...invalid },
+    { case: 'with a signature of another key', token: signedByStranger, ...invalid },
+    { case: 'that was changed after signing', token: tampered, ...invalid },
+    { case: 'signed with an unknown key id', token: () => signer.sign({}, { kid: 'unknown' }), ...invalid },
     { case: 'of another issuer', token: () => signer.sign({ iss: 'https://evil.test/' }), ...invalid },
     { case: 'without an issuer', token: () => signer.sign({ iss: undefined }), ...invalid },
     { case: 'for another audience', token: () => signer.sign({ aud: 'billing' }), ...invalid },
@@ -103,41 +103,45 @@ describe('a token', () => {
     { case: 'with algorithm none', token: () => unsigned({ alg: 'none' }), ...invalid },
     { case: 'signed by HS256 with the public key', token: withPublicKeyAsSecret, ...invalid },
     { case: 'that is not valid yet', token: () => signer.sign({ nbf: secondsFromNow(600) }), ...invalid },
-    { case: 'of the future', token: () => signer.sign({ iat: secondsFromNow(600) }), ...invalid },
-    { case: 'whose iat is no number', token: () => signer.sign({ iat: 'today' }), ...invalid },
-    { case: 'whose exp is no number', token: () => signer.sign({ exp: 'never' }), ...invalid },
+    { case: 'issued in the future', token: () => signer.sign({ iat: secondsFromNow(600) }), ...invalid },
+    { case: 'whose iat is not a number', token: () => signer.sign({ iat: 'today' }), ...invalid },
+    { case: 'whose exp is not a number', token: () => signer.sign({ exp: 'never' }), ...invalid },
     { case: 'whose key id is a path', token: () => signer.sign({}, { kid: '../../../../dev/null' }), ...invalid },
     { case: 'whose key id is a query', token: () => signer.sign({}, { kid: "x' union select 'key" }), ...invalid },
-    { case: 'that brings its own key', token: withOwnKey, ...invalid },
-    { case: 'that says where its key is', token: withOwnKeyUrl, ...invalid },
+    { case: 'with an embedded key', token: withOwnKey, ...invalid },
+    { case: 'with the URL of its key', token: withOwnKeyUrl, ...invalid },
     {
-      case: 'with a header that must be understood',
+      case: 'with an unknown critical header',
       token: () => unsigned({ alg: 'RS256', kid: signer.kid, crit: ['extra'], extra: true }, 'AAAA'),
       ...invalid,
     },
     {
-      case: 'of an algorithm that is not that of the key',
+      case: 'with an algorithm that does not match the key',
       token: () => unsigned({ alg: 'RS384', kid: signer.kid }, 'AAAA'),
       ...invalid,
     },
     { case: 'without exp', token: () => signer.sign({ exp: undefined }), ...invalid },
     { case: 'without sub', token: () => signer.sign({ sub: undefined }), ...invalid },
     { case: 'with an empty sub', token: () => signer.sign({ sub: '' }), ...invalid },
-    { case: 'whose sub is no string', token: () => signer.sign({ sub: 42 }), ...invalid },
+    { case: 'whose sub is not a string', token: () => signer.sign({ sub: 42 }), ...invalid },
     { case: 'without tenant_id', token: () => signer.sign({ tenant_id: undefined }), ...invalid },
     { case: 'with an empty tenant_id', token: () => signer.sign({ tenant_id: '' }), ...invalid },
-    { case: 'whose tenant_id is no string', token: () => signer.sign({ tenant_id: { $ne: 1 } }), ...invalid },
-    { case: 'whose permissions are no list', token: () => signer.sign({ permissions: 'notif.read.log' }), ...invalid },
-    { case: 'whose permissions are no strings', token: () => signer.sign({ permissions: [1] }), ...invalid },
+    { case: 'whose tenant_id is not a string', token: () => signer.sign({ tenant_id: { $ne: 1 } }), ...invalid },
+    {
+      case: 'whose permissions are not a list',
+      token: () => signer.sign({ permissions: 'notif.read.log' }),
+      ...invalid,
+    },
+    { case: 'whose permissions are not strings', token: () => signer.sign({ permissions: [1] }), ...invalid },
     { case: 'of one tenant when X-Tenant-ID names another', token: () => signer.sign(), tenant: 'other', ...mismatch },
     {
-      case: 'of a superadmin of no tenant who names none',
+      case: 'of a superadmin without tenant who sends no X-Tenant-ID',
       token: () => signer.sign({ role: 'superadmin', tenant_id: undefined }),
       ...mismatch,
     },
   ];
 
-  it.each(refusals)('$case is refused over HTTP and over the socket', async (refusal) => {
+  it.each(refusals)('$case is refused over HTTP and WebSocket', async (refusal) => {
     const token = await refusal.token();
     const { status, headers, data, errors } = await overHttp(service, token, refusal.tenant);
     expect({ status, data }).toEqual({ status: refusal.http, data: undefined });
@@ -151,22 +155,22 @@ describe('a token', () => {
 
   it.each([
     { case: 'of a user', claims: {} },
-    { case: 'of a user who names their own tenant', claims: {}, tenant: TENANT },
+    { case: 'of a user who sends X-Tenant-ID of their own tenant', claims: {}, tenant: TENANT },
     { case: 'without permissions', claims: { permissions: undefined } },
     { case: 'for several audiences', claims: { aud: ['billing', AUDIENCE] } },
-    { case: 'of a superadmin who names any tenant', claims: { role: 'superadmin' }, tenant: 'any' },
+    { case: 'of a superadmin who sends any X-Tenant-ID', claims: { role: 'superadmin' }, tenant: 'any' },
     {
-      case: 'of a superadmin of no tenant who names one',
+      case: 'of a superadmin without tenant who sends X-Tenant-ID',
       claims: { role: 'superadmin', tenant_id: undefined },
       tenant: 'any',
     },
-  ])('$case is accepted over HTTP and over the socket', async ({ claims, tenant }) => {
+  ])('$case is accepted over HTTP and WebSocket', async ({ claims, tenant }) => {
     const token = await signer.sign(claims);
     expect(await overHttp(service, token, tenant)).toMatchObject({ status: 200, errors: [] });
     expect(await overSocket(service, token, tenant)).toMatchObject({ acknowledged: true });
   });
 
-  it('of a superadmin opens the tenant that is named, and no other', async () => {
+  it('of a superadmin gives access only to the tenant in X-Tenant-ID', async () => {
     for (const tenant of ['north', 'south']) {
       const producer = await signer.sign({ tenant_id: tenant, permissions: ['notif.ingest'] });
       await postEvent(service, producer, 'notification.triggered.v1', welcomeEvent(tenant, { event_code: tenant }));
@@ -176,7 +180,7 @@ describe('a token', () => {
     expect(data?.notificationLogs.edges.map(({ node }) => node.eventCode)).toEqual(['south']);
   });
 
-  it('is refused in another form than Bearer', async () => {
+  it('is refused with another scheme than Bearer', async () => {
     const authorization = `Basic ${Buffer.from('anna:secret').toString('base64')}`;
     const { status, errors } = await run(service.url, undefined, UnreadCountDocument, {}, { authorization });
     expect(status).toBe(400);
@@ -188,13 +192,13 @@ describe('a token', () => {
     ['token with its scheme', (token: string) => ({ token: `Bearer ${token}` })],
     ['authorization', (token: string) => ({ Authorization: `Bearer ${token}` })],
     ['headers.authorization', (token: string) => ({ headers: { authorization: `bearer ${token}` } })],
-  ])('is taken from connection_init as %s', async (_place, payload) => {
+  ])('is read from connection_init as %s', async (_place, payload) => {
     const { acknowledged, socket } = await connectionOutcome(service.url, payload(await signer.sign()));
     expect(acknowledged).toBe(true);
     socket.close();
   });
 
-  it('is taken from the Authorization header of the upgrade, as gateways forward it', async () => {
+  it('is read from the Authorization header of the upgrade request, as gateways forward it', async () => {
     const socket = new NodeWebSocket(`${service.url.replace('http', 'ws')}/graphql`, 'graphql-transport-ws', {
       headers: { authorization: `Bearer ${await signer.sign()}` },
     });
@@ -205,13 +209,13 @@ describe('a token', () => {
     socket.terminate();
   });
 
-  it("keeps the caller's own trace id", async () => {
+  it('request keeps the trace id of the caller', async () => {
     const { headers, errors } = await run(service.url, undefined, UnreadCountDocument, {}, { 'x-trace-id': 'mine-1' });
     expect(headers.get('x-trace-id')).toBe('mine-1');
     expect(errors[0]?.extensions?.['trace_id']).toBe('mine-1');
   });
 
-  it('closes its socket when it runs out, and a client that comes back with a new one loses nothing', async () => {
+  it('closes its socket when it expires, and a client that reconnects with a new one misses nothing', async () => {
     const producer = await signer.sign({ permissions: ['notif.ingest'] });
     const send = (title: string) =>
       postEvent(service, producer, 'signal.activity-notification', activityEvent(TENANT, ['brief'], { title }));
@@ -222,7 +226,7 @@ describe('a token', () => {
     });
     const sent: string[] = [];
     await eventually(() => inbox.connections >= 1, 'the first connection');
-    // What comes before the server has taken up the subscription is not live: the first one that arrives begins.
+    // Notifications before the start of the subscription are not delivered. The first one that arrives marks its start.
     await eventually(async () => {
       if (sent.length === 0) await send('begin');
       return inbox.seen.length > 0;
@@ -242,7 +246,7 @@ describe('a token', () => {
     await inbox.close();
   });
 
-  it('is checked against keys that are fetched once, whatever flood of unknown key ids comes in', async () => {
+  it('is verified with keys that are fetched once during a flood of unknown key ids', async () => {
     await query(service.url, await signer.sign(), UnreadCountDocument);
     const before = jwks.fetches;
     const flood = await Promise.all(
@@ -254,7 +258,7 @@ describe('a token', () => {
     expect(jwks.fetches - before).toBeLessThanOrEqual(1);
   });
 
-  it('cannot be checked while the keys were never read, and the caller is told to come back', async () => {
+  it('cannot be verified before the keys could be fetched: the caller gets identity_unavailable', async () => {
     const gone = await startJwksServer(signer);
     await gone.close();
     const other = await service.startAnother({ JWKS_URL: gone.url });
@@ -265,7 +269,7 @@ describe('a token', () => {
     expect(await overSocket(other, token)).toMatchObject({ acknowledged: false, code: 4500 });
   });
 
-  it('is still accepted when the identity service goes down after its keys were read', async () => {
+  it('is still accepted during an outage of the identity service after its keys were fetched', async () => {
     const mortal = await startJwksServer(signer);
     const other = await service.startAnother({ JWKS_URL: mortal.url });
     expect(await overHttp(other, await signer.sign())).toMatchObject({ status: 200 });
