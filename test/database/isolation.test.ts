@@ -8,7 +8,7 @@ import { testDatabase } from '../support/service.ts';
 import { sql } from '../support/sql.ts';
 import type { TestDatabase } from '../support/template-database.ts';
 
-describe('a tenant is an island', () => {
+describe('tenant isolation', () => {
   let files: TestDatabase;
   let database: Database;
 
@@ -26,7 +26,7 @@ describe('a tenant is an island', () => {
     await files.drop();
   });
 
-  it('has forced row-level security and a policy for the API role on every tenant table', async () => {
+  it('forces row-level security with a policy for the API role on every tenant table', async () => {
     const tables = await sql<{ name: string; enabled: boolean; forced: boolean; walled: boolean }>(
       files.url,
       `select c.relname as name, c.relrowsecurity as enabled, c.relforcerowsecurity as forced,
@@ -35,7 +35,7 @@ describe('a tenant is an island', () => {
        from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attname = 'tenant_id'
        where c.relkind in ('r', 'p') and c.relnamespace = 'public'::regnamespace`,
     );
-    // Which process lives, and how far audit events were passed on, is nobody's own.
+    // Live instances and the position of the audit relay belong to no tenant.
     const shared = new Set(['audit_relay', 'live_instance']);
     expect(tables.map((table) => table.name).toSorted()).toEqual(
       entities
@@ -46,7 +46,7 @@ describe('a tenant is an island', () => {
     expect(tables.filter((table) => !(table.enabled && table.forced && table.walled))).toEqual([]);
   });
 
-  it('gives the roles no way round: no superuser, no bypass, nothing owned, no audit rewritten', async () => {
+  it('gives the roles no way around it: no superuser, no bypassrls, no ownership, no change of audit events', async () => {
     const roles = await sql(
       files.url,
       `select rolname, rolsuper, rolbypassrls, rolcanlogin,
@@ -66,12 +66,12 @@ describe('a tenant is an island', () => {
     expect(rewriters).toEqual([]);
   });
 
-  it('shows one tenant to SQL that forgets its WHERE', async () => {
+  it('shows rows of one tenant to SQL without WHERE', async () => {
     const rows = await database.asTenant('tenant-7', (tx) => tx.query('select tenant_id from inbox'));
     expect(rows).toEqual([{ tenant_id: 'tenant-7' }]);
   });
 
-  it('shows nothing where no tenant is set', async () => {
+  it('shows no rows when no tenant is set', async () => {
     const client = new pg.Client({ connectionString: files.url });
     await client.connect();
     try {
@@ -84,7 +84,7 @@ describe('a tenant is an island', () => {
     }
   });
 
-  it('refuses to write into another tenant', async () => {
+  it('refuses to write rows of another tenant', async () => {
     const insert = `insert into policy_definition (id, tenant_id, user_id, role, scope, scope_id)
       values (gen_random_uuid(), 'tenant-8', 'u', 'owner', 'merchant', 'm')`;
     await expect(database.asTenant('tenant-7', (tx) => tx.query(insert))).rejects.toThrow(/row-level security/);
@@ -96,7 +96,7 @@ describe('a tenant is an island', () => {
     expect(others).toEqual([]);
   });
 
-  it('takes a tenant id for what it is, whatever it contains', async () => {
+  it('treats a tenant id as plain data for all contents', async () => {
     const hostile = `x', true); reset role; select set_config('app.tenant_id', 'tenant-7`;
     expect(await database.asTenant(hostile, (tx) => tx.query('select * from inbox'))).toEqual([]);
     await expect(database.asTenant('nul\0', (tx) => tx.query('select 1'))).rejects.toMatchObject({
@@ -104,7 +104,7 @@ describe('a tenant is an island', () => {
     });
   });
 
-  it('crosses 0 times with 100 tenants in turn over a pool of 2 connections', async () => {
+  it('returns no row of another tenant when 100 tenants share 2 connections', async () => {
     const seen = await Promise.all(
       Array.from({ length: 400 }, async (_unused, index) => {
         const tenantId = `tenant-${index % 100}`;
@@ -129,7 +129,7 @@ describe('a tenant is an island', () => {
     expect(answers.at(-1)).toMatchObject({ status: 'rejected', reason: { message: 'division by zero' } });
   });
 
-  it('leaves nothing of a tenant behind on the connection', async () => {
+  it('leaves no tenant set on the connection', async () => {
     await database.asTenant('tenant-7', (tx) => tx.query('select 1'));
     await expect(database.asTenant('tenant-7', (tx) => tx.query('select * from no_such_table'))).rejects.toThrow(
       /no_such_table/,
@@ -140,7 +140,7 @@ describe('a tenant is an island', () => {
     expect(rows).toEqual([{ role: 'notif_api', tenant: 'tenant-9' }]);
   });
 
-  it('closes to the worker what it has no business with', async () => {
+  it('denies the worker role access to tables that it does not need', async () => {
     const rewrite = database.asWorker((tx) => tx.query(`update notification_template_version set body = ''`));
     await expect(rewrite).rejects.toThrow(/permission denied/);
     const forge = database.asWorker((tx) => tx.query(`update audit_event set actor_id = 'somebody else'`));

@@ -22,14 +22,14 @@ const tablesOf = async (url: string): Promise<string[]> =>
     )
   ).map((row) => row.name);
 
-/** The same suite on the server that the tests use and on the embedded PostgreSQL 18. */
+/** Runs on the PostgreSQL of the tests and on the embedded PostgreSQL 18. */
 function migrationSuite(urlOf: () => string): void {
-  it('runs every migration on an empty database, and nothing the second time', async () => {
+  it('run on an empty database, and do nothing the second time', async () => {
     expect(await migrate(urlOf())).toEqual(migrations.map((migration) => migration.name));
     expect(await migrate(urlOf())).toEqual([]);
   });
 
-  it('leaves exactly the schema that the entities declare, policies included', async () => {
+  it('create exactly the schema that the entities declare, including policies', async () => {
     const orm = await MikroORM.init(ormOptions(urlOf()));
     try {
       expect((await orm.schema.getUpdateSchemaSQL()).trim()).toBe('');
@@ -38,7 +38,7 @@ function migrationSuite(urlOf: () => string): void {
     }
   });
 
-  it('goes all the way back and forth again', async () => {
+  it('run down and up again', async () => {
     const orm = await MikroORM.init(ormOptions(urlOf()));
     try {
       await orm.migrator.down({ to: 0 });
@@ -53,7 +53,7 @@ function migrationSuite(urlOf: () => string): void {
 }
 
 describe('the migration template-revision', () => {
-  it('counts the versions that existed before it', async () => {
+  it('numbers the existing versions', async () => {
     const database = await createTestDatabase(inject('databaseUrl'));
     const orm = await MikroORM.init(ormOptions(database.url));
     try {
@@ -86,7 +86,7 @@ describe('migrations on a PostgreSQL server', () => {
 
   migrationSuite(() => database.url);
 
-  it('lets instances that start at once take turns', async () => {
+  it('run one after another when several instances start at once', async () => {
     const other = await createTestDatabase(inject('databaseUrl'));
     try {
       const ran = await Promise.all(Array.from({ length: 4 }, () => migrate(other.url)));
@@ -96,7 +96,7 @@ describe('migrations on a PostgreSQL server', () => {
     }
   });
 
-  it('is content with a login that owns nothing, and tells it what to do where something is missing', async () => {
+  it('work with a database user that owns nothing, or report what it lacks', async () => {
     const login = `notif_test_login_${process.pid}`;
     const loginUrl = new URL(database.url);
     loginUrl.username = login;
@@ -131,7 +131,7 @@ describe('migrations on the embedded PostgreSQL', () => {
 
   migrationSuite(() => server.ownerUrl);
 
-  it('is a PostgreSQL 18, and keeps its data over a restart', async () => {
+  it('runs PostgreSQL 18 and keeps its data over a restart', async () => {
     expect(await sql(server.ownerUrl, `select current_setting('server_version_num')::int / 10000 as major`)).toEqual([
       { major: 18 },
     ]);
@@ -140,7 +140,7 @@ describe('migrations on the embedded PostgreSQL', () => {
     expect(await tablesOf(server.ownerUrl)).toContain('notification_log');
   });
 
-  it('gives the service a login that owns nothing and sees nothing by itself', async () => {
+  it('gives the service a database user that owns nothing and sees nothing without a role', async () => {
     await migrate(server.ownerUrl);
     expect(
       await sql(
@@ -158,12 +158,12 @@ describe('migrations on the embedded PostgreSQL', () => {
     await database.close();
   });
 
-  it('refuses to be started twice from one folder', async () => {
+  it('refuses a second server in the same folder', async () => {
     await expect(startEmbeddedDatabase({ dataPath, log: createLog('silent') })).rejects.toThrow(/DATA_PATH/);
     expect(await tablesOf(server.ownerUrl)).toContain('notification_log');
   });
 
-  it('listens on this machine only, and asks for its password', async () => {
+  it('listens on localhost only and requires a password', async () => {
     const url = new URL(server.ownerUrl);
     expect(url.hostname).toBe('127.0.0.1');
     url.password = 'wrong';

@@ -13,14 +13,14 @@ import type { TestDatabase } from '../support/template-database.ts';
 const OWN = 'tenant-own';
 const FOREIGN = 'tenant-foreign';
 
-/** Each of these ways is known to get past a filter of the ORM. Row-level security below it has to hold. */
+/** Each of these operations is known to bypass filters of the ORM. Row-level security must still hold. */
 describe('the EntityManager of a tenant transaction', () => {
   let files: TestDatabase;
   let database: Database;
   let foreignId: string;
   beforeAll(async () => {
     files = await testDatabase();
-    // One connection: whatever a transaction leaves behind reaches the next one.
+    // One connection, so that anything left by a transaction would affect the next one.
     database = openDatabase({ url: files.loginUrl, log: createLog('silent'), poolSize: 1 });
   });
   afterAll(async () => {

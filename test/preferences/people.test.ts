@@ -22,7 +22,7 @@ const categories = {
   digest: { defaultEnabled: false, channels: ['email' as const] },
 };
 
-describe('people', () => {
+describe('user preferences', () => {
   let service: TenantService;
   let relay: SmtpSink;
   beforeAll(async () => {
@@ -52,7 +52,7 @@ describe('people', () => {
       [tenant.id],
     );
 
-  it('opt out of a category on a channel and get everything else', async () => {
+  it('disable a category on one channel, and other notifications are still delivered', async () => {
     const tenant = await newTenant();
     const token = await tenant.token([], 'anna');
     const mail = { recipient: anna(), channels: ['email'] };
@@ -78,7 +78,7 @@ describe('people', () => {
     expect(marketing).toMatchObject([{ channel: 'EMAIL', name: 'Offers' }]);
   });
 
-  it('get what is opt-in only once they asked for it', async () => {
+  it('of an opt-in category are needed before it is delivered', async () => {
     const tenant = await newTenant();
     const mail = { recipient: anna(), channels: ['email'], category: 'digest' };
     expect(await tenant.reached(await tenant.post(mail), 'suppressed')).toMatchObject({ error_code: 'opted_out' });
@@ -88,7 +88,7 @@ describe('people', () => {
     await tenant.reached(await tenant.post(mail), 'sent');
   });
 
-  it('are left out of an audience whose category they do not want', async () => {
+  it('exclude users from the audience of a category that they have disabled', async () => {
     const tenant = await newTenant();
     const input = { category: 'marketing', channel: 'IN_APP' as const, isEnabled: false };
     await query(service.url, await tenant.token([], 'anna'), ChangePreferenceDocument, { input });
@@ -100,7 +100,7 @@ describe('people', () => {
     expect(rows).toEqual([{ user_id: 'bình' }]);
   });
 
-  it('cannot opt out of what is mandatory, or of what there is not', async () => {
+  it('cannot disable a mandatory or unknown category', async () => {
     const tenant = await newTenant();
     const token = await tenant.token([], 'anna');
     for (const [input, path] of [
@@ -114,7 +114,7 @@ describe('people', () => {
     }
   });
 
-  it('whose address bounces are not written to again, until an admin lets them', async () => {
+  it('are irrelevant for a bounced address: it is suppressed until an admin removes the suppression', async () => {
     const tenant = await newTenant();
     const recipient = anna();
     relay.onRecipient = () => {
@@ -140,7 +140,7 @@ describe('people', () => {
     expect(await audits(tenant)).toMatchObject([{ details: { unsuppressed: { reason: 'hard_bounce' } } }]);
   });
 
-  it('are suppressed by feedback that comes later and by hand, in their tenant only', async () => {
+  it('and suppressions by feedback or by hand apply only in their tenant', async () => {
     const [tenant, other] = [await newTenant(), await newTenant()];
     const recipient = anna();
     const feedback = { channel: 'email', recipient: recipient.email, created_at: '2026-01-01T00:00:00Z' };
@@ -159,7 +159,7 @@ describe('people', () => {
     expect(await audits(other)).toHaveLength(1);
   });
 
-  it('unsubscribe by the link of a mail, with one POST and never by looking at it', async () => {
+  it('change by one POST to the unsubscribe link, and not by a GET', async () => {
     const tenant = await newTenant();
     const mail = { recipient: { email: `${randomUUID()}@example.com` }, channels: ['email'], category: 'marketing' };
     await tenant.reached(await tenant.post(mail), 'sent');
@@ -190,7 +190,7 @@ describe('people', () => {
     expect((await fetch(`${service.url}/unsubscribe?token=nonsense`, click)).status).toBe(404);
   });
 
-  it('with a user id unsubscribe for themselves, whatever the address', async () => {
+  it('of a user with an id change when the user unsubscribes through any address', async () => {
     const tenant = await newTenant();
     const mail = { recipient: anna(), channels: ['email'], category: 'marketing' };
     await tenant.reached(await tenant.post(mail), 'sent');
@@ -201,7 +201,7 @@ describe('people', () => {
     expect(await tenant.reached(await tenant.post(elsewhere), 'suppressed')).toMatchObject({ error_code: 'opted_out' });
   });
 
-  it('get only the newest of what collapses', async () => {
+  it('let only the newest notification of a collapse key through', async () => {
     const tenant = await newTenant();
     const mail = { recipient: anna(), channels: ['email'], collapse_key: 'order-1024' };
     const later = new Date(Date.now() + 3_600_000).toISOString();
@@ -216,9 +216,9 @@ describe('people', () => {
     await tenant.reached(somebodyElse, 'sent');
   });
 
-  it('are not woken in quiet hours by their own clock, and hear of what is urgent', async () => {
+  it("delay notifications in the quiet hours of the user's time zone, except those with high priority", async () => {
     const clock = (shift: number): string => new Date(Date.now() + shift * 60_000).toISOString().slice(11, 16);
-    // Quiet now in UTC, and over for an hour where the person is: two hours further east.
+    // Quiet now in UTC, but no longer for the user, whose time zone is two hours ahead.
     const tenant = await newTenant({ quietHours: { from: clock(-30), to: clock(60) } });
     const mail = { recipient: anna(), channels: ['email'] };
     const waiting = await tenant.post(mail);
@@ -238,7 +238,7 @@ describe('people', () => {
     expect(await tenant.reached(short, 'expired')).toMatchObject({ error_code: 'quiet_hours' });
   });
 
-  it('have it explained beforehand what would happen, and nothing is sent', async () => {
+  it('are included in explainDelivery, which sends nothing', async () => {
     const tenant = await newTenant({ events: { 'user.welcome': { channels: ['sms', 'email', 'in_app'] } } });
     const admin = await tenant.token(['notif.send.test', 'notif.write.config']);
     const explain = async (changes: object) =>

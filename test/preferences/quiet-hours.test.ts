@@ -14,16 +14,16 @@ describe('quiet hours', () => {
     ['22:00', '07:00', 'Asia/Ho_Chi_Minh', '2026-03-01T14:59:59Z', undefined],
     ['12:00', '13:30', 'Asia/Kolkata', '2026-03-01T06:45:10Z', '2026-03-01T08:00:00.000Z'],
     ['00:00', '00:00', 'UTC', '2026-03-01T00:00:00Z', undefined],
-    // Put forward at 02:00: half past two is not there, and quiet ends as the clock jumps over it.
+    // Clocks go forward at 02:00, so 02:30 does not exist and quiet hours end at the jump.
     ['22:00', '02:30', 'Europe/Berlin', '2026-03-29T00:30:00Z', '2026-03-29T01:00:00.000Z'],
     ['22:00', '07:00', 'Europe/Berlin', '2026-03-28T22:00:00Z', '2026-03-29T05:00:00.000Z'],
-    // Put back at 03:00: the night is an hour longer.
+    // Clocks go back at 03:00, so the night is one hour longer.
     ['22:00', '07:00', 'Europe/Berlin', '2026-10-24T22:00:00Z', '2026-10-25T06:00:00.000Z'],
-  ])('%s to %s in %s, at %s: %s', (from, to, zone, now, expected) => {
+  ])('from %s to %s in %s, at %s, end at %s', (from, to, zone, now, expected) => {
     expect(until(from, to, zone, now)).toBe(expected);
   });
 
-  it('end at the first minute that is outside of them', () => {
+  it('end at the first minute outside of them', () => {
     const clock = fc
       .integer({ min: 0, max: 24 * 60 - 1 })
       .map((minute) => `${String(Math.floor(minute / 60)).padStart(2, '0')}:${String(minute % 60).padStart(2, '0')}`);
@@ -34,7 +34,7 @@ describe('quiet hours', () => {
       'America/St_Johns',
       'Australia/Lord_Howe',
     );
-    // Around the days on which clocks change, too.
+    // Includes the days of clock changes.
     const now = fc.date({ min: new Date('2026-01-01'), max: new Date('2027-01-01'), noInvalidDate: true });
     fc.assert(
       fc.property(clock, clock, zones, now, (from, to, zone, time) => {

@@ -16,7 +16,7 @@ const MASKED = 's***@example.edu.vn';
 const OLD_KEY = randomBytes(32).toString('base64');
 const NEW_KEY = randomBytes(32).toString('base64');
 
-describe('a delivery record that is at its end', () => {
+describe('a settled delivery record', () => {
   let service: TestService;
   beforeAll(async () => {
     service = await startTestService({ DATA_KEYS: `new:${NEW_KEY},old:${OLD_KEY}` });
@@ -28,7 +28,7 @@ describe('a delivery record that is at its end', () => {
     params: object;
     is_reduced: boolean;
   }
-  /** A tenant with a policy of its own, and one delivery of it. */
+  /** Creates a tenant with its own policy and one delivery. */
   const deliver = async (tenantId: string, privacy: PrivacyPolicy, change: object = {}) => {
     await service.core.settings.save(tenantId, { privacy }, { userId: 'admin' });
     await service.core.templates.publish(tenantId, [WELCOME_TEMPLATE], null);
@@ -55,26 +55,26 @@ describe('a delivery record that is at its end', () => {
   };
   const hash = (tenantId: string): string => addressHash(tenantId, 'email', ADDRESS);
 
-  it('keeps everything where nobody says otherwise, and shows addresses to those who may see them', async () => {
+  it('keeps everything by default and shows addresses to callers with notif.read.recipient', async () => {
     const { stored, shown } = await deliver('tenant-plain', {});
     expect(await stored()).toMatchObject({ recipient: { email: ADDRESS }, params: { full_name: 'Nguyễn Văn A' } });
     expect(await shown()).toBe(MASKED);
     expect(await shown('notif.read.recipient')).toBe(ADDRESS);
   });
 
-  it('keeps addresses masked where so set', async () => {
+  it('masks addresses when the tenant has configured it', async () => {
     const { stored, shown } = await deliver('tenant-masked', { recipients: 'masked' });
     expect((await stored()).recipient).toEqual({ email: MASKED });
     expect(await shown('notif.read.recipient')).toBe(MASKED);
   });
 
-  it('keeps addresses hashed where so set', async () => {
+  it('hashes addresses when the tenant has configured it', async () => {
     const { stored, shown } = await deliver('tenant-hashed', { recipients: 'hashed' });
     expect((await stored()).recipient).toEqual({ email: `sha256:${hash('tenant-hashed')}` });
     expect(await shown()).not.toContain('@');
   });
 
-  it('keeps addresses encrypted where so set, and opens them for those who may see them', async () => {
+  it('encrypts addresses when the tenant has configured it, and decrypts them for callers with notif.read.recipient', async () => {
     const { id, stored, shown } = await deliver('tenant-encrypted', { recipients: 'encrypted' });
     const { recipient } = await stored();
     expect(recipient).toEqual({
@@ -95,7 +95,7 @@ describe('a delivery record that is at its end', () => {
     expect(await shown('notif.read.recipient')).toBeNull();
   });
 
-  it('keeps variables until then and no longer where so set, and cannot be sent again from what is left', async () => {
+  it('drops params when the tenant has configured it, and can then not be retried', async () => {
     const { id, stored } = await deliver('tenant-params', { params: 'until_end' }, { event_code: 'no.template' });
     expect(await stored()).toMatchObject({ params: {}, is_reduced: true });
     const token = await service.token({ tenant_id: 'tenant-params', permissions: ['notif.replay'] });
@@ -111,11 +111,11 @@ describe('a keyring', () => {
     ['no id', OLD_KEY],
     ['a short key', `a:${randomBytes(16).toString('base64')}`],
     ['an empty part', `a:${OLD_KEY},`],
-  ])('is not made of %s, and says no key', (_what, text) => {
+  ])('cannot be created from %s, and the error contains no key', (_what, text) => {
     expect(() => parseDataKeys(text)).toThrow(/must be id:key, comma separated, each key 32 bytes in base64$/);
   });
 
-  it('opens nothing that was changed, moved, or sealed with a key that it does not have', () => {
+  it('does not decrypt data that was changed, moved, or encrypted with another key', () => {
     const keyring = createKeyring(parseDataKeys(`a:${OLD_KEY}`));
     const sealed = keyring.seal('text', 'here');
     expect(keyring.open(sealed, 'here')).toBe('text');

@@ -16,7 +16,7 @@ import { startSmtpSink, smtpError, type SmtpSink } from '../support/smtp-sink.ts
 import { sql } from '../support/sql.ts';
 
 const TENANT = 'tenant-canary';
-/** Each is seen nowhere but where it belongs: in the database, and at whom it was sent to. */
+/** Values that may appear only in the database and at the recipient. */
 const CANARIES = {
   recipient: 'canary.bird@example.com',
   phone: '+84900000123',
@@ -25,7 +25,7 @@ const CANARIES = {
   key: 'Q2FuYXJ5S2V5Q2FuYXJ5S2V5Q2FuYXJ5S2V5Q2FuYXI=',
 };
 
-describe('what is of people, and secrets', () => {
+describe('personal data and secrets', () => {
   let database: Awaited<ReturnType<typeof testDatabase>>;
   let folder: string;
   let service: ChildService;
@@ -43,7 +43,7 @@ describe('what is of people, and secrets', () => {
     redis.disconnect();
     monitor.on('monitor', (_time: string, args: string[]) => commands.push(args.join(' ')));
     smtp = await startSmtpSink();
-    // Half of the mails are refused, in words that name the recipient.
+    // Half of the mails are refused with a text that contains the recipient.
     let mails = 0;
     smtp.onRecipient = (address) => {
       mails += 1;
@@ -92,7 +92,7 @@ describe('what is of people, and secrets', () => {
     );
   const graph = (query: string, variables: object = {}): Promise<void> => ask('/graphql', { query, variables });
 
-  it('come up in no log, metric, answer or Redis, whatever goes wrong with them', async () => {
+  it('appear in no log, metric, response or Redis message, in successes and failures', async () => {
     const params = { full_name: CANARIES.body, first_login_at: CANARIES.body };
     const event = (changes: object) => welcomeEvent(TENANT, { recipient: CANARIES.recipient, params, ...changes });
     const own = openDatabase({ url: database.url, log: createLog('silent') });
@@ -106,7 +106,7 @@ describe('what is of people, and secrets', () => {
     await createTemplates({ database: own, onChanged: () => {} }).publish(TENANT, [template as TemplateText], null);
     await own.close();
     for (let index = 0; index < 4; index += 1) await post('notification.triggered.v1', event({}));
-    // Wrong in every way that names what it should not.
+    // Inputs with many kinds of errors.
     await post('notification.triggered.v1', event({ channel: 'sms' }));
     await post('notification.triggered.v1', event({ recipient: `${CANARIES.recipient}, x@example.com` }));
     await post('notification.triggered.v1', event({ event_id: CANARIES.recipient }));
@@ -137,7 +137,7 @@ describe('what is of people, and secrets', () => {
          union all select 1 from erasure where completed_at is null`,
       );
       return open.length === 0;
-    }, 'the end of everything');
+    }, 'the end of all deliveries');
     await graph('{ notificationLogs { edges { node { recipient errorMessage attempts { errorMessage } } } } }');
     await sql(database.url, 'alter table suppression rename to suppression_gone');
     await graph('mutation ($input: SuppressAddressInput!) { suppressAddress(input: $input) { id address } }', {
@@ -145,7 +145,7 @@ describe('what is of people, and secrets', () => {
     });
     const metrics = await (await fetch(`${service.url}/metrics`)).text();
 
-    // They were there to be seen.
+    // The values did pass through the service.
     expect(smtp.mails.map(({ raw }) => raw).join()).toContain(CANARIES.body);
     expect(service.lines.length).toBeGreaterThan(10);
     expect(commands.join()).toContain(TENANT);

@@ -10,7 +10,7 @@ import { sql } from '../support/sql.ts';
 const TENANT = 'tenant-erase';
 const EMAIL = 'Gone.Person@example.com';
 
-/** Everything that the database holds of a tenant, as one text. */
+/** Returns the whole database content of a tenant as one text. */
 const dump = async (databaseUrl: string, needle: string): Promise<string[]> => {
   const tables = await sql<{ name: string }>(
     databaseUrl,
@@ -29,7 +29,7 @@ const dump = async (databaseUrl: string, needle: string): Promise<string[]> => {
   return found;
 };
 
-describe('a person who is to be forgotten', () => {
+describe('erasure of a person', () => {
   let service: TestService;
   let admin: string;
   beforeAll(async () => {
@@ -47,7 +47,7 @@ describe('a person who is to be forgotten', () => {
     }, 'the end of the erasure');
   };
 
-  it('is nowhere in the database afterwards, and everybody else is where they were', async () => {
+  it('removes all their data from the database and changes no data of others', async () => {
     const titles = Array.from({ length: 30 }, (_unused, index) => `n${index}`);
     const ids = [
       ...(await postActivities(service, admin, TENANT, ['gone-person', 'stays'], titles)),
@@ -76,7 +76,7 @@ describe('a person who is to be forgotten', () => {
     expect(done).toMatchObject({ notifications: 30, others: expect.any(Number) });
     expect(done?.deliveryRecords).toBe(33);
     expect(await dump(service.databaseUrl, EMAIL)).toEqual([]);
-    // What they did themselves is in the audit trail, which nobody can change.
+    // Audit events of their own actions remain, because they cannot be changed.
     expect((await dump(service.databaseUrl, 'gone-person')).filter((name) => name !== 'audit_event')).toEqual([]);
 
     const stays = await service.token({ tenant_id: TENANT, sub: 'stays' });
@@ -97,7 +97,7 @@ describe('a person who is to be forgotten', () => {
     ]);
   });
 
-  it('is sent nothing that still waits', async () => {
+  it('cancels notifications that are still waiting', async () => {
     const [id] = await postWelcomes(service, admin, TENANT, []);
     expect(id).toBeUndefined();
     const { body } = await postEvent(service, admin, 'notification.triggered.v2', {
@@ -122,10 +122,10 @@ describe('a person who is to be forgotten', () => {
   });
 
   it.each([
-    ['nobody', {}, 'input'],
-    ['no address', { email: 'not an address' }, 'input.email'],
-    ['no phone number', { phone: '123' }, 'input.phone'],
-  ])('has to be somebody: %s is refused', async (_what, input, path) => {
+    ['no identifier', {}, 'input'],
+    ['an invalid email address', { email: 'not an address' }, 'input.email'],
+    ['an invalid phone number', { phone: '123' }, 'input.phone'],
+  ])('with %s is refused', async (_what, input, path) => {
     const { status, errors } = await run(service.url, admin, ErasePersonDocument, { input });
     expect(status).toBe(400);
     expect(errors).toMatchObject([{ extensions: { error_code: 'validation_failed', fields: [{ path }] } }]);

@@ -9,7 +9,7 @@ import { sql } from '../support/sql.ts';
 const DAY_MS = 86_400_000;
 const RECORDS = 5_000;
 
-describe('what a tenant does not want kept', () => {
+describe('retention', () => {
   let service: TestService;
   let database: Database;
   beforeAll(async () => {
@@ -60,11 +60,11 @@ describe('what a tenant does not want kept', () => {
       )
     )[0]?.count as number;
 
-  it('stays until it is old', async () => {
+  it('keeps data until it is old enough', async () => {
     expect(await keep(9)).toEqual({ removed: 0, anonymised: 0 });
   });
 
-  it('is anonymised once it is, also after an interruption, and what still waits keeps its address', async () => {
+  it('anonymises old records, also after an interruption, and keeps addresses of waiting ones', async () => {
     let steps = 0;
     const first = await keep(20, () => (steps += 1) > 3);
     expect(first.anonymised).toBeGreaterThan(0);
@@ -76,7 +76,7 @@ describe('what a tenant does not want kept', () => {
     expect(await count('tenant-anonymises', `status = 'queued' and recipient->>'email' = 'anna@example.com'`)).toBe(1);
   });
 
-  it('is removed once it is, with the inbox and its count, and nothing of another tenant', async () => {
+  it('deletes old records, with inbox and unread count, and no data of other tenants', async () => {
     const { removed } = await keep(40);
     expect(removed).toBe(RECORDS - 1 + 10);
     expect(await count('tenant-removes', 'true')).toBe(1);

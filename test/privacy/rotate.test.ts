@@ -11,7 +11,7 @@ import { sql } from '../support/sql.ts';
 
 const TENANT = 'tenant-rotate';
 
-describe('a key that is replaced', () => {
+describe('a replaced key', () => {
   const [oldKey, newKey] = ['old', 'new'].map((id) => `${id}:${randomBytes(32).toString('base64')}`) as [
     string,
     string,
@@ -34,7 +34,7 @@ describe('a key that is replaced', () => {
     return rows.flatMap(({ text }) => [...text.matchAll(/"key": "(\w+)"/g)].map((match) => match[1] as string));
   };
 
-  it('encrypts nothing any more, and what it encrypted is read with the other', async () => {
+  it('encrypts nothing any more, and its data can be decrypted with the new key', async () => {
     const admin = await service.token({
       tenant_id: TENANT,
       permissions: [
@@ -59,7 +59,7 @@ describe('a key that is replaced', () => {
       code: 1,
       stderr: expect.stringContaining('the key old is missing'),
     });
-    // Cut off half way, where one record cannot be read: what is done stays done, and the next run goes on.
+    // The run stops at a record that cannot be decrypted. Completed work remains, and the next run continues.
     const nameKey = (key: string) =>
       sql(
         service.databaseUrl,

@@ -28,7 +28,7 @@ const PARAMS = {
   carrier: 'GHN',
 };
 
-describe('a tenant as a file', () => {
+describe('tenant bundle', () => {
   let service: TestService;
   let folder: string;
   beforeAll(async () => {
@@ -54,12 +54,12 @@ describe('a tenant as a file', () => {
       tenantId,
     ]);
 
-  it('begins with a starter set, of which each template is sent', async () => {
+  it('starts with a default set, and each of its templates can be sent', async () => {
     const first = await tool('import', STARTER, '--tenant', 'tenant-new');
     expect(first).toMatchObject({ code: 0, stderr: '' });
     expect(first.stdout.trim().split('\n')).toHaveLength(33);
     expect(first.stdout).toContain('+ template user.welcome email vi\n');
-    // Again, and nothing is changed.
+    // A second import changes nothing.
     expect((await tool('import', STARTER, '--tenant', 'tenant-new')).stdout).toBe('No changes.\n');
 
     const token = await service.token({
@@ -98,7 +98,7 @@ describe('a tenant as a file', () => {
     expect(mail?.html).toContain('1.250.000\u00a0₫');
   });
 
-  it('is looked at before it is taken over, taken over whole, and given out as it was', async () => {
+  it('is shown in a dry run, imported as a whole, and exported unchanged', async () => {
     const path = await file(
       'shop.yaml',
       `defaultLocale: vi
@@ -139,7 +139,7 @@ templates:
     expect(tenantSettings).toMatchObject({ defaultLocale: 'vi', sources: { timeZone: 'database' } });
   });
 
-  it('keeps the turn of each provider, and which are switched off', async () => {
+  it('keeps the failover order and the disabled providers', async () => {
     const config = '{ host: smtp.example.com, port: 587, from: shop@example.com }';
     const path = await file(
       'turns.yaml',
@@ -165,7 +165,7 @@ templates:
     expect((await tool('export', 'tenant-turns-too')).stdout).toBe(exported);
   });
 
-  it('is shown line by line before it is taken over, without its secrets', async () => {
+  it('is shown as a diff in a dry run, without its secrets', async () => {
     const write = (port: number, password: string, body: string) =>
       file(
         'diff.json',
@@ -193,7 +193,7 @@ templates:
     expect(await run(secretAlone, '--dry-run')).toBe('~ channel email smtp\n    (a secret)\n1 would be changed\n');
   });
 
-  it('may be JSON, and one change in it is one change', async () => {
+  it('may be JSON, and one difference is one change', async () => {
     const bundle = {
       templates: [
         { eventCode: 'a', channel: 'sms', locale: 'en', body: 'one' },
@@ -213,24 +213,24 @@ templates:
   });
 
   it.each([
-    ['no YAML', 'a: [', /file/],
-    ['a word that is not known', 'colour: red', /file\.colour: is not known here/],
+    ['invalid YAML', 'a: [', /file/],
+    ['an unknown key', 'colour: red', /file\.colour: is not known here/],
     [
-      'a template that would fail',
+      'an invalid template',
       `templates:\n  - { eventCode: a, channel: sms, locale: en, body: "a\\n{{#if}}" }`,
       /templates\[0\] \(a sms en\).body.*line 2, column 1/,
     ],
     [
-      'a template that is there twice',
+      'a duplicate template',
       `templates:\n${'  - { eventCode: a, channel: sms, locale: en, body: x }\n'.repeat(2)}`,
       /there twice/,
     ],
     [
-      'a channel that is wrong',
+      'an invalid channel',
       'channels: { email: [{ provider: smtp, config: { host: x } }] }',
       /channels\.email\[0\]\.config\.port: is missing/,
     ],
-  ])('is taken over not at all where it holds %s, and says where', async (_what, text, message) => {
+  ])('is not imported at all with %s, and the error contains the path', async (_what, text, message) => {
     const whole = `${text.startsWith('templates') || text.startsWith('a:') ? '' : 'templates: [{ eventCode: z, channel: sms, locale: en, body: x }]\n'}${text}\n`;
     const { code, stderr } = await tool('import', await file('wrong.yaml', whole), '--tenant', 'tenant-wrong');
     expect(code).toBe(1);
@@ -238,7 +238,7 @@ templates:
     expect(await templatesOf('tenant-wrong')).toEqual([]);
   });
 
-  it('is told how where it is asked wrongly', async () => {
+  it('prints the usage for wrong arguments', async () => {
     expect(await tool('import', STARTER)).toMatchObject({ code: 1, stderr: expect.stringContaining('--tenant ID') });
     expect(await readFile(join(projectRoot, 'docs', 'admins.md'), 'utf8')).toContain('npm run tenant:import');
   });

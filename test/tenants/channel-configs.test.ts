@@ -24,7 +24,7 @@ import { sql } from '../support/sql.ts';
 const TENANT = 'tenant-channels';
 const PASSWORD = 'a-typed-in-password';
 
-describe('how a tenant sends', () => {
+describe('channel configuration', () => {
   let service: TestService;
   let keyless: Service;
   let relays: SmtpSink[];
@@ -51,7 +51,7 @@ describe('how a tenant sends', () => {
       DATA_KEYS: `one:${randomBytes(32).toString('base64')}`,
       SMTP_PROVIDER_SECRET: 'smtp://operator:operators-password@127.0.0.1:9?from=no-reply@vas.example',
     });
-    // Another process, which delivers nothing and has no keys.
+    // Another process, which does not deliver and has no keys.
     keyless = await service.startAnother({ ROLES: 'api', DATA_KEYS: '' });
     admin = await service.token({
       tenant_id: TENANT,
@@ -100,7 +100,7 @@ describe('how a tenant sends', () => {
   };
   const channels = async () => (await query(service.url, admin, ChannelsDocument)).channelConfigs;
 
-  it('is what the environment says, secrets apart, as long as nobody says otherwise', async () => {
+  it('comes from the environment by default, without its secrets', async () => {
     expect(await channels()).toMatchObject([
       {
         channel: 'EMAIL',
@@ -113,7 +113,7 @@ describe('how a tenant sends', () => {
     ]);
   });
 
-  it('is set by an admin, and in force at once, in every process', async () => {
+  it('set by an admin takes effect immediately in every process', async () => {
     const { data, errors } = await update(smtp());
     expect(errors).toEqual([]);
     expect(data?.updateChannelConfig).toMatchObject({
@@ -124,7 +124,7 @@ describe('how a tenant sends', () => {
     await settled(service.databaseUrl, [first as string]);
     expect(relays[0]?.mails.map(({ envelope }) => envelope.to)).toEqual([['first@example.com']]);
 
-    // The secret is left out: it stays, where it can be read.
+    // The secret is left out, so it keeps its value in the process that can decrypt it.
     const moved = await update(smtp({ port: relays[1]?.port, password: undefined }), {}, keyless);
     expect(moved).toMatchObject({ status: 503, errors: [{ extensions: { error_code: 'unavailable' } }] });
     expect((await update(smtp({ port: relays[1]?.port, password: undefined }))).errors).toEqual([]);
@@ -135,7 +135,7 @@ describe('how a tenant sends', () => {
     }, 'a mail through the other relay');
   });
 
-  it('holds secrets encrypted, and shows them to nobody', async () => {
+  it('stores secrets encrypted and does not show them', async () => {
     await update(smtp());
     expect(await stored()).toMatchObject({
       host: '127.0.0.1',
@@ -151,12 +151,12 @@ describe('how a tenant sends', () => {
     expect(JSON.stringify([details, await channels()])).not.toContain(PASSWORD);
   });
 
-  it('may name a secret that an operator keeps', async () => {
+  it('may refer to a secret of the operator', async () => {
     expect((await update(smtp({ password: 'secret://relay' }), {}, keyless)).errors).toEqual([]);
     expect(await stored()).toMatchObject({ password: 'secret://relay' });
   });
 
-  it('holds no secret in the clear where there is no key', async () => {
+  it('stores no secret in plain text when there is no key', async () => {
     const { status, errors } = await update(smtp(), {}, keyless);
     expect(status).toBe(400);
     expect(errors).toMatchObject([
@@ -170,16 +170,16 @@ describe('how a tenant sends', () => {
     expect(JSON.stringify(errors)).not.toContain(PASSWORD);
   });
 
-  it('lets go of a secret with null', async () => {
+  it('removes a secret that is set to null', async () => {
     await update(smtp());
     expect((await update(smtp({ password: null }))).data?.updateChannelConfig.config).not.toHaveProperty('password');
     expect(await stored()).not.toHaveProperty('password');
   });
 
-  it('takes several secrets together, some of them named', async () => {
+  it('accepts a list of secrets and references', async () => {
     const sms = { channel: 'SMS', provider: 'http' } as const;
     const named = { authorization: 'secret://sms-token' };
-    // Names are no secrets: they need no key, and are shown.
+    // References are not secret: they need no key and are shown.
     const first = await update({ url: gateway.url, headers: named }, sms, keyless);
     expect(first.data?.updateChannelConfig.config).toEqual({ url: gateway.url, headers: named });
     expect(await stored('sms')).toEqual({ url: gateway.url, headers: named });
@@ -201,8 +201,8 @@ describe('how a tenant sends', () => {
     'secret://../tenant-next-door/sms-token',
     'secret://..',
     'secret://../operators-own',
-  ])('names its own secrets and no others: %s leads nowhere', async (reference) => {
-    // A name for each, since a provider that fails again and again is left alone for a while.
+  ])("can refer only to the tenant's own secrets: %s is not resolved", async (reference) => {
+    // A separate name for each, because a circuit breaker opens after repeated failures.
     const name = `case-${reference.length}`;
     const sms = { channel: 'SMS', provider: 'http', name } as const;
     const before = gateway.requests.length;
@@ -222,7 +222,7 @@ describe('how a tenant sends', () => {
     await remove(sms);
   });
 
-  it('takes no secret along to another address, unless it is given again', async () => {
+  it('does not send a secret to a new address unless it is entered again', async () => {
     await update(smtp());
     const moved = { host: 'smtp.elsewhere.example' };
     const { status, errors } = await update(smtp({ ...moved, password: undefined }));
@@ -232,7 +232,7 @@ describe('how a tenant sends', () => {
     expect((await update(smtp({ password: null }))).errors).toEqual([]);
   });
 
-  it('takes the file of a service account as it is handed out', async () => {
+  it('accepts the JSON key file of a service account', async () => {
     const fcm = { channel: 'PUSH', provider: 'fcm' } as const;
     const serviceAccount = JSON.stringify({ project_id: 'shop-1', private_key: PASSWORD });
     const { data, errors } = await update({ serviceAccount }, fcm);
@@ -249,7 +249,7 @@ describe('how a tenant sends', () => {
     await remove(fcm);
   });
 
-  it('is not written over what somebody else has changed meanwhile', async () => {
+  it('is refused with `conflict` when somebody else has changed it meanwhile', async () => {
     await remove();
     const conflict = (version: number) => ({
       status: 409,
@@ -260,7 +260,7 @@ describe('how a tenant sends', () => {
     expect((await update(smtp({ user: 'b' }), { expectedVersion: 1 })).data?.updateChannelConfig.version).toBe(2);
     expect(await update(smtp({ user: 'c' }), { expectedVersion: 1 })).toMatchObject(conflict(2));
     expect(await remove({ expectedVersion: 1 })).toMatchObject(conflict(2));
-    // What is there already is no change.
+    // An unchanged configuration is not a change.
     expect((await update(smtp({ user: 'b' }))).data?.updateChannelConfig.version).toBe(2);
 
     await remove();
@@ -268,7 +268,7 @@ describe('how a tenant sends', () => {
     expect(outcomes.map(({ status }) => status).toSorted()).toEqual([200, 409, 409]);
   });
 
-  it('has one configuration by the name that it shows', async () => {
+  it('can be addressed by the name that is shown', async () => {
     await update(smtp(), { concurrency: 3, burst: 7 });
     const [shown] = await channels();
     await update(smtp(), { name: shown?.name, concurrency: 3, burst: 7, position: 2 });
@@ -277,7 +277,7 @@ describe('how a tenant sends', () => {
     ]);
   });
 
-  it('is switched off and stays to be seen, and is removed with its secrets', async () => {
+  it('stays visible when disabled, and is removed with its secrets', async () => {
     await update(smtp(), { isEnabled: false });
     expect(await channels()).toMatchObject([
       { origin: 'ENVIRONMENT', isEnabled: true, config: { url: '***' } },
@@ -295,7 +295,7 @@ describe('how a tenant sends', () => {
     expect(await remove()).toMatchObject({ status: 404, errors: [{ extensions: { error_code: 'not_found' } }] });
   });
 
-  it('has ten configurations of a channel at most', async () => {
+  it('has at most ten entries per channel', async () => {
     const names = Array.from({ length: 10 }, (_, index) => `relay-${index}`);
     for (const name of names) expect((await update(smtp(), { name })).errors).toEqual([]);
     expect(await update(smtp(), { name: 'relay-10' })).toMatchObject({
@@ -306,37 +306,37 @@ describe('how a tenant sends', () => {
   });
 
   it.each([
-    ['a setting that is missing', { host: undefined }, {}, 'input.config.host'],
-    ['a setting of another kind', { port: 'many' }, {}, 'input.config.port'],
-    ['a setting that there is not', { hots: 'x' }, {}, 'input.config.hots'],
+    ['a missing setting', { host: undefined }, {}, 'input.config.host'],
+    ['a setting of the wrong type', { port: 'many' }, {}, 'input.config.port'],
+    ['an unknown setting', { hots: 'x' }, {}, 'input.config.hots'],
     [
-      'a setting within another',
+      'an unknown nested setting',
       { dkim: { domainName: 'a.example', keySelector: 'k' } },
       {},
       'input.config.dkim.privateKey',
     ],
-    ['a whole relay as one URL', { url: 'smtp://x' }, {}, 'input.config.url'],
-    ['a secret where none belongs', { from: 'secret://relay' }, {}, 'input.config.from'],
+    ['a relay as one URL', { url: 'smtp://x' }, {}, 'input.config.url'],
+    ['a secret in a visible setting', { from: 'secret://relay' }, {}, 'input.config.from'],
     [
-      'what only the database writes',
+      'the stored form of a secret',
       { user: { $sealed: { key: 'one', nonce: '', data: '' } } },
       {},
       'input.config.user',
     ],
-    ['a provider that there is not', {}, { provider: 'pigeon' }, 'input.provider'],
-    ['a channel that needs none', {}, { channel: 'IN_APP' }, 'input.provider'],
-    ['a place that is none', {}, { position: -1 }, 'input.position'],
-    ['a limit that is none', {}, { ratePerSecond: 0 }, 'input.ratePerSecond'],
-    ['a quiet time that is none', {}, { burst: 0 }, 'input.burst'],
-    ['a name that is none', {}, { name: 'a b' }, 'input.name'],
-  ])('is refused with %s, by its name', async (_what, config, changes, path) => {
+    ['an unknown provider', {}, { provider: 'pigeon' }, 'input.provider'],
+    ['a channel without providers', {}, { channel: 'IN_APP' }, 'input.provider'],
+    ['an invalid position', {}, { position: -1 }, 'input.position'],
+    ['an invalid rate', {}, { ratePerSecond: 0 }, 'input.ratePerSecond'],
+    ['an invalid burst', {}, { burst: 0 }, 'input.burst'],
+    ['a name that is none', {}, { name: 'an invalid name' }, 'input.name'],
+  ])('is refused with %s, and the error contains the field', async (_what, config, changes, path) => {
     const { status, errors } = await update(JSON.parse(JSON.stringify(smtp(config))) as object, changes);
     expect(status).toBe(400);
     expect(errors).toMatchObject([{ extensions: { error_code: 'validation_failed', fields: [{ path }] } }]);
     expect(JSON.stringify(errors)).not.toContain(PASSWORD);
   });
 
-  it('is told by a schema for each provider, secrets marked', async () => {
+  it('has a schema for each provider that marks secrets', async () => {
     const { channelProviders } = await query(service.url, admin, ChannelProvidersDocument);
     expect(channelProviders.map(({ channel, provider }) => `${channel} ${provider}`)).toEqual(
       expect.arrayContaining(['EMAIL smtp', 'SMS twilio', 'PUSH fcm', 'WEBHOOK webhook']),

@@ -12,8 +12,8 @@ import { postEvent, startTestService, type TestService, WELCOME_TEMPLATE, welcom
 import { type SmtpSink, startSmtpSink } from '../support/smtp-sink.ts';
 import { sql } from '../support/sql.ts';
 
-/** Each relay is a real SMTP server: which of them got the mail tells whose settings were in force. */
-describe('the settings of a tenant', () => {
+/** Each relay is a real SMTP server. The relay that receives the mail shows which settings applied. */
+describe('tenant settings', () => {
   const sinks: Record<'environment' | 'file' | 'database', SmtpSink> = {} as never;
   let folder: string;
   let secrets: string;
@@ -42,7 +42,7 @@ describe('the settings of a tenant', () => {
   const channels = (port: number, from: string): string =>
     `channels:\n  email:\n    provider: smtp\n    config: { host: 127.0.0.1, port: ${port}, from: ${from} }\n`;
 
-  /** Sends one mail for a tenant and gives back how it ended. */
+  /** Sends one mail for a tenant and returns its outcome. */
   async function send(tenantId: string) {
     const producer = await service.token({ tenant_id: tenantId, permissions: ['notif.ingest'] });
     const admin = await service.token({ tenant_id: tenantId, permissions: ['notif.read.log', 'notif.read.template'] });
@@ -65,12 +65,12 @@ describe('the settings of a tenant', () => {
     return tenantId;
   };
 
-  it('come from the environment where nobody says anything else', async () => {
+  it('come from the environment by default', async () => {
     expect(await send(await newTenant())).toMatchObject({ status: 'SENT', locale: 'en' });
     expect(receivers()).toEqual(['environment']);
   });
 
-  it('come from the tenant’s file before the environment', async () => {
+  it('of the tenant file override the environment', async () => {
     const tenantId = await newTenant();
     await writeFile(
       join(folder, `${tenantId}.yaml`),
@@ -80,7 +80,7 @@ describe('the settings of a tenant', () => {
     expect(receivers()).toEqual(['file']);
   });
 
-  it('come from the database before everything else, and take effect as soon as they are announced', async () => {
+  it('of the database override all others and take effect after config.updated', async () => {
     const tenantId = await newTenant();
     await writeFile(join(folder, `${tenantId}.yaml`), channels(sinks.file.port, 'f@vas.example'));
     await send(tenantId);
@@ -102,7 +102,7 @@ describe('the settings of a tenant', () => {
     expect(receivers()).toEqual(['database']);
   });
 
-  it('stay as they last were good when the file is broken', async () => {
+  it('of a tenant file stay in use when the file becomes invalid', async () => {
     const tenantId = await newTenant();
     await writeFile(join(folder, `${tenantId}.yaml`), channels(sinks.file.port, 'f@vas.example'));
     await send(tenantId);
@@ -119,7 +119,7 @@ describe('the settings of a tenant', () => {
     }
   });
 
-  it('that are wrong end the delivery with what is wrong, and without the secret', async () => {
+  it('that are invalid fail the delivery with the reason, without the secret', async () => {
     const tenantId = await newTenant();
     const configure = async (config: object): Promise<void> => {
       await sql(
@@ -143,7 +143,7 @@ describe('the settings of a tenant', () => {
     expect(receivers()).toEqual([]);
   });
 
-  it('that name a provider nobody has written end the delivery the same way', async () => {
+  it('with an unknown provider fail the delivery with the reason', async () => {
     const tenantId = await newTenant();
     await writeFile(join(folder, `${tenantId}.json`), '{"channels":{"email":{"provider":"pigeon","config":{}}}}');
     expect(await send(tenantId)).toMatchObject({ status: 'FAILED', errorCode: 'channel_misconfigured' });

@@ -18,7 +18,7 @@ import { startTestService, type TestService } from '../support/service.ts';
 
 const TENANT = 'tenant-settings';
 
-describe('what holds for a tenant', () => {
+describe('tenantSettings', () => {
   let folder: string;
   let service: TestService;
   let other: Service;
@@ -42,7 +42,7 @@ describe('what holds for a tenant', () => {
     (await query(from.url, admin, TenantSettingsDocument)).tenantSettings;
   const update = (input: UpdateTenantSettingsInput) => run(service.url, admin, UpdateTenantSettingsDocument, { input });
 
-  it('comes from the database, the file and the environment, and says from which', async () => {
+  it('returns the merged settings with the source of each', async () => {
     expect(await read()).toMatchObject({
       timeZone: 'Asia/Ho_Chi_Minh',
       retry: { maxAttempts: 3 },
@@ -66,7 +66,7 @@ describe('what holds for a tenant', () => {
     await eventually(async () => (await read(other)).defaultLocale === 'vi', 'the change in another process');
   });
 
-  it('goes back to what it was with null', async () => {
+  it('resets a setting to its default with null', async () => {
     await update({ timeZone: 'Europe/Paris', quietHours: { from: '22:00', to: '07:00' } });
     expect(await read()).toMatchObject({ timeZone: 'Europe/Paris', sources: { timeZone: 'database' } });
     await update({ timeZone: null, defaultLocale: null, retry: null });
@@ -80,7 +80,7 @@ describe('what holds for a tenant', () => {
     expect((await read()).quietHours).toBeNull();
   });
 
-  it('is what people decide within: of what is mandatory nobody opts out', async () => {
+  it('defines the mandatory categories that users cannot disable', async () => {
     const person = await service.token({ tenant_id: TENANT, sub: 'anna' });
     const { notificationPreferences } = await query(service.url, person, MyPreferencesDocument);
     expect(notificationPreferences.filter(({ category }) => category === 'account')).toEqual(
@@ -101,13 +101,13 @@ describe('what holds for a tenant', () => {
   });
 
   it.each([
-    ['nothing', {}, 'input'],
-    ['a language that is none', { defaultLocale: 'no language' }, 'input.defaultLocale'],
-    ['a time zone that is none', { timeZone: 'Mars/Base' }, 'input.timeZone'],
-    ['a number that is none', { retry: { maxAttempts: 0 } }, 'input.retry.maxAttempts'],
-    ['a word that is not known', { limits: { speed: 1 } }, 'input.limits.speed'],
-    ['a way of keeping that is none', { privacy: { recipients: 'secret' } }, 'input.privacy.recipients'],
-  ])('is not changed to %s', async (_what, input, path) => {
+    ['no changes', {}, 'input'],
+    ['an invalid language', { defaultLocale: 'no language' }, 'input.defaultLocale'],
+    ['an invalid time zone', { timeZone: 'Mars/Base' }, 'input.timeZone'],
+    ['an invalid number', { retry: { maxAttempts: 0 } }, 'input.retry.maxAttempts'],
+    ['an unknown key', { limits: { speed: 1 } }, 'input.limits.speed'],
+    ['an invalid masking mode', { privacy: { recipients: 'secret' } }, 'input.privacy.recipients'],
+  ])('refuses %s', async (_what, input, path) => {
     const { status, errors } = await update(input);
     expect(status).toBe(400);
     expect(errors).toMatchObject([{ extensions: { error_code: 'validation_failed', fields: [{ path }] } }]);
