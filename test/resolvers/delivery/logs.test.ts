@@ -71,7 +71,7 @@ describe('delivery records', () => {
   it.each([
     ...[0, -1, 101].map((first) => ({ what: `a page of ${first}`, path: 'first', variables: { first } })),
     ...FOREIGN_CURSORS.map((after) => ({ what: `the cursor ${after}`, path: 'after', variables: { after } })),
-    { what: 'an event id that is no UUID', path: 'filter.eventId', variables: { filter: { eventId: 'x' } } },
+    { what: 'an event id that is not a UUID', path: 'filter.eventId', variables: { filter: { eventId: 'x' } } },
   ])('refuse $what', async ({ path, variables }) => {
     const { status, errors } = await run(service.url, admin, DeliveryLogsDocument, variables);
     expect(status).toBe(400);
@@ -79,9 +79,9 @@ describe('delivery records', () => {
   });
 
   it.each([
-    ['a time that is none', { createdAfter: 'yesterday' }],
-    ['a status that is none', { statuses: ['lost'] }],
-    ['a field that is none', { colour: 'blue' }],
+    ['an invalid time', { createdAfter: 'yesterday' }],
+    ['an invalid status', { statuses: ['lost'] }],
+    ['an unknown field', { colour: 'blue' }],
   ])('refuse a filter with %s as bad input', async (_what, filter) => {
     const { status, data, errors } = await run(service.url, admin, DeliveryLogsDocument, {
       filter: filter as DeliveryLogsQueryVariables['filter'],

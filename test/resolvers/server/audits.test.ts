@@ -4,14 +4,14 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startTestService, type TestService } from '../../support/service.ts';
 
 /**
- * Recommendations that the contract decides otherwise. To old clients, who ask for `application/json`, the
- * specification would say 200 whatever is wrong with a request; here a request that failed as a whole has the status
- * of its error, whichever form the answer is in.
+ * Recommendations that we do not follow: for clients that accept `application/json`, the specification recommends
+ * status 200 for every request error. Here a request that failed as a whole has the status of its error, for every
+ * media type.
  */
 const DECIDED_OTHERWISE = new Set([
-  '572B', // a document that does not parse
-  'FDE2', // a document that is not valid
-  '7B9B', // variables that do not fit
+  '572B', // a document with a syntax error
+  'FDE2', // an invalid document
+  '7B9B', // variables of the wrong type
 ]);
 
 let service: TestService;
@@ -29,7 +29,7 @@ const audits: Audit[] = serverAudits({
       ...init,
       headers: {
         authorization: `Bearer ${token}`,
-        // A GET needs it: other sites could send one otherwise.
+        // Required for GET, because another site could send it otherwise.
         'graphql-require-preflight': '1',
         ...(init.headers as Record<string, string>),
       },
@@ -41,7 +41,7 @@ describe('GraphQL over HTTP', () => {
     expect((await audit.fn()).status).toBe(DECIDED_OTHERWISE.has(id) ? 'warn' : 'ok');
   });
 
-  it('is not departed from where it says MUST', () => {
+  it('deviates only from recommendations (SHOULD), not from requirements (MUST)', () => {
     const departed = audits.filter(({ id }) => DECIDED_OTHERWISE.has(id)).map(({ name }) => name.split(' ')[0]);
     expect(departed).toEqual(['SHOULD', 'SHOULD', 'SHOULD']);
   });

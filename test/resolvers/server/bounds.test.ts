@@ -24,12 +24,12 @@ import { postActivities, settled } from '../../support/graph-seed.ts';
 const TENANT = 'tenant-bounds';
 const CREATED = 'subscription ($after: String) { notificationCreated(after: $after) { title } }';
 const COUNT = '{ unreadNotificationCount }';
-/** The place before everything. */
+/** Position before the first change. */
 const START = Buffer.from('in:0').toString('base64url');
 
 setFlagsFromString('--expose-gc');
 const collectGarbage = runInNewContext('gc') as () => void;
-/** What the process holds on to. Bytes. */
+/** Memory of this process, in bytes. */
 function heldBytes(): number {
   collectGarbage();
   const { heapUsed, external, arrayBuffers } = process.memoryUsage();
@@ -68,7 +68,7 @@ describe('a connection', () => {
   const connect = async (to: Pick<Service, 'url'>, sub: string, options?: SocketClientOptions) =>
     kept(await connectSocket(to.url, await tokenOf(sub), options));
   const bare = async (to: Pick<Service, 'url'>) => kept(await openSocket(to.url));
-  /** Another instance with bounds of its own. */
+  /** Starts another instance with its own limits. */
   const bounded = async (env: Record<string, string>, logTo?: { write(line: string): void }): Promise<Service> => {
     const other = await service.startAnother(env, logTo);
     open.push(other);
@@ -91,7 +91,7 @@ describe('a connection', () => {
     return data?.connectedClients.edges.map(({ node }) => node) ?? [];
   };
   const isListed = async (user: string): Promise<boolean> => (await listed()).some(({ userId }) => userId === user);
-  /** Holds a table, so that whoever reads or writes it stands still. */
+  /** Locks a table, so that all reads and writes of it wait. */
   const hold = async (table: string): Promise<{ isWaitedFor(count: number): Promise<boolean>; release(): unknown }> => {
     const client = new pg.Client({ connectionString: service.databaseUrl });
     await client.connect();
@@ -116,12 +116,12 @@ describe('a connection', () => {
     const PORTION = 10_000;
     const BODY = 400;
 
-    it('takes no memory under 100 000 events, holds up nobody else, and converges when it reads again', async () => {
+    it('uses no memory under 100 000 events, does not delay others, and converges when it reads again', async () => {
       const user = somebody();
       const query = 'subscription ($after: String) { inboxChanged(after: $after) { notification { title body } } }';
       const stalled = await connect(service, user);
       const titles: number[] = [];
-      // What comes is looked at and let go of: this process's own memory is measured.
+      // Received messages are not kept, because the memory of this process is measured.
       const numberIn = (data: Buffer): number => Number(/"title":"(\d+)"/.exec(data.toString())?.[1]);
       stalled.ws.removeAllListeners('message').on('message', (data: Buffer) => titles.push(numberIn(data)));
       stalled.subscribe('1', query, { after: START });
@@ -150,10 +150,10 @@ describe('a connection', () => {
           [TENANT, user, count, last],
         );
         await redis.publish(topics.inbox(TENANT, user), 'null');
-        await eventually(() => healthyCount === last + count, 'the events for whoever reads');
+        await eventually(() => healthyCount === last + count, 'the events for the reading client');
         most = Math.max(most, heldBytes() - before);
       }
-      // All of them are 40 MB of text alone, before any object or frame around it.
+      // Their text alone has 40 MB, without objects and frames.
       expect(most).toBeLessThan(16 * 1024 * 1024);
 
       const { unread } = (
@@ -166,17 +166,17 @@ describe('a connection', () => {
       expect(unread).toBe(EVENTS);
       expect(titles).toEqual([1]);
       stalled.ws.resume();
-      await eventually(() => titles.length >= EVENTS, 'the events for whoever stood still');
+      await eventually(() => titles.length >= EVENTS, 'the events for the stalled client');
       expect(titles).toEqual(Array.from({ length: EVENTS }, (_unused, index) => index + 1));
       expect(healthyCount).toBe(EVENTS);
     }, 180_000);
 
-    it('holds one buffer for all that it watches', async () => {
+    it('has one buffer for all of its subscriptions', async () => {
       const topic = `flood-${newId()}`;
       const user = somebody();
       const stalled = await connect(service, user);
       const ids = Array.from({ length: 60 }, (_unused, id) => String(id));
-      // Different documents: nothing of it is shared.
+      // Different documents, so that they share nothing.
       for (const id of ids) stalled.subscribe(id, `subscription { a${id}: topicMessage(topic: "${topic}") { data } }`);
       const healthy = await connect(service, user);
       healthy.subscribe('1', `subscription { topicMessage(topic: "${topic}") { data } }`);
@@ -189,92 +189,95 @@ describe('a connection', () => {
         return [healthy, stalled].every((client) => client.results('1').length > 0);
       }, 'the subscriptions');
       await emit('begin');
-      await eventually(() => ids.every((id) => hasEnded(stalled, id, 'begin')), 'every subscription');
+      await eventually(() => ids.every((id) => hasEnded(stalled, id, 'begin')), 'every subscription to start');
       stalled.ws.pause();
       const before = heldBytes();
       for (let sent = 0; sent < 400; sent += 1) await emit('x'.repeat(10_000));
       await emit('end');
-      await eventually(() => hasEnded(healthy, '1', 'end'), 'the end for whoever reads');
+      await eventually(() => hasEnded(healthy, '1', 'end'), 'the end for the reading client');
       let most = heldBytes() - before;
-      // Whenever it reads a little, all of its subscriptions see room.
+      // When it reads a little, all of its subscriptions find space in the buffer.
       for (let sips = 0; sips < 5; sips += 1) {
         const goal = stalled.received.length + 100;
         stalled.ws.on('message', () => stalled.received.length >= goal && stalled.ws.pause());
         stalled.ws.resume();
-        await eventually(() => stalled.ws.isPaused, 'a little');
+        await eventually(() => stalled.ws.isPaused, 'the client to pause');
         most = Math.max(most, heldBytes() - before);
       }
-      // What the topic remembers, what both have here, and the buffer. A batch is 2 MB, for each of the subscriptions.
+      // The buffer of the topic, both network buffers and the send buffer. A batch has 2 MB for each subscription.
       expect(most).toBeLessThan(48 * 1024 * 1024);
       stalled.ws.removeAllListeners('message').on('message', (data: Buffer) => {
         stalled.received.push(JSON.parse(data.toString()) as never);
       });
       stalled.ws.resume();
-      await eventually(() => ids.every((id) => hasEnded(stalled, id, 'end')), 'the end for whoever stood still');
+      await eventually(() => ids.every((id) => hasEnded(stalled, id, 'end')), 'the end for the stalled client');
     });
 
-    // Full at less than a stream takes at once, and never full.
-    it.each(['16384', '200000000'])('as server-sent events harms nobody, with a buffer of %s', async (bufferBytes) => {
-      const child = await startChild({ ...service.env, LOG_LEVEL: 'info', LIVE_BUFFER_BYTES: bufferBytes });
-      children.push(child);
-      const topic = `flood-${newId()}`;
-      const query = `subscription { topicMessage(topic: "${topic}") { data } }`;
-      const [user, reader] = [somebody(), somebody()];
-      const healthy = await connect(child, reader);
-      healthy.subscribe('1', query);
-      const emit = (data: string): Promise<unknown> =>
-        redis.publish(topics.signals, JSON.stringify({ topic, data, destination: { tenant: TENANT } }));
-      const heardBy = (mark: string): Promise<unknown> =>
-        eventually(async () => {
-          await emit(mark);
-          return JSON.stringify(healthy.results('1').at(-1) ?? null).includes(mark);
-        }, `${mark} for whoever reads`);
+    // One buffer is smaller than the buffer of the stream, the other is never full.
+    it.each(['16384', '200000000'])(
+      'over server-sent events does not affect others, with a buffer of %s bytes',
+      async (bufferBytes) => {
+        const child = await startChild({ ...service.env, LOG_LEVEL: 'info', LIVE_BUFFER_BYTES: bufferBytes });
+        children.push(child);
+        const topic = `flood-${newId()}`;
+        const query = `subscription { topicMessage(topic: "${topic}") { data } }`;
+        const [user, reader] = [somebody(), somebody()];
+        const healthy = await connect(child, reader);
+        healthy.subscribe('1', query);
+        const emit = (data: string): Promise<unknown> =>
+          redis.publish(topics.signals, JSON.stringify({ topic, data, destination: { tenant: TENANT } }));
+        const heardBy = (mark: string): Promise<unknown> =>
+          eventually(async () => {
+            await emit(mark);
+            return JSON.stringify(healthy.results('1').at(-1) ?? null).includes(mark);
+          }, `${mark} for the reading client`);
 
-      // Long enough to be read from, and to stand still.
-      const token = await service.token({ tenant_id: TENANT, sub: user }, '3s');
-      const headers = {
-        accept: 'text/event-stream',
-        'content-type': 'application/json',
-        authorization: `Bearer ${token}`,
-      };
-      const asking = request(`${child.url}/graphql`, { method: 'POST', headers });
-      asking.on('error', () => {}).end(JSON.stringify({ query }));
-      const [stalled] = (await once(asking, 'response')) as [IncomingMessage];
-      open.push({ close: () => stalled.destroy() });
-      stalled.on('error', () => {});
-      let begun = '';
-      stalled.on('data', (chunk: Buffer) => (begun += chunk.toString()));
-      await eventually(async () => {
-        await emit('begin');
-        return begun.includes('begin');
-      }, 'the first event');
-      await eventually(() => isListed(user), 'the connection in the list');
-      stalled.pause();
-      for (let sent = 0; sent < 1_500; sent += 1) await emit('x'.repeat(10_000));
-      await heardBy('flooded');
-      await eventually(async () => {
-        const users = new Set((await listed()).map(({ userId }) => userId));
-        return users.has(reader) && !users.has(user);
-      }, 'the end of the token');
-      await heardBy('after');
-      expect(await child.kill('SIGTERM')).toEqual({ code: 0, signal: null });
-    });
+        // Long enough to read it and to stop reading.
+        const token = await service.token({ tenant_id: TENANT, sub: user }, '3s');
+        const headers = {
+          accept: 'text/event-stream',
+          'content-type': 'application/json',
+          authorization: `Bearer ${token}`,
+        };
+        const asking = request(`${child.url}/graphql`, { method: 'POST', headers });
+        asking.on('error', () => {}).end(JSON.stringify({ query }));
+        const [stalled] = (await once(asking, 'response')) as [IncomingMessage];
+        open.push({ close: () => stalled.destroy() });
+        stalled.on('error', () => {});
+        let begun = '';
+        stalled.on('data', (chunk: Buffer) => (begun += chunk.toString()));
+        await eventually(async () => {
+          await emit('begin');
+          return begun.includes('begin');
+        }, 'the first event');
+        await eventually(() => isListed(user), 'the connection in connectedClients');
+        stalled.pause();
+        for (let sent = 0; sent < 1_500; sent += 1) await emit('x'.repeat(10_000));
+        await heardBy('flooded');
+        await eventually(async () => {
+          const users = new Set((await listed()).map(({ userId }) => userId));
+          return users.has(reader) && !users.has(user);
+        }, 'the end of the stream after the token has expired');
+        await heardBy('after');
+        expect(await child.kill('SIGTERM')).toEqual({ code: 0, signal: null });
+      },
+    );
 
-    it('is ended when the client asks on and on', async () => {
+    it('is closed when the client keeps sending requests without reading the replies', async () => {
       const small = await bounded({ LIVE_BUFFER_BYTES: '16384' });
       const client = await connect(small, somebody());
       client.ws.pause();
       const payload = { text: 'x'.repeat(100_000) };
       for (let pings = 0; pings < 300; pings += 1) client.say({ type: 'ping', payload });
-      // More than every buffer on the way is asked for, so only a reset gets through.
-      await eventually(() => client.ws.bufferedAmount === 0, 'everything to be sent, or dropped');
+      // More data than all buffers can hold, so only a reset can get through.
+      await eventually(() => client.ws.bufferedAmount === 0, 'everything to be sent or dropped');
       client.ws.resume();
       expect(await client.closed).toMatchObject({ code: 1006 });
     });
   });
 
-  describe('is ended', () => {
-    it('with 4408 when the client does not say who it is', async () => {
+  describe('is closed', () => {
+    it('with 4408 when the client does not send connection_init', async () => {
       const impatient = await bounded({ LIVE_INIT_TIMEOUT_MS: '100' });
       const [silent, known] = [await bare(impatient), await connect(impatient, somebody())];
       expect(await silent.closed).toMatchObject({ code: 4408 });
@@ -282,7 +285,7 @@ describe('a connection', () => {
       await answered(known, '1');
     });
 
-    it('when a ping is not answered, and only then', async () => {
+    it('when a ping is not answered, and not otherwise', async () => {
       const impatient = await bounded({ LIVE_PING_MS: '100' });
       const deaf = await connect(impatient, somebody(), { autoPong: false });
       const polite = await connect(impatient, somebody());
@@ -309,7 +312,7 @@ describe('a connection', () => {
       expect((await postEvent(service, producer, 'token.revoked', event)).status).toBe(202);
     };
 
-    it('with 4403 when the token is revoked, on every instance, and who resumes with a new one loses nothing', async () => {
+    it('with 4403 when the token is revoked, on every instance, and a client that resumes with a new token misses nothing', async () => {
       const neighbour = await bounded({});
       const user = somebody();
       await post(user, 'begin');
@@ -322,18 +325,18 @@ describe('a connection', () => {
       await revoke(user);
       await posting;
       await post(user, 'after');
-      await eventually(() => inboxes.every(({ seen }) => seen.length === 4), 'the rest');
+      await eventually(() => inboxes.every(({ seen }) => seen.length === 4), 'the remaining notifications');
       for (const { seen, closeCodes } of inboxes) {
         expect(closeCodes[0]).toBe(4403);
         expect(new Set(seen)).toEqual(new Set(['begin', 'meanwhile-1', 'meanwhile-2', 'after']));
       }
     });
 
-    it('for whoever does not care for it, too: nothing that is said afterwards is done', async () => {
+    it('for a client that ignores the close: its later messages have no effect', async () => {
       const user = somebody();
       await post(user, 'unread');
       const [deaf, witness] = [await connect(service, user), await connect(service, user)];
-      // Never sees the close, and so the connection stays half open for a while.
+      // Does not answer the close frame, so that the connection stays half open.
       deaf.ws.pause();
       await revoke(user);
       await witness.closed;
@@ -345,7 +348,7 @@ describe('a connection', () => {
       expect(inbox).toEqual({ unread_count: 2 });
     });
 
-    it('with 1001 when the process stops, also beside those who break the protocol or the line', async () => {
+    it('with 1001 on shutdown, also next to connections with protocol or network errors', async () => {
       const mortal = await service.startAnother({ LIVE_DRAIN_MS: '300' });
       const clients = await Promise.all(Array.from({ length: 12 }, async () => connect(mortal, somebody())));
       for (const client of clients) client.subscribe('1', CREATED, { after: START });
@@ -355,7 +358,7 @@ describe('a connection', () => {
           const upgrade = request({ port, path: '/graphql', headers: UPGRADE }).end();
           const [, socket] = (await once(upgrade, 'upgrade')) as [unknown, Socket];
           socket.on('error', () => {});
-          // The first that comes is the close. An unmasked frame is an error of the protocol.
+          // The first close event counts. An unmasked frame is a protocol error.
           socket.once('data', () => (how === 'reset' ? socket.resetAndDestroy() : socket.write(UNMASKED)));
           return { closed: once(socket, 'close') };
         }),
@@ -368,10 +371,10 @@ describe('a connection', () => {
     });
   });
 
-  describe('runs so many operations at once', () => {
+  describe('limits concurrent operations', () => {
     const refused = [{ extensions: { error_code: 'rate_limited' } }];
 
-    it('and more when some have ended', async () => {
+    it('and accepts more after some have ended', async () => {
       const narrow = await bounded({ LIVE_MAX_OPERATIONS: '3' });
       const client = await connect(narrow, somebody());
       for (const id of ['1', '2', '3', '4']) client.subscribe(id, CREATED, { after: START });
@@ -381,7 +384,7 @@ describe('a connection', () => {
       client.subscribe('5', COUNT);
       await answered(client, '5');
       expect(client.results('5')).toMatchObject([{ data: { unreadNotificationCount: 0 } }]);
-      // What was refused, failed or could not be read takes no room.
+      // Operations that were refused, failed or could not be parsed do not count.
       for (const text of [
         '{',
         '{ nothing }',
@@ -393,11 +396,11 @@ describe('a connection', () => {
         client.subscribe(id, text);
         await answered(client, id);
         expect(JSON.stringify(refusalOf(client, id) ?? null)).not.toContain('rate_limited');
-        await eventually(() => client.received.at(-1)?.id === id, 'the end');
+        await eventually(() => client.received.at(-1)?.id === id, 'the end of the operation');
       }
     });
 
-    it('with those that were given up and still run', async () => {
+    it('including cancelled ones that are still running', async () => {
       const narrow = await bounded({ LIVE_MAX_OPERATIONS: '3' });
       const client = await connect(narrow, somebody());
       const held = await hold('inbox');
@@ -414,10 +417,10 @@ describe('a connection', () => {
         client.subscribe(id, COUNT);
         await answered(client, id);
         return client.results(id).length > 0;
-      }, 'room');
+      }, 'a free slot');
     });
 
-    it('and keeps no long texts for those that last', async () => {
+    it('and the length of documents of subscriptions', async () => {
       const client = await connect(service, somebody());
       const comment = `# ${'x'.repeat(33_000)}\n`;
       client.subscribe('1', comment + CREATED);
@@ -432,26 +435,26 @@ describe('a connection', () => {
       expect(client.results('2')).toMatchObject([{ data: { a: 'Query' } }]);
     });
 
-    it('each under an id of its own, also while its start is awaited', async () => {
+    it('with one id each, also while the first one is starting', async () => {
       const user = somebody();
       const client = await connect(service, user);
       const held = await hold('inbox');
-      // Without a cursor it has to be asked first where the inbox stands.
+      // Without a cursor it first reads the position of the inbox.
       client.subscribe('1', 'subscription { inboxChanged { unreadCount } }');
-      await eventually(() => held.isWaitedFor(1), 'the first');
+      await eventually(() => held.isWaitedFor(1), 'the first statement');
       client.say({ id: '1', type: 'complete' });
       client.subscribe('1', CREATED, { after: START });
       expect(await client.closed).toMatchObject({ code: 4409 });
       await held.release();
       await eventually(
         async () => Number((await redis.pubsub('NUMSUB', topics.inbox(TENANT, user)))[1]) === 0,
-        'the end of both',
+        'the end of both operations',
       );
     });
   });
 
-  describe('is let in', () => {
-    it('as long as there is room for its user, its tenant and the process', async () => {
+  describe('is accepted', () => {
+    it('until the limit of its user, its tenant or the process is reached', async () => {
       const narrow = await bounded({
         LIVE_MAX_SOCKETS: '4',
         LIVE_MAX_SOCKETS_PER_TENANT: '3',
@@ -471,29 +474,29 @@ describe('a connection', () => {
       await expect(openSocket(narrow.url)).rejects.toThrow('503');
       first.ws.close();
       await first.closed;
-      await eventually(async () => !(await enter(tokens.anna)).end, 'the room of whoever left');
+      await eventually(async () => !(await enter(tokens.anna)).end, 'the free slot of a closed connection');
       await expect(openSocket(narrow.url)).rejects.toThrow('503');
     });
   });
 
-  describe('is listed', () => {
-    it('with those of every instance, and gone with its process, even one that is killed', async () => {
+  describe('is listed in connectedClients', () => {
+    it('on every instance, and removed with its process, even after a kill', async () => {
       const child = await startChild({ ...service.env, LOG_LEVEL: 'info' });
       children.push(child);
       const [here, there] = [somebody(), somebody()];
       const [mine] = await Promise.all([connect(service, here), connect(child, there)]);
-      await eventually(async () => (await isListed(here)) && (await isListed(there)), 'both');
+      await eventually(async () => (await isListed(here)) && (await isListed(there)), 'both connections');
       const instances = (await listed()).filter(({ userId }) => userId === here || userId === there);
       expect(new Set(instances.map(({ instanceId }) => instanceId)).size).toBe(2);
       expect(instances.map(({ transport }) => transport)).toEqual(['WEBSOCKET', 'WEBSOCKET']);
       await child.kill('SIGKILL');
       await eventually(async () => !(await isListed(there)), 'the end of the killed instance');
-      await eventually(() => isListed(here), 'the one that lives');
+      await eventually(() => isListed(here), 'the connection of the living instance');
       mine.ws.close();
       await eventually(async () => !(await isListed(here)), 'the end of the connection');
     });
 
-    it('no longer than it lasts, even if it ended while the database was away', async () => {
+    it('only while it is open, even if it was closed during an outage of the database', async () => {
       const target = new URL(service.databaseUrl);
       const proxy = await tcpProxy(target.hostname, Number(target.port || 5432));
       open.push({ close: () => proxy.shut() });
@@ -504,7 +507,7 @@ describe('a connection', () => {
       const [leaving, staying] = [somebody(), somebody()];
       const client = await connect(cutOff, leaving);
       await connect(cutOff, staying);
-      await eventually(async () => (await isListed(leaving)) && (await isListed(staying)), 'both');
+      await eventually(async () => (await isListed(leaving)) && (await isListed(staying)), 'both connections');
       await proxy.shut();
       client.ws.close();
       await client.closed;
@@ -513,17 +516,17 @@ describe('a connection', () => {
         'the failed write',
       );
       await proxy.open();
-      await eventually(() => isListed(staying), 'the instance to be back');
+      await eventually(() => isListed(staying), 'the instance to be listed again');
       await eventually(async () => {
         const users = new Set((await listed()).map(({ userId }) => userId));
         return users.has(staying) && !users.has(leaving);
-      }, 'the end of who left');
+      }, 'the removal of the closed connection');
       expect(lines.some((line) => line.includes('connected clients could not be written'))).toBe(true);
     });
   });
 });
 
-/** A frame as only a server may send it. */
+/** A frame without mask, as only a server may send it. */
 const UNMASKED = Buffer.from([0x81, 1, 0x78]);
 const UPGRADE = {
   connection: 'Upgrade',

@@ -9,7 +9,7 @@ import { describe, expect, it } from 'vitest';
 
 import { projectRoot } from '../../../src/project-root.ts';
 
-/** The subgraphs beside ours: one owns users, another refers to them and to its own pages. */
+/** Other subgraphs: one owns users, another refers to users and has its own pages. */
 const OTHERS = {
   identity: `
     extend schema @link(url: "https://specs.apollo.dev/federation/v2.9", import: ["@key", "@shareable"])
@@ -62,8 +62,8 @@ describe.each([
   ['@apollo/composition', withApollo],
   ['@theguild/federation-composition', withHive],
   ['@wundergraph/composition', withWunderGraph],
-])('the subgraph under %s', (_name, compose) => {
-  it('composes with the one that owns users and one that refers to them', () => {
+])('composition with %s', (_name, compose) => {
+  it('succeeds with a subgraph that owns users and one that refers to them', () => {
     const supergraph = compose();
     const fieldsOf = (name: string): string[] => {
       const type = supergraph.definitions.find(

@@ -5,7 +5,7 @@ import { eventually } from '../../support/eventually.ts';
 import { startTestService, type TestService } from '../../support/service.ts';
 import { type TcpProxy, tcpProxy } from '../../support/tcp-proxy.ts';
 
-describe('while PostgreSQL is away', () => {
+describe('during an outage of PostgreSQL', () => {
   let service: TestService;
   let other: Service;
   let proxy: TcpProxy;
@@ -29,7 +29,7 @@ describe('while PostgreSQL is away', () => {
     await proxy.shut();
   });
 
-  it('answers a query with 503 `unavailable` and Retry-After', async () => {
+  it('a query is answered with 503 `unavailable` and Retry-After', async () => {
     const response = await fetch(`${other.url}/graphql`, {
       method: 'POST',
       headers: { 'content-type': 'application/json', authorization: `Bearer ${token}` },
@@ -40,7 +40,7 @@ describe('while PostgreSQL is away', () => {
     expect(await response.json()).toMatchObject({ errors: [{ extensions: { error_code: 'unavailable' } }] });
   });
 
-  it('logs once that it is not ready, however often it is probed, and once that it is again', async () => {
+  it('the log contains one message when readiness is lost and one when it returns, for any number of probes', async () => {
     const probe = async (): Promise<number> => (await fetch(`${other.url}/readyz`)).status;
     const logged = (message: string): number =>
       log.filter((line) => line.includes(`"${message}"`) && line.includes('"check":"database"')).length;

@@ -13,10 +13,10 @@ const heldBytes = (): number => {
   return process.memoryUsage().heapUsed;
 };
 
-describe('the documents that are remembered', () => {
+describe('the document cache', () => {
   const schema = buildSchema('type Query { a: Int }');
 
-  it('are parsed and validated once', () => {
+  it('parses and validates a document once', () => {
     const check = createDocuments(schema);
     const first = check('{ a }');
     expect(first).toMatchObject({ document: { kind: 'Document' } });
@@ -26,12 +26,12 @@ describe('the documents that are remembered', () => {
   it.each([
     ['valid', 'a', 1_000],
     ['invalid', 'b', 600],
-  ])('take a bounded part of memory, however short the texts of many tokens are: %s', (_what, field, count) => {
+  ])('has bounded memory, also for short documents with many tokens: %s', (_what, field, count) => {
     const check = createDocuments(schema);
     const before = heldBytes();
     const body = `${field} `.repeat(400);
     for (let number = 0; number < count; number += 1) check(`query q${number} {${body}}`);
-    // Each takes 200 KB.
+    // Each document takes 200 KB.
     expect(heldBytes() - before).toBeLessThan(80 * 1024 * 1024);
     expect(check('{ a }')).toHaveProperty('document');
   });

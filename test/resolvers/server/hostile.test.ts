@@ -30,8 +30,8 @@ interface Body {
   errors?: { message: string; extensions: Record<string, unknown> }[];
 }
 
-/** The service in a process of its own: what kills it is seen, and so is its log. */
-describe('the GraphQL door', () => {
+/** Runs the service in a separate process, to observe crashes and its log. */
+describe('the GraphQL endpoint', () => {
   let database: Awaited<ReturnType<typeof testDatabase>>;
   let dataPath: string;
   let identity: DevIdentity;
@@ -56,7 +56,7 @@ describe('the GraphQL door', () => {
     await rm(dataPath, { recursive: true, force: true });
   });
 
-  /** Any request at all, as long as it is HTTP. */
+  /** Sends any HTTP request. */
   const send = async (init: RequestInit, search = ''): Promise<{ status: number; headers: Headers; body: Body }> => {
     const response = await fetch(`${service.url}/graphql${search}`, {
       ...init,
@@ -73,14 +73,14 @@ describe('the GraphQL door', () => {
   const refused = (code = 'validation_failed') => ({
     errors: [{ message: expect.any(String), extensions: { error_code: code, trace_id: expect.any(String) } }],
   });
-  /** The log line about a request that failed. */
+  /** Returns the log line about a failed request. */
   const loggedError = (traceId: unknown) =>
     eventually(
       () => service.lines.find((line) => line['trace_id'] === traceId && line['level'] === 'error'),
       'the log line',
     );
 
-  describe('when something breaks within', () => {
+  describe('on an internal error', () => {
     const whileBroken = async (work: () => Promise<void>): Promise<void> => {
       await sql(database.url, 'alter table notification rename to notification_gone');
       try {
@@ -94,7 +94,7 @@ describe('the GraphQL door', () => {
       extensions: { code: 'INTERNAL_SERVER_ERROR', error_code: 'internal', trace_id: expect.any(String) },
     };
 
-    it('says nothing of it over HTTP but a trace_id, which finds the cause in the log', () =>
+    it('returns only a trace_id over HTTP, with which the log shows the cause', () =>
       whileBroken(async () => {
         const { status, headers, data, errors } = await run(service.url, token, NotificationDocument, {
           id: notificationId,
@@ -107,7 +107,7 @@ describe('the GraphQL door', () => {
         expect(JSON.stringify(line)).toContain('relation \\"notification\\" does not exist');
       }));
 
-    it('says nothing of it over the socket either', () =>
+    it('returns only a trace_id over WebSocket', () =>
       whileBroken(async () => {
         const live = liveClient(service.url, { token });
         const { data, errors } = await live.subscribe(NotificationDocument, { id: notificationId }).next();
@@ -118,7 +118,7 @@ describe('the GraphQL door', () => {
         await live.close();
       }));
 
-    it('gives what it still has, with status 200', () =>
+    it('returns the partial result with status 200', () =>
       whileBroken(async () => {
         const text = `{ unreadNotificationCount notification(id: "${notificationId}") { id } }`;
         const { status, body } = await post(JSON.stringify({ query: text }));
@@ -126,7 +126,7 @@ describe('the GraphQL door', () => {
         expect(body).toMatchObject({ data: { unreadNotificationCount: 1, notification: null }, errors: [masked] });
       }));
 
-    it('never takes a value of its own for a mistake of the caller', async () => {
+    it('does not report an invalid value from a resolver as an error of the caller', async () => {
       await sql(database.url, `update notification set recipient_scope = 'planet'`);
       const { status, errors } = await run(service.url, token, NotificationDocument, { id: notificationId });
       await sql(database.url, `update notification set recipient_scope = 'users'`);
@@ -136,7 +136,7 @@ describe('the GraphQL door', () => {
     });
   });
 
-  describe('keeps out what a page of somebody else could make a browser send', () => {
+  describe('prevents cross-site request forgery', () => {
     const mutation = print(MarkNotificationReadDocument);
 
     it.each([
@@ -149,7 +149,7 @@ describe('the GraphQL door', () => {
       expect(body.data).toBeUndefined();
     });
 
-    it('a GET with a mutation, however it is dressed', async () => {
+    it('by a GET with a mutation, with any headers', async () => {
       for (const headers of [{}, { 'apollo-require-preflight': '1' }, { 'content-type': 'application/json' }]) {
         const { status, body } = await send({ method: 'GET', headers }, search(mutation, { id: notificationId }));
         expect(status, JSON.stringify(headers)).toBe(Object.keys(headers).length === 0 ? 400 : 405);
@@ -170,14 +170,14 @@ describe('the GraphQL door', () => {
     );
   });
 
-  describe('answers', () => {
-    it('a GET with a query, from a client that a browser would have asked about first', async () => {
+  describe('accepts', () => {
+    it('a GET with a query and a header that requires a CORS preflight', async () => {
       const headers = { 'apollo-require-preflight': '1' };
       const { status, body } = await send({ method: 'GET', headers }, search('{ unreadNotificationCount }'));
       expect({ status, body }).toEqual({ status: 200, body: { data: { unreadNotificationCount: 1 } } });
     });
 
-    it.each(['application/json', 'application/graphql-response+json'])('in %s when asked to', async (accept) => {
+    it.each(['application/json', 'application/graphql-response+json'])('requests for %s', async (accept) => {
       const { status, headers, body } = await post('{"query":"{ unreadNotificationCount }"}', { accept });
       expect(status).toBe(200);
       expect(headers.get('content-type')).toBe(`${accept}; charset=utf-8`);
@@ -196,7 +196,7 @@ describe('the GraphQL door', () => {
       ['application/json;charset="UTF-8"', 'application/json; charset=utf-8'],
       ['application/json;callbackSpec=1.0; charset=utf-8', 'application/json; charset=utf-8'],
       ['text/event-stream; charset=utf-8', 'text/event-stream; charset=utf-8'],
-    ])('whoever names the encoding, too: %s', async (accept, type) => {
+    ])('requests with a charset: %s', async (accept, type) => {
       const response = await fetch(`${service.url}/graphql`, {
         method: 'POST',
         headers: { accept, 'content-type': 'application/json', authorization: `Bearer ${token}` },
@@ -206,13 +206,13 @@ describe('the GraphQL door', () => {
       expect(await response.text()).toContain('{"data":{"unreadNotificationCount":1}}');
     });
 
-    it('no other form than that', async () => {
+    it('no other media types', async () => {
       const { status, body } = await post('{"query":"{ unreadNotificationCount }"}', { accept: 'text/html' });
       expect(status).toBe(406);
       expect(body).toMatchObject(refused());
     });
 
-    it('a subscription over HTTP with the way to go', async () => {
+    it('subscriptions only over the transports that the error names', async () => {
       const { status, body } = await post(JSON.stringify({ query: print(WatchInboxDocument) }));
       expect(status).toBe(400);
       expect(body).toMatchObject(refused());
@@ -222,18 +222,18 @@ describe('the GraphQL door', () => {
 
   describe('refuses', () => {
     it.each([
-      ['no JSON', '{'],
+      ['invalid JSON', '{'],
       ['nothing', ''],
       ['null', 'null'],
       ['a string', '"{ __typename }"'],
       ['a batch', '[{"query":"{ unreadNotificationCount }"},{"query":"{ unreadNotificationCount }"}]'],
       ['no query', '{}'],
       ['an empty query', '{"query":""}'],
-      ['a query that is no string', '{"query":{"a":1}}'],
-      ['variables that are no object', '{"query":"{ unreadNotificationCount }","variables":"{}"}'],
-      ['an operation that is not there', '{"query":"query A { unreadNotificationCount }","operationName":"B"}'],
+      ['a query that is not a string', '{"query":{"a":1}}'],
+      ['variables that are not an object', '{"query":"{ unreadNotificationCount }","variables":"{}"}'],
+      ['an unknown operation name', '{"query":"query A { unreadNotificationCount }","operationName":"B"}'],
       ['a syntax error', '{"query":"{ unreadNotificationCount"}'],
-      ['a hash of a query that it never saw', '{"extensions":{"persistedQuery":{"version":1,"sha256Hash":"00"}}}'],
+      ['an unknown hash of a persisted query', '{"extensions":{"persistedQuery":{"version":1,"sha256Hash":"00"}}}'],
     ])('%s', async (_what, text) => {
       const { status, body } = await post(text);
       expect(status).toBe(400);
@@ -241,7 +241,7 @@ describe('the GraphQL door', () => {
       expect(body.data).toBeUndefined();
     });
 
-    it('a body of more than 1 MB, and takes one that is a little less', async () => {
+    it('a body of more than 1 MB, and accepts a slightly smaller one', async () => {
       const padded = (bytes: number): string => {
         const [start, end] = ['{"query":"{ unreadNotificationCount }","variables":{"x":"', '"}}'] as const;
         return `${start}${'x'.repeat(bytes - start.length - end.length)}${end}`;
@@ -252,7 +252,7 @@ describe('the GraphQL door', () => {
       expect((await post(padded(1024 * 1024))).status).toBe(200);
     });
 
-    it('a document of 100 000 tokens, over HTTP and over the socket', async () => {
+    it('a document of 100 000 tokens, over HTTP and WebSocket', async () => {
       const text = `{ ${'__typename '.repeat(100_000 - 2)}}`.slice(0, 1_000_000);
       const live = liveClient(service.url, { token });
       for (const document of [text.slice(0, 900_000), `{ ${'a '.repeat(100_000)}}`]) {
@@ -265,7 +265,7 @@ describe('the GraphQL door', () => {
       await live.close();
     });
 
-    it('a message of more than 1 MB on a socket', async () => {
+    it('a WebSocket message of more than 1 MB', async () => {
       const { socket } = await connectionOutcome(service.url, { token });
       socket.send('x'.repeat(1024 * 1024 + 1));
       const [{ code }] = (await once(socket, 'close')) as [{ code: number }];
@@ -273,8 +273,8 @@ describe('the GraphQL door', () => {
     });
   });
 
-  describe('stands', () => {
-    /** What a WebSocket client would say, byte for byte, to any address. */
+  describe('survives', () => {
+    /** Sends the bytes of a WebSocket upgrade to any path. */
     const upgrade = async (target: string): Promise<{ socket: Socket; answer: string }> => {
       const { hostname, port } = new URL(service.url);
       const socket = connect(Number(port), hostname);
@@ -288,7 +288,7 @@ describe('the GraphQL door', () => {
     };
 
     it.each(['//', '/', '/graphql/x', '/%', '//[', 'http://[/', '*', '/stream/', '/toString'])(
-      'an upgrade of %s, which it does not have',
+      'an upgrade of the unknown path %s',
       async (target) => {
         const { socket, answer } = await upgrade(target);
         expect(answer).toMatch(/^HTTP\/1\.1 40[04] /);
@@ -297,7 +297,7 @@ describe('the GraphQL door', () => {
       },
     );
 
-    it('clients that are gone before they are answered', async () => {
+    it('clients that disconnect before the response', async () => {
       const { hostname, port } = new URL(service.url);
       await Promise.all(
         Array.from({ length: 50 }, async (_unused, index) => {
@@ -312,7 +312,7 @@ describe('the GraphQL door', () => {
       expect(service.process.exitCode).toBeNull();
     });
 
-    it('a client that never answers, and stops all the same', async () => {
+    it('a client that never answers, and shuts down in time', async () => {
       const { socket, answer } = await upgrade('/graphql?x=1');
       expect(answer).toMatch(/^HTTP\/1\.1 101 /);
       socket.on('error', () => {});

@@ -10,11 +10,11 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { projectRoot } from '../../../src/project-root.ts';
 import { startTestService, type TestService } from '../../support/service.ts';
 
-/** What @apollo/gateway refuses to run; the subgraph enforces both by itself. */
+/** Directives that @apollo/gateway does not support. The subgraph enforces them itself. */
 const UNSUPPORTED =
   /^directive @(authenticated|requiresScopes).*$|\s@(authenticated|requiresScopes\(scopes: \[\[[^\]]*\]\]\))/gm;
 
-describe('the inline trace', () => {
+describe('inline trace', () => {
   let service: TestService;
   let token: string;
   beforeAll(async () => {
@@ -67,7 +67,7 @@ describe('the inline trace', () => {
   it.each([
     { tracesOperations: true, expected: [{ ftv1: expect.any(String) as string }] },
     { tracesOperations: false, expected: [undefined] },
-  ])('is sent to @apollo/gateway only when it asks for it: $tracesOperations', async ({ expected, ...options }) => {
+  ])('is sent to @apollo/gateway only on request: $tracesOperations', async ({ expected, ...options }) => {
     const { server, extensions } = await startGateway(options);
     try {
       const response = await server.executeOperation({ query: '{ unreadNotificationCount }' });

@@ -41,7 +41,7 @@ const TENANT = 'tenant-a';
 const OTHER_TENANT = 'tenant-b';
 const NOBODYS_ID = '01900000-0000-7000-8000-000000000000';
 
-/** A value that the type takes, as it is written in a document. */
+/** Returns a literal of the type. */
 function sample(type: GraphQLInputType): string {
   if (isNonNullType(type)) return sample(type.ofType);
   if (isListType(type)) return `[${sample(type.ofType)}]`;
@@ -57,7 +57,7 @@ function sample(type: GraphQLInputType): string {
   );
 }
 
-/** The shortest selection of a field. */
+/** Returns the shortest selection of a field. */
 function selectionOf(field: GraphQLField<unknown, unknown>): string {
   const required = field.args.filter((argument) => isNonNullType(argument.type));
   const values = required.map((argument) => `${argument.name}: ${sample(argument.type)}`).join(', ');
@@ -95,7 +95,7 @@ interface Entities {
 describe('permissions', () => {
   let service: TestService;
   const tokens = new Map<string, Promise<string>>();
-  /** A token of a user with these permissions and no others. */
+  /** Returns a token of a user with exactly these permissions. */
   const tokenOf = (permissions: readonly string[], tenant_id = TENANT, sub = 'anna'): Promise<string> => {
     const key = JSON.stringify([permissions, tenant_id, sub]);
     const token = tokens.get(key) ?? service.token({ tenant_id, sub, permissions: [...permissions] });
@@ -131,7 +131,7 @@ describe('permissions', () => {
     run<Entities, { representations: unknown[] }>(service.url, token, ENTITIES, { representations });
 
   describe.each(rootFields)('$name', ({ operation, selection }) => {
-    it('is for nobody without a token', async () => {
+    it('is refused without a token', async () => {
       const { status, data, errors } = await run(service.url, undefined, `${operation} { ${selection} }`);
       expect({ status, data }).toEqual({ status: 401, data: undefined });
       expect(errors).toMatchObject([{ extensions: { code: 'UNAUTHENTICATED', error_code: 'unauthenticated' } }]);
@@ -139,7 +139,7 @@ describe('permissions', () => {
   });
 
   describe.each(rootFields)('$name', ({ operation, selection }) => {
-    it('is for nobody of another tenant, whatever they may do at home', async () => {
+    it('is refused for another tenant, even with all permissions', async () => {
       const token = await tokenOf(PERMISSIONS, OTHER_TENANT);
       const headers = { 'x-tenant-id': TENANT };
       const { status, data, errors } = await run(service.url, token, `${operation} { ${selection} }`, {}, headers);
@@ -161,21 +161,21 @@ describe('permissions', () => {
     it.each([
       ['none', []],
       ['every other permission', allBut(permission)],
-    ])(`needs its permission over HTTP, and is refused with %s`, async (_what, permissions) => {
+    ])(`is refused over HTTP with %s`, async (_what, permissions) => {
       const token = await tokenOf(permissions);
       const { status, data, errors } = await run(service.url, token, `${operation} { ${selection} }`);
       expect({ status, data }).toEqual({ status: 403, data: undefined });
       expect(errors).toMatchObject([denied]);
     });
 
-    it('needs its permission over the socket', async () => {
+    it('is refused over WebSocket without its permission', async () => {
       const live = liveClient(service.url, { token: await tokenOf(allBut(permission)) });
       const { refusal } = await ask(live.client, `${operation} { ${selection} }`);
       expect(refusal).toMatchObject([denied]);
       await live.close();
     });
 
-    it('is open to a superadmin, who leaves a trace in a tenant that is not theirs', async () => {
+    it('is allowed for a superadmin, with an audit event when the tenant is not their own', async () => {
       const foreign = `tenant-of-${permission}`;
       const root = await service.token({ tenant_id: 'tenant-home', sub: 'root', role: 'superadmin' });
       const text = `${operation} { ${selection} }`;
@@ -196,13 +196,13 @@ describe('permissions', () => {
       ]);
     });
 
-    it('needs nothing else', async () => {
+    it('needs no other permission', async () => {
       const { errors } = await run(service.url, await tokenOf([String(permission)]), `${operation} { ${selection} }`);
       expect(errors.map(({ extensions }) => extensions?.['error_code'])).not.toContain('permission_denied');
     });
   });
 
-  it('are not got around by aliases, fragments and directives', async () => {
+  it('cannot be bypassed with aliases, fragments and directives', async () => {
     const token = await tokenOf([]);
     const hidden = [
       'query { mine: notificationLogs { __typename } }',
@@ -229,7 +229,7 @@ describe('permissions', () => {
     await live.close();
   });
 
-  it('hold on a field within: the template of a delivery record is null, and the rest is there', async () => {
+  it('apply to nested fields: the template of a delivery record is null, and the other fields are returned', async () => {
     const { status, data, errors } = await run(service.url, await tokenOf(['notif.read.log']), DeliveryLogDocument, {
       id: logId,
     });
@@ -243,7 +243,7 @@ describe('permissions', () => {
     ]);
   });
 
-  describe('of a gateway that resolves references', () => {
+  describe('for references of a gateway', () => {
     const references = () => [
       { __typename: 'Notification', id: notificationId },
       { __typename: 'NotificationLog', id: logId },
@@ -251,7 +251,7 @@ describe('permissions', () => {
       { __typename: 'User', id: 'anna' },
     ];
 
-    it('are those of the user: with all of them every entity is found, in order', async () => {
+    it('are those of the user: with all permissions every entity is found, in order', async () => {
       const { data, errors } = await entities(await tokenOf(PERMISSIONS), references());
       expect(errors).toEqual([]);
       expect(data?.entities).toEqual([
@@ -262,7 +262,7 @@ describe('permissions', () => {
       ]);
     });
 
-    it('are needed for each type on its own, and the others are still given', async () => {
+    it('are checked for each type separately, and other entities are returned', async () => {
       const { status, data, errors } = await entities(await tokenOf([]), references());
       expect(status).toBe(200);
       expect(data?.entities.map((entity) => entity?.['__typename'] ?? null)).toEqual([
@@ -277,7 +277,7 @@ describe('permissions', () => {
       ]);
     });
 
-    it('need a user', async () => {
+    it('need a token', async () => {
       for (const reference of references()) {
         const { status, data, errors } = await entities(undefined, [reference]);
         expect({ status, data }).toEqual({ status: 401, data: undefined });
@@ -285,28 +285,28 @@ describe('permissions', () => {
       }
     });
 
-    it('end at the tenant: the entities of another do not exist', async () => {
+    it('do not extend to other tenants, whose entities do not exist', async () => {
       const token = await tokenOf(PERMISSIONS, OTHER_TENANT);
       const { data, errors } = await entities(token, references().slice(0, 3));
       expect({ data, errors }).toEqual({ data: { entities: [null, null, null] }, errors: [] });
     });
 
-    it('do not open the inbox of another person of the tenant', async () => {
+    it('do not extend to the inbox of another user of the tenant', async () => {
       const { data, errors } = await entities(await tokenOf(PERMISSIONS, TENANT, 'bình'), [references()[0]]);
       expect({ data, errors }).toEqual({ data: { entities: [null] }, errors: [] });
     });
 
     it.each([
-      ['has no id', { __typename: 'Notification' }],
-      ['has an id that is none', { __typename: 'NotificationLog', id: { $ne: null } }],
-    ])('do not matter where a reference %s: it is bad input', async (_what, reference) => {
+      ['has no id', { __typename: 'without an id' }],
+      ['has an id that is none', { __typename: 'with an invalid id', id: { $ne: null } }],
+    ])('are not checked for a reference %s, which is invalid input', async (_what, reference) => {
       const { errors } = await entities(await tokenOf(PERMISSIONS), [reference]);
       expect(errors).toMatchObject([{ extensions: { error_code: 'validation_failed' } }]);
     });
   });
 
-  describe('never reach into another tenant', () => {
-    it('to read a row by its id', async () => {
+  describe('never extend to another tenant', () => {
+    it('when a row is read by its id', async () => {
       const token = await tokenOf(PERMISSIONS, OTHER_TENANT);
       expect(await query(service.url, token, NotificationDocument, { id: notificationId })).toEqual({
         notification: null,
@@ -317,7 +317,7 @@ describe('permissions', () => {
       });
     });
 
-    it('to list', async () => {
+    it('when rows are listed', async () => {
       const token = await tokenOf(PERMISSIONS, OTHER_TENANT);
       expect((await query(service.url, token, InboxDocument, {})).notifications.edges).toEqual([]);
       expect((await query(service.url, token, DeliveryLogsDocument, {})).notificationLogs.edges).toEqual([]);
@@ -327,8 +327,8 @@ describe('permissions', () => {
 
     it.each([
       ['another tenant', OTHER_TENANT, 'anna'],
-      ['another person of the tenant', TENANT, 'bình'],
-    ])('to change: for %s the notification is not found, and stays unread', async (_what, tenant, sub) => {
+      ['another user of the tenant', TENANT, 'bình'],
+    ])('when rows are changed: for %s the notification is not found and stays unread', async (_what, tenant, sub) => {
       const token = await tokenOf(PERMISSIONS, tenant, sub);
       const { status, data, errors } = await run(service.url, token, MarkNotificationReadDocument, {
         id: notificationId,
@@ -339,7 +339,7 @@ describe('permissions', () => {
     });
   });
 
-  it('never open the inbox of another person of the tenant', async () => {
+  it('never extend to the inbox of another user of the tenant', async () => {
     const token = await tokenOf(PERMISSIONS, TENANT, 'bình');
     expect(await query(service.url, token, NotificationDocument, { id: notificationId })).toEqual({
       notification: null,
@@ -363,7 +363,7 @@ describe('permissions', () => {
     expect(foreign.errors[0]).toMatchObject({ extensions: { error_code: 'permission_denied' } });
   });
 
-  describe('to read the schema', () => {
+  describe('for the schema', () => {
     const SCHEMA_QUERIES = [
       { what: 'introspection', text: getIntrospectionQuery() },
       { what: 'one type', text: '{ __type(name: "Query") { name } }' },
@@ -371,7 +371,7 @@ describe('permissions', () => {
       { what: 'a fragment', text: 'query { ...f } fragment f on Query { s: __schema { queryType { name } } }' },
     ];
 
-    it('are not needed in dev, not even a token', async () => {
+    it('are not needed in dev, nor is a token', async () => {
       for (const { text } of SCHEMA_QUERIES) {
         expect(await run(service.url, undefined, text), text).toMatchObject({ status: 200, errors: [] });
       }
@@ -401,7 +401,7 @@ describe('permissions', () => {
         await rm(folder, { recursive: true, force: true });
       });
 
-      it.each(SCHEMA_QUERIES)('are notif.read.schema, over HTTP and over the socket: $what', async ({ text }) => {
+      it.each(SCHEMA_QUERIES)('are notif.read.schema, over HTTP and WebSocket: $what', async ({ text }) => {
         expect(await run(staging.url, undefined, text)).toMatchObject({ status: 401, data: undefined });
         const denied = [{ extensions: { error_code: 'permission_denied', required: 'notif.read.schema' } }];
         const user = await signer.sign({ permissions: allBut('notif.read.schema') });
@@ -417,7 +417,7 @@ describe('permissions', () => {
         await open.close();
       });
 
-      it('are not given away by the guesses in an error', async () => {
+      it('are needed for suggestions in errors', async () => {
         const token = await signer.sign();
         const text = '{ notificatons { __typename } }';
         const { status, errors } = await run(staging.url, token, text);
@@ -429,7 +429,7 @@ describe('permissions', () => {
         expect((await run(service.url, await tokenOf([]), text)).errors[0]?.message).toContain('Did you mean');
       });
 
-      it('are the only thing that is closed: users do their work', async () => {
+      it('are not needed for the operations of users', async () => {
         const { status, data } = await run(staging.url, await signer.sign(), UnreadCountDocument);
         expect({ status, data }).toEqual({ status: 200, data: { unreadNotificationCount: 0 } });
       });

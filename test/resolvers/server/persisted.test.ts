@@ -39,10 +39,10 @@ describe('persisted operations', () => {
   };
   const refused = (code: string, more: object = {}) => ({ errors: [{ extensions: { error_code: code }, ...more }] });
 
-  describe('that a client names by their hash', () => {
+  describe('requested by hash', () => {
     const text = '{ unreadNotificationCount }';
 
-    it('are asked for once, and known from then on, by POST and by GET', async () => {
+    it('are sent once and then known, by POST and GET', async () => {
       const unknown = await post({ extensions: persisted(sha256(text)) });
       expect(unknown.status).toBe(400);
       expect(unknown.errors).toMatchObject([
@@ -58,7 +58,7 @@ describe('persisted operations', () => {
       expect(await response.json()).toEqual({ data: answer.data });
     });
 
-    it('are never taken for another text', async () => {
+    it('never run another text', async () => {
       const wrong = sha256('{ notificationPreferences { category } }');
       expect(await post({ query: text, extensions: persisted(wrong) })).toMatchObject({
         status: 400,
@@ -68,11 +68,11 @@ describe('persisted operations', () => {
     });
 
     it.each([
-      ['no object', 'x'],
+      ['a string', 'x'],
       ['another version', { version: 2, sha256Hash: 'a' }],
       ['no hash', { version: 1 }],
-      ['a hash that is no text', { version: 1, sha256Hash: ['a'] }],
-    ])('are refused where they come as %s', async (_what, persistedQuery) => {
+      ['a hash that is not a string', { version: 1, sha256Hash: ['a'] }],
+    ])('are refused for an extension with %s', async (_what, persistedQuery) => {
       expect(await post({ extensions: { persistedQuery } })).toMatchObject({
         status: 400,
         ...refused('validation_failed'),
@@ -80,14 +80,14 @@ describe('persisted operations', () => {
     });
   });
 
-  describe('of the project, where no others are trusted', () => {
-    it('are published with their hashes: otherwise run `npm run schema`', async () => {
+  describe('with TRUSTED_OPERATIONS_ONLY', () => {
+    it('are published with their hashes (update with `npm run schema`)', async () => {
       const committed = await readFile(join(projectRoot, 'schema', 'persisted-operations.json'), 'utf8');
       expect(committed === printManifest(operations)).toBe(true);
       for (const { id, body } of operations) expect(sha256(body)).toBe(id);
     });
 
-    it('run by their text however it is laid out, by their hash, and over a socket', async () => {
+    it('run by their text in any layout, by their hash, and over WebSocket', async () => {
       const answer = { status: 200, data: { unreadNotificationCount: 0 } };
       const { id } = operations.find(({ name }) => name === 'UnreadCount') as TrustedOperation;
       const text = print(UnreadCountDocument);
@@ -108,22 +108,22 @@ describe('persisted operations', () => {
       await live.close();
     });
 
-    /** Both are answered in order: what was refused before would have been heard of by now. */
+    /** Both messages are answered in order, so a refusal of the first would have arrived before. */
     const eventuallySubscribed = (live: ReturnType<typeof liveClient>) => ask(live.client, print(UnreadCountDocument));
 
     it.each([
       ['another operation', '{ unreadNotificationCount }'],
-      ['a name that is taken', 'query UnreadCount { notificationPreferences { category } }'],
-      ['one field more', 'query UnreadCount { unreadNotificationCount __typename }'],
+      ['the name of a trusted operation', 'query UnreadCount { notificationPreferences { category } }'],
+      ['an additional field', 'query UnreadCount { unreadNotificationCount __typename }'],
       ['introspection', '{ __schema { queryType { name } } }'],
       ['the SDL', '{ _service { sdl } }'],
       ['a subscription', 'subscription { notificationCreated { id } }'],
       [
-        'a trusted one beside another',
+        'a trusted operation next to another one',
         `${print(UnreadCountDocument)} query Other { unreadNotificationCount }`,
         'Other',
       ],
-    ])('are all that is run: not %s', async (_what, text, operationName?: string) => {
+    ])('refuse everything else: %s', async (_what, text, operationName?: string) => {
       const expected = refused('operation_not_trusted');
       expect(await post({ query: text, operationName }, trusting)).toMatchObject({ status: 403, ...expected });
       const live = liveClient(trusting.url, { token });

@@ -9,7 +9,7 @@ import { ask } from '../../support/graphql-socket.ts';
 const times = (count: number, one: (index: number) => string): string =>
   Array.from({ length: count }, (_unused, index) => one(index)).join(' ');
 
-/** Nested within a list of pages: a page of a person's inbox for each of its notifications, and so on. */
+/** Nests pages: for each notification a page of the user's inbox, and so on. */
 const nested = (levels: number): string =>
   levels === 0 ? 'id' : `notifications(first: 100) { edges { node { actor { ${nested(levels - 1)} } } } }`;
 const representations = (count: number, inner = ''): { text: string; variables: Record<string, unknown> } => ({
@@ -29,7 +29,7 @@ const ATTACKS: Attack[] = [
   { what: 'a document 17 levels deep', text: `{ ${times(16, () => 'a {')} b ${'}'.repeat(17)}`, code: COMPLEX },
   { what: 'a document 600 levels deep', text: `{ ${times(600, () => 'a {')} b ${'}'.repeat(601)}`, code: COMPLEX },
   {
-    what: 'depth behind fragments',
+    what: 'a document that is too deep through fragments',
     text: `{ ...f0 } ${times(20, (n) => `fragment f${n} on Query { a { ...f${n + 1} } }`)} fragment f20 on Query { b }`,
     code: COMPLEX,
   },
@@ -45,27 +45,27 @@ const ATTACKS: Attack[] = [
     code: COMPLEX,
   },
   {
-    what: 'fragments of which each is two fields of the next',
+    what: 'fragments that contain the next one twice',
     text: `{ ...f0 } ${times(30, (n) => `fragment f${n} on User { a: actor { ...f${n + 1} } b: actor { ...f${n + 1} } }`)} fragment f30 on User { id }`,
     code: COMPLEX,
   },
-  { what: 'a fragment that holds itself', text: '{ ...f } fragment f on Query { ...f }', code: 'validation_failed' },
+  { what: 'a fragment that contains itself', text: '{ ...f } fragment f on Query { ...f }', code: 'validation_failed' },
   {
-    what: 'fragments that hold each other',
+    what: 'fragments that contain each other',
     text: '{ ...f } fragment f on Query { __typename ...g } fragment g on Query { __typename ...f }',
     code: 'validation_failed',
   },
   { what: '2001 tokens', text: `{ ${times(1_999, () => 'a')} }`, code: 'validation_failed' },
   { what: 'an integer of 900 000 digits', text: `{ notifications(first: ${'9'.repeat(900_000)}) { __typename } }` },
-  { what: 'pages within pages', text: `{ ${nested(2)} }`, code: COMPLEX },
+  { what: 'nested pages', text: `{ ${nested(2)} }`, code: COMPLEX },
   {
-    what: 'pages within pages whose length is a variable',
+    what: 'nested pages whose length is a variable',
     text: `query ($n: Int) { ${nested(2).replaceAll('100', '$n')} }`,
     variables: { n: 100 },
     code: COMPLEX,
   },
   {
-    what: 'pages within pages whose length is a default',
+    what: 'nested pages whose length is a default value',
     text: `query ($n: Int = 100) { ${nested(2).replaceAll('100', '$n')} }`,
     code: COMPLEX,
   },
@@ -101,12 +101,12 @@ const ATTACKS: Attack[] = [
     code: COMPLEX,
   },
   {
-    what: 'introspection within introspection',
+    what: 'nested introspection',
     text: `{ __schema { types { ${times(3, () => 'fields { type {')} name ${'}}'.repeat(3)} } } }`,
     code: 'validation_failed',
   },
   { what: 'a page of 101', text: '{ notifications(first: 101) { __typename } }', code: 'validation_failed' },
-  { what: 'a page of less than one', text: '{ notifications(last: 0) { __typename } }', code: 'validation_failed' },
+  { what: 'a page size below 1', text: '{ notifications(last: 0) { __typename } }', code: 'validation_failed' },
   {
     what: 'a NUL in an argument',
     text: '{ notification(id: "a\\u0000b") { id } notificationLogs(filter: { eventCode: "a\\u0000" }) { __typename } }',
@@ -122,7 +122,7 @@ describe('an operation', () => {
   });
   afterAll(() => service.close());
 
-  it.each(ATTACKS)('with $what is refused, over HTTP and over a socket', async ({ text, variables, code }) => {
+  it.each(ATTACKS)('with $what is refused, over HTTP and WebSocket', async ({ text, variables, code }) => {
     const { status, errors } = await run(service.url, token, text, variables);
     const expected = [{ extensions: { error_code: code ?? 'validation_failed' } }];
     expect(errors.slice(0, 1)).toMatchObject(expected);
@@ -135,22 +135,25 @@ describe('an operation', () => {
   });
 
   it.each([
-    ['as deep as GraphiQL asks', getIntrospectionQuery({ inputValueDeprecation: true, specifiedByUrl: true })],
-    ['30 times under another name', `{ ${times(30, (n) => `a${n}: unreadNotificationCount`)} }`],
+    [
+      'with the depth of GraphiQL introspection',
+      getIntrospectionQuery({ inputValueDeprecation: true, specifiedByUrl: true }),
+    ],
+    ['with 30 aliases', `{ ${times(30, (n) => `a${n}: unreadNotificationCount`)} }`],
     ['with 500 fields', `{ ${times(499, () => '__typename')} unreadNotificationCount }`],
     ['with a page of 100', '{ notifications(first: 100) { edges { node { id actor { id } } } } }'],
-    ['with a NUL in what no row holds', '{ notificationLogs(filter: { eventCode: "a" }) { __typename } }'],
-  ])('%s is run', async (_what, text) => {
+    ['with a filter that matches no row', '{ notificationLogs(filter: { eventCode: "a" }) { __typename } }'],
+  ])('%s is executed', async (_what, text) => {
     expect(await run(service.url, token, text)).toMatchObject({ status: 200, errors: [] });
   });
 
-  it('says what it costs, and what it may cost', async () => {
+  it('is refused with its cost and the limit', async () => {
     const { errors } = await run(service.url, token, `{ ${nested(2)} }`);
     expect(errors).toMatchObject([{ extensions: { cost: expect.any(Number), limit: 5_000 } }]);
     expect(errors[0]?.extensions?.['cost']).toBeGreaterThan(5_000);
   });
 
-  it('costs by what its variables say, and not by what they might', async () => {
+  it('is accepted by the actual values of its variables, not by their maximum', async () => {
     const text = `query ($n: Int!) { ${nested(2).replaceAll('100', '$n')} }`;
     expect((await run(service.url, token, text, { n: 100 })).errors).toMatchObject([
       { extensions: { error_code: 'query_too_complex' } },

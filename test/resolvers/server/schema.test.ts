@@ -27,7 +27,7 @@ import { projectRoot } from '../../../src/project-root.ts';
 import { printPermissionMatrix } from '../../../tools/permission-matrix.ts';
 
 const ROOTS = ['Query', 'Mutation', 'Subscription'];
-/** What federation brings along is described elsewhere. */
+/** Types and directives of federation, which are described elsewhere. */
 const isForeign = (name: string): boolean => /^(__|_[A-Z]|_entities$|_service$|federation__|link__)/.test(name);
 
 describe('the schema', () => {
@@ -46,12 +46,12 @@ describe('the schema', () => {
       return isObjectType(type) ? Object.values(type.getFields()).map((field) => ({ root, field })) : [];
     }).filter(({ field }) => !isForeign(field.name));
 
-  it('is committed as it is: otherwise run `npm run schema`', async () => {
+  it('is committed (update with `npm run schema`)', async () => {
     const committed = await readFile(join(projectRoot, 'schema', 'subgraph.graphql'), 'utf8');
     expect(committed === sdl, 'schema/subgraph.graphql is stale: run `npm run schema`').toBe(true);
   });
 
-  it('is told to people as a page of permissions: otherwise run `npm run schema`', async () => {
+  it('is documented in the table of permissions (update with `npm run schema`)', async () => {
     const committed = await readFile(join(projectRoot, 'docs', 'permissions.md'), 'utf8');
     expect(committed === printPermissionMatrix(schema)).toBe(true);
   });
@@ -78,7 +78,7 @@ describe('the schema', () => {
     expect(silent).toEqual([]);
   });
 
-  it('says of every root field who may use it, to gateways in the same way as to our own code', () => {
+  it('declares the permission of every root field, for gateways and for our own code alike', () => {
     const directives = new Map<string, readonly ConstDirectiveNode[]>();
     for (const definition of parse(sdl).definitions) {
       if (definition.kind !== Kind.OBJECT_TYPE_DEFINITION) continue;
@@ -109,7 +109,7 @@ describe('the schema', () => {
     }
   });
 
-  it('says of every list how long it may be, and of every mutation what it costs', () => {
+  it('declares the length of every list and the cost of every mutation', () => {
     const unsized: string[] = [];
     const has = (field: GraphQLField<unknown, unknown>, name: string): boolean =>
       (field.astNode?.directives ?? []).some((directive) => directive.name.value === name);
@@ -118,7 +118,7 @@ describe('the schema', () => {
         const place = `${type.name}.${field.name}`;
         const isList = isListType(getNullableType(field.type));
         const isPage = getNamedType(field.type).name.endsWith('Connection');
-        // A page says it for its edges.
+        // For a connection, the length of `edges` is declared on the field that returns it.
         const isEdges = field.name === 'edges' && type.name.endsWith('Connection');
         const isOfObjects = isObjectType(getNamedType(field.type));
         if ((isPage || (isList && isOfObjects && !isEdges)) && !has(field, 'listSize')) unsized.push(place);
@@ -128,7 +128,7 @@ describe('the schema', () => {
     expect(unsized).toEqual([]);
   });
 
-  it('has a key on each entity, and resolves no other type by reference', () => {
+  it('has a key on each entity and resolves no other type by reference', () => {
     const entities = [...sdl.matchAll(/^type (\w+) @key\(fields: "id"\)/gm)].map((match) => match[1]);
     expect(entities.toSorted()).toEqual(['Notification', 'NotificationLog', 'NotificationTemplate', 'User']);
     const union = schema.getType('_Entity');

@@ -12,7 +12,7 @@ import { postActivities, postWelcomes, settled } from '../../support/graph-seed.
 const TENANT = 'tenant-statements';
 const USER = 'anna';
 
-describe('what a query asks the database', () => {
+describe('the number of statements of a query', () => {
   let service: TestService;
   let watched: Service;
   let proxy: StatementProxy;
@@ -55,9 +55,9 @@ describe('what a query asks the database', () => {
     await proxy.close();
   });
 
-  /** What a query has run, without what opens and closes its transactions. */
+  /** Returns the statements of a query, without begin and commit. */
   const statementsOf = async (text: string, variables: Record<string, unknown> = {}): Promise<string[]> => {
-    // What is loaded once and kept is not of the query itself.
+    // Statements whose results are cached do not count.
     await run(watched.url, token, text, variables);
     const before = proxy.statements.length;
     const { status, errors } = await run(watched.url, token, text, variables);
@@ -78,14 +78,14 @@ describe('what a query asks the database', () => {
     ['preferences', 'query { notificationPreferences { category channel isEnabled } }', 1],
     ['channels', 'query { channelConfigs { channel provider } }', 1],
     ['channels and their circuits', 'query { channelConfigs { channel circuit { state } } }', 2],
-  ])('for %s does not grow with what there is', async (_what, text, limit) => {
+  ])('for %s does not grow with the number of rows', async (_what, text, limit) => {
     for (const first of [1, 100]) {
       const statements = await statementsOf(text, { first });
       expect(statements.length, statements.join('\n')).toBeLessThanOrEqual(limit);
     }
   });
 
-  it('for references of a gateway is one statement a type, however many there are', async () => {
+  it('for references of a gateway is one per type, for any number of references', async () => {
     const text = `query ($list: [_Any!]!) { _entities(representations: $list) {
       ... on Notification { id title } ... on NotificationLog { id status template { id } } ... on NotificationTemplate { id } } }`;
     const list = [
@@ -97,7 +97,7 @@ describe('what a query asks the database', () => {
     expect(statements.length, statements.join('\n')).toBeLessThanOrEqual(4);
   });
 
-  it('for a page of the inbox with its count and its details is one round trip of two statements', async () => {
+  it('for a page of the inbox with its count and details is two, in one round trip', async () => {
     const text = `query ($first: Int!) { unreadNotificationCount
       notifications(first: $first) { liveCursor edges { node { id body actor { id } } } } }`;
     await run(watched.url, token, text, { first: 100 });
@@ -137,7 +137,7 @@ describe('what a query asks the database', () => {
     });
     afterAll(() => client.end());
 
-    /** Pages of the database that the statement of a page of the inbox touches, and how it gets at them. */
+    /** Returns the number of database pages that the statement reads, and the kinds of access. */
     const explain = async (user: string): Promise<{ blocks: number; plan: string }> => {
       await client.query('begin');
       await client.query(`select set_config('role', 'notif_api', true), set_config('app.tenant_id', $1, true)`, [
@@ -153,7 +153,7 @@ describe('what a query asks the database', () => {
       return { blocks, plan: JSON.stringify(Plan) };
     };
 
-    it('costs the same among 100 000 notifications as among 1 000, by an index and without sorting', async () => {
+    it('is the same among 100 000 notifications as among 1 000, with an index scan and without a sort', async () => {
       await explain('small');
       const small = await explain('small');
       const large = await explain('large');
@@ -161,7 +161,7 @@ describe('what a query asks the database', () => {
         expect(plan).toMatch(/"Index Name":"notification_(position|unread)"/);
         expect(plan).not.toMatch(/"Node Type":"(Sort|Seq Scan)"/);
       }
-      // One level of an index more, at the most, for each of those that are used.
+      // At most one more index level for each index.
       expect(large.blocks).toBeLessThanOrEqual(small.blocks + 4);
       expect(large.blocks).toBeLessThan(60);
     });

@@ -26,7 +26,7 @@ const TENANT = 'tenant-live';
 
 describe('live updates', () => {
   let service: TestService;
-  /** Another process's worth of the service; they share nothing but database and Redis. */
+  /** Another instance. The instances share only the database and Redis. */
   let neighbour: Service;
   let producer: string;
   let people = 0;
@@ -48,7 +48,7 @@ describe('live updates', () => {
     await service.close();
   });
 
-  /** Somebody whose inbox no other test uses. */
+  /** Returns a user whose inbox no other test uses. */
   const somebody = (): string => `person-${(people += 1)}`;
   const tokenOf = (sub: string, ...permissions: string[]): Promise<string> =>
     service.token({ tenant_id: TENANT, sub, permissions });
@@ -59,7 +59,7 @@ describe('live updates', () => {
   };
   const post = (to: Pick<Service, 'url'>, user: string, ...titles: string[]): Promise<string[]> =>
     postActivities(to, producer, TENANT, [user], titles);
-  /** Puts one notification into an inbox and gives back its cursor: subscriptions begin there, and miss nothing. */
+  /** Adds one notification to an inbox and returns its cursor. Subscriptions that start there miss nothing. */
   const begin = async (user: string): Promise<string> => {
     await settled(service.databaseUrl, await post(service, user, 'begin'));
     const { notifications } = await query(service.url, await tokenOf(user), InboxDocument, { first: 1 });
@@ -82,7 +82,7 @@ describe('live updates', () => {
   const titlesIn = (inbox: Inbox): (string | null | undefined)[] =>
     inbox.pending.map(({ data }) => data?.notificationCreated.title);
 
-  it('bring each new notification, in order, from now on', async () => {
+  it('deliver each new notification, in order, from now on', async () => {
     const user = somebody();
     await begin(user);
     const inbox: Inbox = (await connect(service, user)).subscribe(WatchInboxDocument, {});
@@ -98,7 +98,7 @@ describe('live updates', () => {
     expect(titlesIn(inbox)).not.toContain('begin');
   });
 
-  it('replay what came after a cursor, and then go on live', async () => {
+  it('replay changes after a cursor and then continue live', async () => {
     const user = somebody();
     const after = await begin(user);
     const before = Array.from({ length: 120 }, (_unused, index) => `before-${index}`);
@@ -109,14 +109,14 @@ describe('live updates', () => {
     expect(await take(inbox, 1)).toEqual(['live']);
   });
 
-  it('refuse a foreign cursor', async () => {
+  it('refuse a cursor of another user', async () => {
     const inbox = (await connect(service, somebody())).subscribe(WatchInboxDocument, { after: 'nonsense' });
     await expect(inbox.next()).rejects.toMatchObject({
       errors: [{ extensions: { error_code: 'validation_failed', fields: [{ path: 'after' }] } }],
     });
   });
 
-  it('bring nothing of anybody else', async () => {
+  it('deliver nothing of other users', async () => {
     const [user, other] = [somebody(), somebody()];
     const after = await begin(user);
     const inbox = (await connect(service, user)).subscribe(WatchInboxDocument, { after });
@@ -129,11 +129,11 @@ describe('live updates', () => {
     expect(await take(inbox, 1)).toEqual(['mine']);
   });
 
-  it('lose nothing, repeat nothing and keep the order while 200 come in and the client is cut off again and again', async () => {
+  it('lose nothing, repeat nothing and keep the order while 200 notifications arrive and the client is disconnected repeatedly', async () => {
     const user = somebody();
     const after = await begin(user);
     const token = await tokenOf(user);
-    // Each connection is to the other instance than the one before.
+    // Each connection uses the other instance.
     let turn = 0;
     const inbox = resumingInbox({
       url: () => ((turn += 1) % 2 === 0 ? service : neighbour).url,
@@ -148,7 +148,7 @@ describe('live updates', () => {
           post(start % 20 === 0 ? service : neighbour, user, ...titles.slice(wave + start, wave + start + 10)),
         ),
       );
-      await eventually(() => inbox.seen.length > wave, 'something of this wave');
+      await eventually(() => inbox.seen.length > wave, 'a notification of this wave');
       const { connections } = inbox;
       inbox.drop();
       await eventually(() => inbox.connections > connections, 'the next connection');
@@ -159,11 +159,11 @@ describe('live updates', () => {
     expect(new Set(inbox.seen)).toEqual(new Set(titles));
   });
 
-  it('reach a subscriber of another process', async () => {
+  it('reach a subscriber on another instance', async () => {
     const user = somebody();
     const after = await begin(user);
     const inbox: Inbox = (await connect(neighbour, user)).subscribe(WatchInboxDocument, { after });
-    // One after the other: without the bus each would wait for a feed's own look now and then.
+    // One after another: without the bus each would wait for the periodic read.
     for (const title of ['one', 'two', 'three', 'four', 'five']) {
       await post(service, user, title);
       expect(await take(inbox, 1)).toEqual([title]);
@@ -172,7 +172,7 @@ describe('live updates', () => {
 
   describe('of delivery records', () => {
     type Deliveries = LiveQueue<{ data?: WatchDeliveriesSubscription | null }>;
-    /** Sends events until the subscription brings one of them: before that it may not have been taken up. */
+    /** Sends events until the subscription delivers one of them, because its start is not observable. */
     const until = async (
       deliveries: Deliveries,
       change: Record<string, unknown>,
@@ -190,7 +190,7 @@ describe('live updates', () => {
       return seen;
     };
 
-    it('come from every process, in their newest state', async () => {
+    it('arrive from every instance, in their current state', async () => {
       const live = await connect(neighbour, 'admin', 'notif.read.log');
       const deliveries = live.subscribe(WatchDeliveriesDocument, {});
       const seen = await until(deliveries, { event_code: 'user.welcome' }, ({ status }) => status === 'SENT');
@@ -201,7 +201,7 @@ describe('live updates', () => {
       });
     });
 
-    it('with a filter that cannot be are refused', async () => {
+    it('are refused with an invalid filter', async () => {
       const live = await connect(neighbour, 'admin', 'notif.read.log');
       const refused = live.subscribe(WatchDeliveriesDocument, { filter: { eventId: 'nonsense' } });
       await expect(refused.next()).rejects.toMatchObject({
@@ -209,7 +209,7 @@ describe('live updates', () => {
       });
     });
 
-    it('come filtered', async () => {
+    it('are filtered', async () => {
       const live = await connect(neighbour, 'admin', 'notif.read.log');
       const everything = live.subscribe(WatchDeliveriesDocument, {});
       const failures = live.subscribe(WatchDeliveriesDocument, { filter: { statuses: ['FAILED'] } });
@@ -221,7 +221,7 @@ describe('live updates', () => {
       expect(first).toMatchObject({ eventCode: 'no.such' });
     });
 
-    it('of another tenant never come', async () => {
+    it('of another tenant are not delivered', async () => {
       const token = await service.token({ tenant_id: 'tenant-foreign', permissions: ['notif.read.log'] });
       const live = liveClient(neighbour.url, { token });
       open.push(live);
@@ -233,11 +233,11 @@ describe('live updates', () => {
         const change = { event_code: 'foreign' };
         await settled(service.databaseUrl, await postWelcomes(service, foreignProducer, 'tenant-foreign', [change]));
         return foreign.pending.length > 0;
-      }, 'the record of the own tenant');
+      }, "the record of the user's tenant");
       expect(foreign.pending.map(({ data }) => data?.notificationLogChanged.eventCode)).not.toContain('user.welcome');
     });
 
-    it('show the template as it is now, not as it was when the subscription began', async () => {
+    it('contain the current template, not the one at the start of the subscription', async () => {
       const live = await connect(service, 'admin', 'notif.read.log', 'notif.read.template');
       const versions: unknown[] = [];
       const stop = live.client.subscribe<{
@@ -272,7 +272,7 @@ describe('live updates', () => {
   });
 
   describe('on one socket', () => {
-    it('run several subscriptions, queries and mutations side by side', async () => {
+    it('run several subscriptions, queries and mutations concurrently', async () => {
       const user = somebody();
       const after = await begin(user);
       const live = await connect(service, user, 'notif.read.log');
@@ -298,14 +298,14 @@ describe('live updates', () => {
       }, 'a delivery record');
     });
 
-    it('answer an error of a mutation with its code, as HTTP does', async () => {
+    it('return the error code of a mutation, as over HTTP', async () => {
       const live = await connect(service, somebody());
       const { data, errors } = await live.subscribe(MarkNotificationReadDocument, { id: 'x' }).next();
       expect(data).toBeNull();
       expect(errors).toMatchObject([{ extensions: { code: 'NOT_FOUND', error_code: 'not_found' } }]);
     });
 
-    it('are given up one by one: a subscription that ends leaves nothing behind', async () => {
+    it('can be cancelled one by one, and release all resources', async () => {
       const user = somebody();
       const after = await begin(user);
       const live = await connect(service, user);
@@ -320,15 +320,15 @@ describe('live updates', () => {
       await eventually(async () => (await channels()) === 0, 'the end of every subscription');
       const inbox = live.subscribe(WatchInboxDocument, { after });
       expect(await take(inbox, 1)).toEqual(['again']);
-      await eventually(async () => (await channels()) === 1, 'the one subscription');
+      await eventually(async () => (await channels()) === 1, 'the remaining subscription');
     });
 
     it.each([
       ['a syntax error', '{ unreadNotificationCount', 'GRAPHQL_PARSE_FAILED'],
-      ['a field that is none', '{ nothing }', 'GRAPHQL_VALIDATION_FAILED'],
+      ['an unknown field', '{ nothing }', 'GRAPHQL_VALIDATION_FAILED'],
       ['a variable of the wrong type', 'query ($id: ID!) { notification(id: $id) { id } }', 'BAD_USER_INPUT'],
       ['no operation', 'fragment a on Query { __typename }', 'GRAPHQL_VALIDATION_FAILED'],
-    ])('are refused with %s by an error message, and the socket goes on', async (_what, text, code) => {
+    ])('are refused with an error message for %s, and the socket stays open', async (_what, text, code) => {
       const live = await connect(service, somebody());
       const { refusal } = await ask(live.client, text, { id: [] });
       expect(refusal).toMatchObject([
@@ -337,7 +337,7 @@ describe('live updates', () => {
       expect((await live.subscribe(UnreadCountDocument, {}).next()).data).toEqual({ unreadNotificationCount: 0 });
     });
 
-    it('are refused when the operation that is named is not there', async () => {
+    it('are refused for an unknown operation name', async () => {
       const live = await connect(service, somebody());
       const { refusal } = await ask(live.client, 'query A { unreadNotificationCount }', {}, 'B');
       expect(refusal).toMatchObject([
@@ -350,15 +350,15 @@ describe('live updates', () => {
     const closing = async (socket: WebSocket): Promise<number> =>
       ((await once(socket, 'close')) as [{ code: number }])[0].code;
 
-    it('that says connection_init again', async () => {
+    it('that sends connection_init twice', async () => {
       const { socket } = await connectionOutcome(service.url, { token: await tokenOf('anna') });
       socket.send(JSON.stringify({ type: 'connection_init' }));
       expect(await closing(socket)).toBe(4429);
     });
 
     it.each([
-      ['is no JSON', 'hello', 4400],
-      ['is no message', '{"type":"steal"}', 4400],
+      ['is not JSON', 'hello', 4400],
+      ['is not a protocol message', '{"type":"steal"}', 4400],
       ['has no query', '{"type":"subscribe","id":"1","payload":{}}', 4400],
     ])('whose message %s', async (_what, message, code) => {
       const { socket } = await connectionOutcome(service.url, { token: await tokenOf('anna') });
@@ -373,11 +373,11 @@ describe('live updates', () => {
       expect(await closing(socket)).toBe(4401);
     });
 
-    it('that does not say which protocol it speaks', async () => {
+    it('that requests no subprotocol', async () => {
       expect(await closing(new WebSocket(`${service.url.replace('http', 'ws')}/graphql`))).toBe(4406);
     });
 
-    it('with 1001 when the process stops, and a client goes on at another one without loss', async () => {
+    it('with 1001 on shutdown, and a client continues on another instance without loss', async () => {
       const user = somebody();
       const after = await begin(user);
       const mortal = await service.startAnother();
@@ -392,7 +392,7 @@ describe('live updates', () => {
       await mortal.close();
       await posting;
       await post(service, user, 'after');
-      await eventually(() => inbox.seen.length === 4, 'the others');
+      await eventually(() => inbox.seen.length === 4, 'the other notifications');
       expect(inbox.closeCodes).toEqual([1001]);
       expect(inbox.seen).toEqual((await titlesInDatabase(user)).slice(1));
       const { notification } = await query(service.url, token, NotificationDocument, { id: 'x' });

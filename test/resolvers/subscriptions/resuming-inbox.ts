@@ -3,22 +3,22 @@ import { createClient } from 'graphql-ws';
 
 import { WatchInboxDocument, type WatchInboxSubscription } from '../../generated/operations.ts';
 
-/** What a front end does: whenever its socket is gone it comes back, and goes on from its last cursor. */
+/** Behaves like a front end: reconnects after each disconnection and resumes from its last cursor. */
 export interface ResumingInbox {
-  /** Titles in the order in which they came. */
+  /** Titles in order of arrival. */
   readonly seen: string[];
-  /** How each connection ended. */
+  /** Close code or error of each connection. */
   readonly closeCodes: number[];
   readonly connections: number;
-  /** Cuts the connection, as a lost network does. */
+  /** Cuts the connection like a network failure. */
   drop(): void;
   close(): Promise<void>;
 }
 
 export interface ResumingOptions {
-  /** Asked for at each connection. */
+  /** Called for each connection. */
   url: () => string;
-  /** Asked for at each connection. */
+  /** Called for each connection. */
   token: () => Promise<string>;
   after?: string | null;
 }
@@ -38,7 +38,7 @@ export function resumingInbox({ url, token, after = null }: ResumingOptions): Re
       closed: (event) => closeCodes.push((event as { code: number }).code),
     },
   });
-  // The client says these variables again at each connection.
+  // The client sends these variables again on each connection.
   const variables = { after };
   client.subscribe(
     { query: print(WatchInboxDocument), variables },

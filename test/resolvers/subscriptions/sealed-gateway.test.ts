@@ -14,7 +14,7 @@ const TENANT = 'tenant-sealed-gateway';
 
 interface Recorder {
   proxy: TcpProxy;
-  /** Everything that passed, in both directions. */
+  /** Records all bytes in both directions. */
   text(): string;
 }
 
@@ -25,7 +25,7 @@ async function record(url: string): Promise<Recorder> {
   return { proxy, text: () => Buffer.concat(chunks).toString('latin1') };
 }
 
-describe('what is sealed for its reader', () => {
+describe('a sealed payload', () => {
   let service: TestService;
   let hive: HiveGateways;
   let behind: Recorder;
@@ -50,14 +50,14 @@ describe('what is sealed for its reader', () => {
     await service.close();
   });
 
-  it('is read by neither the gateway nor Redis, and by nobody but the reader', async () => {
+  it('cannot be read by the gateway or Redis, only by the subscriber', async () => {
     const subscribe = overSse(() => `http://127.0.0.1:${before.proxy.port}`);
     const producer = await service.token({ tenant_id: TENANT, sub: 'producer', permissions: ['notif.ingest'] });
     const post = (userId: string, title: string) => postActivities(service, producer, TENANT, [userId], [title]);
     const connected = (count: number) =>
       eventually(async () => (await service.core.clients.list(TENANT, {})).rows.length === count, 'the connections');
 
-    // In the open, the same recorders see everything: they would see it here too.
+    // A subscription without sealing shows that the recorders see everything.
     const open = subscribe(WatchChangesDocument, {}, await service.token({ tenant_id: TENANT, sub: 'open' }));
     await connected(1);
     await post('open', 'PostcardForEverybody');
@@ -84,7 +84,7 @@ describe('what is sealed for its reader', () => {
       expect(text()).toContain(payload.ciphertext);
       expect(text()).not.toContain('LetterForOneReader');
     }
-    // The wake-up went over Redis, and said nothing.
+    // The wake-up was sent through Redis and contains no data.
     expect(commands.filter((command) => /^publish /i.test(command) && command.includes(TENANT))).not.toEqual([]);
     expect(commands.join('\n')).not.toMatch(/LetterForOneReader|PostcardForEverybody/);
     open.stop();

@@ -13,15 +13,15 @@ import {
 import { createSealer } from '../../../src/live/seal.ts';
 import { eventually } from '../../support/eventually.ts';
 
-/** More than the kernel takes for somebody who does not read. */
+/** More than the kernel buffers for a client that does not read. */
 const MUCH = 64 * 1024 * 1024;
 
-describe('the way out of a socket', () => {
+describe('SocketWriter', () => {
   let socket: Socket;
   let reader: Socket;
   const opened: Socket[] = [];
 
-  /** Both ends of a connection; nobody reads from the far one unless a test does. */
+  /** Both ends of a connection. The remote end does not read unless a test does. */
   const pair = async (): Promise<[near: Socket, far: Socket]> => {
     const server = createServer({ pauseOnConnect: true }).listen(0, '127.0.0.1');
     await once(server, 'listening');
@@ -50,7 +50,7 @@ describe('the way out of a socket', () => {
       },
       ...options,
     });
-  /** Says things that nobody reads, until the writer is full. */
+  /** Writes messages that are not read until the writer is full. */
   const fill = (writer: SocketWriter, bytes: number): void => {
     const payload = Buffer.alloc(bytes, 'x');
     for (let said = 0; said < MUCH && !writer.isFull(); said += bytes) {
@@ -65,7 +65,7 @@ describe('the way out of a socket', () => {
     return chunks;
   };
 
-  it('gives up its own socket when its key is spent, and no other', async () => {
+  it('closes only its own socket when its key is used up', async () => {
     const failures: unknown[] = [];
     const sealed = outletOf({ onFailure: (error) => failures.push(error) });
     sealed.seal(createSealer(randomBytes(32), { limit: 1 }));
@@ -74,7 +74,7 @@ describe('the way out of a socket', () => {
     const [other, otherReader] = await pair();
     const heard = read(otherReader);
     const plain = outletOf({ socket: other });
-    // Both are emptied in the same turn, the broken one first.
+    // Both are flushed in the same turn, the broken one first.
     sealed.send('"one too many"');
     plain.send('"fine"');
     await eventually(() => Buffer.concat(heard).includes('"fine"'), 'the message on the other socket');
@@ -84,7 +84,7 @@ describe('the way out of a socket', () => {
     expect(socket.bytesWritten).toBe(written);
   });
 
-  it('does not take what fits into the buffers on the way for a sign of life', async () => {
+  it('does not count data in network buffers as a sign of life', async () => {
     const writer = outletOf();
     for (let round = 0; round < 3; round += 1) {
       writer.send('"as small as a ping"');
@@ -93,7 +93,7 @@ describe('the way out of a socket', () => {
     }
   });
 
-  it('sees that somebody reads who is far behind, and that somebody stopped', async () => {
+  it('detects that a slow client is still reading, and that it has stopped', async () => {
     const writer = outletOf({ maxBuffer: MUCH });
     for (let part = 0; part < 64; part += 1) writer.next(frameHeader('1'), [Buffer.alloc(MUCH / 64, 'x')]);
     writer.flush();
@@ -106,15 +106,15 @@ describe('the way out of a socket', () => {
     reader.resume();
     await eventually(() => taken > MUCH / 2, 'half of it');
     expect(writer.hasMoved()).toBe(true);
-    // What the kernel still takes comes to an end, too.
-    await eventually(() => !writer.hasMoved(), 'standstill');
+    // The kernel buffers also fill up eventually.
+    await eventually(() => !writer.hasMoved(), 'no more progress');
     expect(socket.writableLength).toBeGreaterThan(0);
   });
 
-  it('is full as long as its client does not read, and drained when it has', async () => {
+  it('is full while its client does not read, and drained afterwards', async () => {
     const writer = outletOf();
     fill(writer, 1024 * 1024);
-    // Any number may wait for the same room.
+    // Several callers may wait for the same event.
     const waiting = Promise.all(Array.from({ length: 50 }, () => writer.drained()));
     expect(writer.isFull()).toBe(true);
     read(reader);
@@ -122,20 +122,20 @@ describe('the way out of a socket', () => {
     expect(writer.isFull()).toBe(false);
   });
 
-  it('keeps nobody waiting, and nobody busy, when its socket dies', async () => {
+  it('resolves waiting callers when its socket dies, without a busy loop', async () => {
     const writer = outletOf({ isOpen: () => true });
     fill(writer, MUCH / 8);
     const waiting = writer.drained();
     const closed = once(socket, 'close');
     socket.destroy();
     await waiting;
-    // As somebody who waits for room does: this must leave others their turn.
+    // Loops like a subscriber that waits for space. The loop must not block other tasks.
     while (!socket.closed) await writer.drained();
     await closed;
     await expect(writer.drained()).resolves.toBeUndefined();
   });
 
-  it('does not wait for more than the close of a socket that is being closed', async () => {
+  it('waits only for the close of a socket that is closing', async () => {
     let isOpen = true;
     const writer = outletOf({ isOpen: () => isOpen });
     fill(writer, MUCH / 8);
@@ -149,7 +149,7 @@ describe('the way out of a socket', () => {
     await writer.drained();
   });
 
-  it('lets go of a client that asks on and on and does not read the answers', async () => {
+  it('disconnects a client that keeps sending requests without reading the replies', async () => {
     const writer = outletOf({ maxBuffer: 1024 });
     const closed = once(socket, 'close');
     for (let answers = 0; answers < 200_000 && !socket.destroyed; answers += 1) {
@@ -157,7 +157,7 @@ describe('the way out of a socket', () => {
       writer.flush();
     }
     await closed;
-    // Only what the kernel took, and what may wait.
+    // Only the kernel buffers and the allowed backlog.
     expect(socket.bytesWritten).toBeLessThan(MUCH);
   });
 });

@@ -18,7 +18,7 @@ interface Handshake {
   socket: WebSocket;
   sealer: Sealer;
   opener: Opener;
-  /** Everything that came after the acknowledgement, as it came. */
+  /** Frames after the acknowledgement, unchanged. */
   frames: { data: Buffer; isBinary: boolean }[];
 }
 
@@ -56,7 +56,7 @@ describe('/stream', () => {
   const init = (socket: WebSocket, payload: unknown): void =>
     socket.send(JSON.stringify({ type: 'connection_init', payload }));
 
-  /** A connection at the level of frames, so that they can be tampered with. */
+  /** Opens a connection at the level of frames, to tamper with them. */
   async function handshake(user: string): Promise<Handshake> {
     const socket = await bare();
     const keys = await createKeys();
@@ -76,7 +76,7 @@ describe('/stream', () => {
   const subscribe = (document: string, variables = {}): Uint8Array<ArrayBuffer> =>
     utf8(JSON.stringify({ id: '1', type: 'subscribe', payload: { query: document, variables } }));
 
-  it('answers queries, and runs mutations and subscriptions, for a stock graphql-ws client', async () => {
+  it('answers queries, mutations and subscriptions of a standard graphql-ws client', async () => {
     const user = somebody();
     await post(user, 'một');
     const client = createClient({
@@ -100,7 +100,7 @@ describe('/stream', () => {
     });
   });
 
-  it('sends nothing in clear after the acknowledgement, and what waits together in one frame', async () => {
+  it('sends only sealed frames after the acknowledgement, and combines waiting messages into one frame', async () => {
     const user = somebody();
     const before = (await query(service.url, await tokenOf(user), InboxDocument, {})).notifications.liveCursor;
     const titles = Array.from({ length: 40 }, (_unused, index) => `bí mật ${index}`);
@@ -125,7 +125,7 @@ describe('/stream', () => {
     expect(opened).toBeLessThan(titles.length / 4);
   });
 
-  it('takes several messages of a client in one frame, in order', async () => {
+  it('accepts several messages of a client in one frame, in order', async () => {
     const { socket, sealer, opener, frames } = await handshake(somebody());
     const pings = ['a', 'b', 'c'].map((payload) => ({ type: 'ping', payload: { payload } }));
     socket.send(await sealer.seal(utf8(JSON.stringify(pings))));
@@ -140,7 +140,7 @@ describe('/stream', () => {
       ['a broken token', async () => ({ token: 'nonsense' }), 4400, 'invalid_token'],
       ['no key', async () => ({ token: await tokenOf('anna') }), 4400, 'validation_failed'],
       [
-        'a key that is none',
+        'an invalid key',
         async () => ({ token: await tokenOf('anna'), clientPublicKey: 'AAAA' }),
         4400,
         'validation_failed',
@@ -166,7 +166,7 @@ describe('/stream', () => {
       expect(await closed(socket)).toEqual([4400, 'frame_refused']);
     });
 
-    it('sealed messages before keys are agreed', async () => {
+    it('sealed messages before the key exchange', async () => {
       const socket = await bare();
       socket.send(Buffer.alloc(40));
       expect(await closed(socket)).toEqual([4400, 'frame_refused']);
@@ -196,7 +196,7 @@ describe('/stream', () => {
           return [second, first];
         },
       ],
-      ['cut off', async (sealer) => [(await sealer.seal(ping)).subarray(0, -1)]],
+      ['shortened', async (sealer) => [(await sealer.seal(ping)).subarray(0, -1)]],
       ['shorter than a tag', async () => [new Uint8Array(15)]],
       ['empty', async () => [new Uint8Array(0)]],
     ])('a frame that was %s', async (_what, frames) => {
@@ -205,7 +205,7 @@ describe('/stream', () => {
       expect(await closed(socket)).toEqual([4400, 'frame_refused']);
     });
 
-    it('a frame of another connection of the same person', async () => {
+    it('a frame of another connection of the same user', async () => {
       const user = somebody();
       const [one, other] = [await handshake(user), await handshake(user)];
       one.socket.send(await other.sealer.seal(ping));
@@ -213,7 +213,7 @@ describe('/stream', () => {
     });
   });
 
-  it('has keys of its own for each connection', async () => {
+  it('derives different keys for each connection', async () => {
     const user = somebody();
     const [one, other] = [await handshake(user), await handshake(user)];
     for (const { socket, sealer } of [one, other])
@@ -225,13 +225,13 @@ describe('/stream', () => {
     });
   });
 
-  it('is followed across a new token and a lost connection, without loss', async () => {
+  it('can be resumed with a new token and after a lost connection, without loss', async () => {
     const user = somebody();
     const after = (await query(service.url, await tokenOf(user), InboxDocument, {})).notifications.liveCursor;
     let connections = 0;
     const client = connect({
       url: url(),
-      // The first token is good for a moment only: the connection that began with it ends, and another one follows.
+      // The first token expires soon. Its connection is closed, and another one follows.
       token: () => service.token({ tenant_id: TENANT, sub: user }, (connections += 1) === 1 ? '1s' : '1h'),
     });
     open.push({ close: () => void client.dispose() });

@@ -20,7 +20,7 @@ import { overCallback, overSse, overWebSocket, type Subscribe } from '../../supp
 import { postActivities } from '../../support/graph-seed.ts';
 
 const TENANT = 'tenant-transports';
-/** The place before everything. */
+/** Position before the first change. */
 const START = Buffer.from('in:0').toString('base64url');
 
 let service: TestService;
@@ -46,7 +46,7 @@ afterAll(async () => {
 interface Transport {
   name: string;
   subscribe: Subscribe;
-  /** The gateway says in its own words that it was refused; and where a stream ends, tries for half a minute before that. */
+  /** The gateway reports a refusal with its own error. When a stream ends, it retries for half a minute first. */
   isOpaque?: boolean;
 }
 
@@ -75,10 +75,10 @@ const TRANSPORTS: Transport[] = [
   },
 ];
 
-/** How many connections of a user the service knows of. */
+/** Returns the number of connections of a user in connectedClients. */
 const connectionsOf = async (userId: string): Promise<number> =>
   (await service.core.clients.list(TENANT, { first: 100 })).rows.filter((row) => row.userId === userId).length;
-/** Whether the service listens for what comes into an inbox. */
+/** Returns whether the service listens to wake-ups of an inbox. */
 const isFed = async (userId: string): Promise<boolean> =>
   Number((await redis.pubsub('NUMSUB', topics.inbox(TENANT, userId)))[1]) > 0;
 
@@ -94,7 +94,7 @@ describe.concurrent.each(TRANSPORTS)('a subscription over $name', ({ name, subsc
     await eventually(async () => (await isFed(userId)) === count > 0, `${count} feeds of ${userId}`);
   };
 
-  it('gives what comes in, to whom it is for', async () => {
+  it('delivers notifications to their recipients only', async () => {
     const anna = user('anna');
     const token = await tokenOf(anna);
     const watch = subscribe(WatchInboxDocument, {}, token);
@@ -109,7 +109,7 @@ describe.concurrent.each(TRANSPORTS)('a subscription over $name', ({ name, subsc
     await connected(anna, 0);
   });
 
-  it('replays after a cursor and goes on live, every change once and in order', async () => {
+  it('replays changes after a cursor and continues live, each once and in order', async () => {
     const ben = user('ben');
     const token = await tokenOf(ben);
     const titles = Array.from({ length: 30 }, (_unused, index) => `n${index}`);
@@ -155,7 +155,7 @@ describe.concurrent.each(TRANSPORTS)('a subscription over $name', ({ name, subsc
       document: WatchDeliveriesDocument,
       code: 'permission_denied',
     },
-  ])('is refused to $who', async ({ permissions, document, code }) => {
+  ])('is refused for $who', async ({ permissions, document, code }) => {
     const cleo = user('cleo');
     const token = permissions && (await tokenOf(cleo, permissions));
     const watch = subscribe(document as typeof WatchInboxDocument, {}, token);
@@ -165,7 +165,7 @@ describe.concurrent.each(TRANSPORTS)('a subscription over $name', ({ name, subsc
     await connected(cleo, 0);
   });
 
-  it('is refused with variables that do not fit', async () => {
+  it('is refused with invalid variables', async () => {
     const watch = subscribe(WatchInboxDocument, { after: 'nonsense' }, await tokenOf(user('dora')));
     const { errors } = await eventually(() => watch.end, 'the refusal');
     expect(errors).toMatchObject(refusal('validation_failed'));
@@ -173,7 +173,7 @@ describe.concurrent.each(TRANSPORTS)('a subscription over $name', ({ name, subsc
     await connected(user('dora'), 0);
   });
 
-  it('ends when the token is revoked, and gives nothing more', async () => {
+  it('ends when the token is revoked, and delivers nothing afterwards', async () => {
     const emil = user('emil');
     const watch = subscribe(WatchInboxDocument, {}, await tokenOf(emil));
     await connected(emil, 1);
@@ -192,7 +192,7 @@ describe.concurrent.each(TRANSPORTS)('a subscription over $name', ({ name, subsc
     const witness = subscribe(WatchInboxDocument, {}, await tokenOf(fred));
     await connected(fred, 1);
     await post([emil, fred], ['after']);
-    await eventually(() => witness.results.length === 1, 'the notification of somebody else');
+    await eventually(() => witness.results.length === 1, 'the notification of another user');
     expect(watch.results.map(({ data }) => data?.notificationCreated.title)).toEqual(['before']);
     expect(watch.end?.errors ?? [{}]).toMatchObject(refusal('token_revoked'));
     watch.stop();
@@ -200,7 +200,7 @@ describe.concurrent.each(TRANSPORTS)('a subscription over $name', ({ name, subsc
     await connected(fred, 0);
   });
 
-  it('lasts, also while nothing happens, until the token expires', async () => {
+  it('stays open without events until the token expires', async () => {
     const gwen = user('gwen');
     await post([gwen], ['before']);
     const token = await service.token({ tenant_id: TENANT, sub: gwen }, '6s');
@@ -215,8 +215,8 @@ describe.concurrent.each(TRANSPORTS)('a subscription over $name', ({ name, subsc
   });
 });
 
-describe('every transport', () => {
-  it('takes the room of the others: connections are counted together', async () => {
+describe('all transports', () => {
+  it('share the limit of connections', async () => {
     const narrow = await service.startAnother({ LIVE_MAX_SOCKETS_PER_USER: '1' });
     const url = (): string => narrow.url;
     const over = { ws: overWebSocket(url), sse: overSse(url), callback: overCallback(url, () => gateway) };
@@ -224,14 +224,14 @@ describe('every transport', () => {
       const ida = `ida over ${name}`;
       const token = await service.token({ tenant_id: TENANT, sub: ida });
       const first = subscribe(WatchInboxDocument, {}, token);
-      await eventually(async () => (await connectionsOf(ida)) === 1, 'the first');
+      await eventually(async () => (await connectionsOf(ida)) === 1, 'the first connection');
       for (const another of Object.values(over)) {
         const refused = another(WatchInboxDocument, {}, token);
         const { errors } = await eventually(() => refused.end, 'the refusal');
         expect(errors).toMatchObject([{ extensions: { error_code: 'rate_limited' } }]);
       }
       first.stop();
-      await eventually(async () => (await connectionsOf(ida)) === 0, 'the end of the first');
+      await eventually(async () => (await connectionsOf(ida)) === 0, 'the end of the first connection');
     }
   });
 });
@@ -258,7 +258,7 @@ describe('server-sent events', () => {
     expect(text).toBe('event: next\ndata: {"data":{"unreadNotificationCount":0}}\n\nevent: complete\ndata:\n\n');
   });
 
-  it('change nothing by GET, which other sites can have a browser send', async () => {
+  it('refuse a mutation by GET, which another site could send', async () => {
     const jana = await tokenOf('jana');
     await postActivities(
       service,
@@ -275,7 +275,7 @@ describe('server-sent events', () => {
     expect(await unread()).toBe(0);
   });
 
-  it('say why they end when the process stops, and not that they are complete: there is more elsewhere', async () => {
+  it('end with an error and without `complete` on shutdown, so that the client reconnects to another instance', async () => {
     const mortal = await service.startAnother();
     const query = 'subscription { notificationCreated { id } }';
     const asked = ask('POST', query, await tokenOf('olga'), mortal.url);
@@ -287,7 +287,7 @@ describe('server-sent events', () => {
     expect(text).not.toContain('complete');
   });
 
-  it('begin for nobody whose bearer token does not come along, as no other site can send it', async () => {
+  it('need a bearer token in a header, which another site cannot send', async () => {
     const { status, text } = await ask('GET', 'subscription { notificationCreated { id } }');
     expect(status).toBe(401);
     expect(text).toContain('unauthenticated');
@@ -318,14 +318,14 @@ describe('the HTTP callback protocol', () => {
 
   it.each([
     ['another host', 'http://127.0.0.2:1/callback/1'],
-    ['a host that only begins alike', () => `${gateway.url}.evil.test/callback/1`],
-    ['a login before another host', () => `${gateway.url.replace('http://', 'http://gateway@')}/callback/1`],
+    ['a host with the same prefix', () => `${gateway.url}.evil.test/callback/1`],
+    ['user info before another host', () => `${gateway.url.replace('http://', 'http://gateway@')}/callback/1`],
     ['another path', () => `${gateway.url}/admin`],
-    ['a path that only begins alike', () => `${gateway.url}/callbacks`],
-    ['a way up', () => `${gateway.url}/callback/../admin`],
-    ['a way up that only some see', () => `${gateway.url}/callback/..%2Fadmin`],
+    ['a path with the same prefix', () => `${gateway.url}/callbacks`],
+    ['a path with ..', () => `${gateway.url}/callback/../admin`],
+    ['a path with encoded ..', () => `${gateway.url}/callback/..%2Fadmin`],
     ['no URL', 'callback'],
-  ])('calls nobody but whom the operator allowed: not %s', async (_what, url) => {
+  ])('refuses URLs that the operator has not allowed: %s', async (_what, url) => {
     const before = gateway.requests.length;
     const { status, body } = await ask(callback({ callbackUrl: typeof url === 'string' ? url : url() }));
     expect(status).toBe(400);
@@ -333,7 +333,7 @@ describe('the HTTP callback protocol', () => {
     expect(gateway.requests.length).toBe(before);
   });
 
-  it('asks the gateway first, with its verifier, and subscribes nobody that it does not know', async () => {
+  it('checks the callback with the verifier first, and does not subscribe when the gateway does not know it', async () => {
     gateway.onRequest = (_request, response) => response.writeHead(404).end();
     const before = gateway.requests.length;
     expect(await ask(callback())).toMatchObject({ status: 400 });
@@ -347,7 +347,7 @@ describe('the HTTP callback protocol', () => {
     expect(check?.headers['subscription-protocol']).toBe('callback/1.0');
   });
 
-  it('says in the protocol that it has begun, keeps saying that it lives, and stops where nobody knows of it', async () => {
+  it('confirms the start in the protocol, sends heartbeats, and stops when the gateway does not know the subscription', async () => {
     let isKnown = true;
     gateway.onRequest = (_request, response) => response.writeHead(isKnown ? 204 : 404).end();
     const { status, headers, body } = await ask(callback({ heartbeatIntervalMs: 1_000 }), 'hanna');
@@ -358,10 +358,10 @@ describe('the HTTP callback protocol', () => {
     isKnown = false;
     const clients = async () =>
       (await service.core.clients.list(TENANT, {})).rows.filter((row) => row.userId === 'hanna');
-    await eventually(async () => (await clients()).length === 0, 'the end');
+    await eventually(async () => (await clients()).length === 0, 'the end of the subscription');
   });
 
-  it('calls nobody at all where the operator named nobody', async () => {
+  it('is disabled when the operator allows no URL', async () => {
     const closed = await service.startAnother({ CALLBACK_URLS: '' });
     const before = gateway.requests.length;
     const { status, body } = await ask(callback(), 'karl', { url: closed.url });
@@ -380,15 +380,15 @@ describe('the HTTP callback protocol', () => {
   const said = (id: string): Said[] =>
     gateway.requests.map(({ body }) => JSON.parse(body) as Said).filter((message) => message.id === id);
 
-  it('says that it lives as often as it should, one at a time, however long the answer takes', async () => {
+  it('sends heartbeats at the requested rate, one at a time, for any response time', async () => {
     gateway.onRequest = ({ body }, response) => {
       const { id } = JSON.parse(body) as Said;
-      // Knows of it, and then says nothing any more.
+      // Confirms the subscription and then stops responding.
       if (id !== 'hanging' || said(id).length === 1) response.writeHead(204).end();
     };
     const begin = (subscriptionId: string, heartbeatIntervalMs: number) =>
       ask(callback({ subscriptionId, heartbeatIntervalMs }), subscriptionId);
-    // More than a timer takes, which then runs at once.
+    // Longer than the maximum of a timer, which would then fire immediately.
     for (const answer of [await begin('never', 2 ** 40), await begin('hanging', 1_000), await begin('lively', 1_000)]) {
       expect(answer).toMatchObject({ status: 200 });
     }
@@ -396,10 +396,10 @@ describe('the HTTP callback protocol', () => {
     expect(said('never').map(({ action }) => action)).toEqual(['check']);
     expect(said('hanging').map(({ action }) => action)).toEqual(['check', 'check']);
     gateway.onRequest = (_request, response) => response.writeHead(404).end();
-    await eventually(async () => (await connectionsOf('lively')) === 0, 'the end');
+    await eventually(async () => (await connectionsOf('lively')) === 0, 'the end of the connection');
   });
 
-  it('takes in nothing more once the token has expired, while the gateway is still to be told of what came before', async () => {
+  it('accepts no new events after the token has expired, while earlier ones are still being sent', async () => {
     const held: (() => void)[] = [];
     gateway.onRequest = ({ body }, response) => {
       const answer = (): void => void response.writeHead(204).end();
@@ -418,12 +418,12 @@ describe('the HTTP callback protocol', () => {
       {},
       await service.token({ tenant_id: TENANT, sub: 'lars' }),
     );
-    await eventually(() => isFed('lars'), 'a new one');
+    await eventually(() => isFed('lars'), 'a new feed');
     await post('after');
     await eventually(() => watch.results.length === 1, 'the notification after');
     watch.stop();
     held[0]?.();
-    await eventually(async () => (await connectionsOf('lars')) === 0, 'the end');
+    await eventually(async () => (await connectionsOf('lars')) === 0, 'the end of the connection');
     expect(said('slow')).toMatchObject([
       { action: 'check' },
       { action: 'next', verifier: 'secret', payload: { data: { notificationCreated: { title: 'before' } } } },
@@ -431,22 +431,22 @@ describe('the HTTP callback protocol', () => {
     ]);
   });
 
-  it('leaves nothing behind where the token expires before it has begun', async () => {
+  it('releases everything when the token expires before the subscription has started', async () => {
     gateway.onRequest = ({ body }, response) => {
       const { action, id } = JSON.parse(body) as Said;
       if (action === 'complete' || id !== 'late') return response.writeHead(204).end();
-      // Is known, and only said to be when it is too late.
+      // The gateway confirms the subscription after the token has expired.
       void eventually(() => said('late').some((message) => message.action === 'complete'), 'the end of the token').then(
         () => response.writeHead(204).end(),
       );
     };
     await ask(callback({ subscriptionId: 'late' }), 'mona', { lifetime: '2s' });
-    await eventually(async () => (await connectionsOf('mona')) === 0, 'the end');
+    await eventually(async () => (await connectionsOf('mona')) === 0, 'the end of the connection');
     await eventually(async () => !(await isFed('mona')), 'the end of the feed');
     expect(said('late').map(({ action }) => action)).toEqual(['check', 'complete']);
   });
 
-  it('tells the gateway when the process stops, before it is gone', async () => {
+  it('tells the gateway on shutdown, before the process exits', async () => {
     gateway.onRequest = (_request, response) => response.writeHead(204).end();
     const mortal = await service.startAnother();
     const { status } = await ask(callback({ subscriptionId: 'mortal' }), 'nils', { url: mortal.url });

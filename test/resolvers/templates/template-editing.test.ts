@@ -56,7 +56,7 @@ describe('a template', () => {
   const history = async (id: string) =>
     (await query(service.url, admin, TemplateHistoryDocument, { id })).notificationTemplate;
   const publish = (id: string, version: number) => query(service.url, admin, PublishTemplateDocument, { id, version });
-  /** Sends with what is published, and gives back what became of it. */
+  /** Sends with the published version and returns the captured message. */
   const send = async (eventCode: string, params: object = { full_name: 'Anna', total: 1_000 }) => {
     const [id] = (await postWelcomes(service, admin, TENANT, [{ event_code: eventCode, params }])) as [string];
     await settled(service.databaseUrl, [id]);
@@ -89,7 +89,7 @@ describe('a template', () => {
     await publish(made.id, 1);
     const again = await send(made.eventCode);
     expect(again.log?.templateVersion).toBe(1);
-    // The same version and the same event are the same bytes.
+    // The same version and event give the same text.
     expect(again.mail).toEqual(first.mail);
 
     await query(service.url, admin, SetTemplateActiveDocument, { id: made.id, active: false });
@@ -207,7 +207,7 @@ describe('a template', () => {
     ['no subject', { subject: null }, { path: 'input.subject' }],
     ['an invalid language', { locale: 'not a language' }, { path: 'input.locale' }],
     ['an invalid event code', { eventCode: 'a b' }, { path: 'input.eventCode' }],
-  ])('is refused with %s, and says where', async (_what, changes, place) => {
+  ])('is refused with %s, and the error contains the position', async (_what, changes, place) => {
     const { status, errors } = await run(service.url, admin, CreateTemplateDocument, { input: texts(changes) });
     expect(status).toBe(400);
     expect(errors).toMatchObject([
