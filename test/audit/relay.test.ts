@@ -38,7 +38,7 @@ describe('the audit relay', () => {
     return client;
   };
   let nextId = 0;
-  /** Ids count up, as they do in real life, in the order in which events are written and not committed. */
+  /** Ids increase in the order of writing, not of committing, as in production. */
   const write = (client: pg.Client, trace: string): Promise<unknown> =>
     client.query(
       `insert into audit_event (id, tenant_id, action, actor_id, trace_id, details)
@@ -47,7 +47,7 @@ describe('the audit relay', () => {
     );
   const traces = (): string[] => taken.map((event) => event.trace_id);
 
-  it('passes on what was done, in the words of the contract', async () => {
+  it('sends events in the documented format', async () => {
     await write(await connect(), 'trace-1');
     await eventually(() => taken.length === 1, 'the event');
     expect(taken).toEqual([
@@ -63,7 +63,7 @@ describe('the audit relay', () => {
     ]);
   });
 
-  it('leaves out nothing that was written before and committed after', async () => {
+  it('skips no event that was written earlier but committed later', async () => {
     const [slow, quick] = [await connect(), await connect()];
     await slow.query('begin');
     await write(slow, 'slow');
@@ -79,13 +79,13 @@ describe('the audit relay', () => {
     expect(traces()).toEqual(['slow', 'quick']);
   });
 
-  it('outlives an outage of the service: everything comes once, in order, in batches', async () => {
+  it('survives an outage of the service: every event arrives once, in order, in batches', async () => {
     let isUp = false;
     const takes = sink.onRequest;
     sink.onRequest = (request, response) => (isUp ? takes(request, response) : answer(response, { status: 503 }));
     const client = await connect();
     for (let index = 0; index < 250; index += 1) await write(client, `trace-${index}`);
-    await eventually(() => sink.requests.length >= 2, 'two tries');
+    await eventually(() => sink.requests.length >= 2, 'two attempts');
     expect(taken).toEqual([]);
     isUp = true;
     await eventually(() => taken.length >= 250, 'every event');
@@ -95,7 +95,7 @@ describe('the audit relay', () => {
     expect(new Map(keys as [string, string][]).size).toBe(new Set(keys.map(([, body]) => body)).size);
   });
 
-  it('goes on where another instance left off', async () => {
+  it('continues at the position of another instance', async () => {
     const client = await connect();
     await write(client, 'first');
     await eventually(() => taken.length === 1, 'the first event');

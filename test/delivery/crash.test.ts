@@ -38,7 +38,7 @@ describe('a process that dies', () => {
 
   beforeAll(async () => {
     sink = await startSmtpSink();
-    // Holds: it makes the database and the tokens, and never delivers anything itself.
+    // In hold mode: it provides the database and tokens but never delivers.
     setup = await startTestService({ DELIVERY_MODE: 'hold' });
     await setup.core.templates.publish(TENANT, [WELCOME_TEMPLATE], null);
     producer = await setup.token({ tenant_id: TENANT, permissions: ['notif.ingest'] });
@@ -77,11 +77,11 @@ describe('a process that dies', () => {
     }, `status ${status}`);
   const attemptsOf = (logId: string) =>
     sql(setup.databaseUrl, 'select outcome from delivery_attempt where log_id = $1 order by number', [logId]);
-  /** What the passing of time does: the lease of the dead process runs out. */
+  /** Lets the lease of the dead process expire. */
   const leaseRunsOut = () =>
     sql(setup.databaseUrl, `update notification_log set due_at = now() where status = 'sending'`);
 
-  /** Keeps a table locked, so that whoever writes to it stands still in mid-step. */
+  /** Locks a table, so that a process stops in the middle of a step that writes to it. */
   async function blocking(table: string): Promise<{ isBlocking(): Promise<boolean>; release(): Promise<void> }> {
     const client = new pg.Client({ connectionString: setup.databaseUrl });
     await client.connect();
@@ -101,7 +101,7 @@ describe('a process that dies', () => {
     };
   }
 
-  it('before an event is committed, has not acknowledged it', async () => {
+  it('before an event is committed has not acknowledged it', async () => {
     const event = welcomeEvent(TENANT);
     const child = await start();
     const lock = await blocking('notification_log');
@@ -114,14 +114,14 @@ describe('a process that dies', () => {
     await lock.release();
     expect(await answer).toBe('no answer');
 
-    // The producer heard nothing and posts again; whichever of the two was stored, one is.
+    // The producer got no response and sends again. The event is stored once.
     const next = await start();
     expect((await postEvent(next, producer, V1, event)).status).toBe(202);
     await ended(event['event_id'], 'sent');
     expect(sink.mails).toHaveLength(1);
   });
 
-  it('after an event is committed, leaves it to the next', async () => {
+  it('after an event is committed leaves it to another process', async () => {
     const event = welcomeEvent(TENANT);
     const holding = await start({ DELIVERY_MODE: 'hold' });
     expect((await postEvent(holding, producer, V1, event)).status).toBe(202);
@@ -133,7 +133,7 @@ describe('a process that dies', () => {
     expect(sink.mails).toHaveLength(1);
   });
 
-  it('while the relay has the mail, leaves an unknown attempt, and the repeat carries the same Message-ID', async () => {
+  it('while the relay has the mail leaves an unknown attempt, and the retry has the same Message-ID', async () => {
     const event = welcomeEvent(TENANT);
     const received: ReceivedMail[] = [];
     const first = Promise.withResolvers<void>();
@@ -158,7 +158,7 @@ describe('a process that dies', () => {
     expect(received[1]?.mail.messageId).toBe(received[0]?.mail.messageId);
   });
 
-  it('between the relay’s yes and its record, repeats the mail once, to be told by its Message-ID', async () => {
+  it('between the acceptance of the mail and its record sends it again once, with the same Message-ID', async () => {
     const event = welcomeEvent(TENANT);
     const child = await start();
     const lock = await blocking('audit_event');
@@ -177,7 +177,7 @@ describe('a process that dies', () => {
     expect(audits).toHaveLength(1);
   });
 
-  it('in the middle of writing inboxes, leaves each of them exactly right', async () => {
+  it('while it writes inboxes leaves each of them correct', async () => {
     const users = ['anna', 'bình', 'chi'];
     const event = activityEvent(TENANT, users);
     const child = await start();
@@ -200,7 +200,7 @@ describe('a process that dies', () => {
     expect(inboxes).toEqual(users.map((user_id) => ({ user_id, last_seq: 1, unread_count: 1, rows: 1 })));
   });
 
-  it('is replaced by as many as there are, and each mail still goes out once', async () => {
+  it('is replaced by several processes, and each mail is sent once', async () => {
     const events = Array.from({ length: 60 }, () => welcomeEvent(TENANT));
     const pair = await Promise.all([start(), start()]);
     await Promise.all(events.map((event, index) => postEvent(pair[index % 2] as ChildService, producer, V1, event)));
@@ -212,7 +212,7 @@ describe('a process that dies', () => {
     expect(new Set(messageIds).size).toBe(events.length);
   });
 
-  it('told to stop by SIGTERM, finishes what is in hand and exits with 0', async () => {
+  it('finishes deliveries in flight after SIGTERM and exits with 0', async () => {
     const event = welcomeEvent(TENANT);
     const inHand = Promise.withResolvers<void>();
     const answer = Promise.withResolvers<void>();
@@ -224,7 +224,7 @@ describe('a process that dies', () => {
     await postEvent(child, producer, V1, event);
     await inHand.promise;
     child.process.kill('SIGTERM');
-    await eventually(() => child.lines.some((line) => line['message'] === 'stopping'), 'the stop');
+    await eventually(() => child.lines.some((line) => line['message'] === 'stopping'), 'the shutdown');
     expect(child.process.exitCode).toBeNull();
     answer.resolve();
     expect(await child.exited).toEqual({ code: 0, signal: null });
@@ -232,7 +232,7 @@ describe('a process that dies', () => {
     expect(sink.mails).toHaveLength(1);
   });
 
-  it('told to stop, hands nothing more over and puts back what waited for a slow relay', async () => {
+  it('starts no new sends after SIGTERM and requeues deliveries that wait for a slow relay', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'notification-crash-'));
     const config = { host: '127.0.0.1', port: sink.port, from: 'no-reply@vas.example' };
     const email = { provider: 'smtp', config, limits: { concurrency: 1 } };
@@ -248,9 +248,9 @@ describe('a process that dies', () => {
     await Promise.all(events.map((event) => postEvent(child, producer, V1, event)));
     await inHand.promise;
     const logs = () => Promise.all(events.map((event) => logOf(event['event_id'])));
-    await eventually(async () => (await logs()).every((log) => log?.status === 'sending'), 'all in hand');
+    await eventually(async () => (await logs()).every((log) => log?.status === 'sending'), 'all deliveries in flight');
     child.process.kill('SIGTERM');
-    await eventually(() => child.lines.some((line) => line['message'] === 'stopping'), 'the stop');
+    await eventually(() => child.lines.some((line) => line['message'] === 'stopping'), 'the shutdown');
     answer.resolve();
     expect(await child.exited).toEqual({ code: 0, signal: null });
     const left = (await logs()).filter((log) => log?.status !== 'sent');
@@ -262,7 +262,7 @@ describe('a process that dies', () => {
     await sql(setup.databaseUrl, `update notification_log set status = 'failed' where status = 'queued'`);
   });
 
-  it('leaves a log in which an event is found by its ids, and no recipient and no token', async () => {
+  it('leaves a log in which an event is found by its ids, without recipients and tokens', async () => {
     const event = welcomeEvent(TENANT, { trace_id: 'trace-to-find' });
     const child = await start({ LOG_LEVEL: 'trace' });
     await postEvent(child, producer, V1, event);
@@ -280,7 +280,7 @@ describe('a process that dies', () => {
 });
 
 describe('a process that dies with its embedded database', () => {
-  it('finds everything again when it starts anew', async () => {
+  it('finds all data again after a restart', async () => {
     const dataPath = await mkdtemp(join(tmpdir(), 'notification-embedded-crash-'));
     await chmod(dataPath, 0o755);
     const env = { ENVIRONMENT: 'dev', DATA_PATH: dataPath };

@@ -57,7 +57,7 @@ describe('the dispatcher', () => {
     return { ...event, ...changes };
   };
 
-  it('records a mail once although the database was away when the relay took it', async () => {
+  it('records a mail once when the database was down at the time the relay accepted it', async () => {
     const taken = Promise.withResolvers<void>();
     const answer = Promise.withResolvers<void>();
     sink.onMail = async () => {
@@ -80,7 +80,7 @@ describe('the dispatcher', () => {
     expect(sink.mails).toHaveLength(1);
   });
 
-  it('does not take its own rows for those of a dead process when their leases ran out meanwhile', async () => {
+  it('does not claim its own rows when their leases have expired meanwhile', async () => {
     const holding = await startTestService({ DELIVERY_MODE: 'hold' });
     const privilege = (change: string) => sql(holding.databaseUrl, `${change} notif_worker`);
     try {
@@ -95,13 +95,13 @@ describe('the dispatcher', () => {
         { write: (line) => lines.push(line) },
       );
       const token = await holding.token({ tenant_id: TENANT, permissions: ['notif.ingest'] });
-      // Outcomes cannot be written, while rows can be claimed: the worst that an outage could look like.
+      // Outcomes cannot be written while rows can be claimed: the worst kind of outage.
       await privilege('revoke insert on audit_event from');
       const { body } = await postEvent(holding, token, V1, welcomeEvent(TENANT));
       const failures = (): number => lines.filter((line) => line.includes('deliveries not recorded')).length;
       await eventually(() => failures() > 0, 'the failed record');
       await sql(holding.databaseUrl, `update notification_log set due_at = now() - interval '1 minute'`);
-      // The waits between the tries double: by the fifth the dispatcher has looked for due rows of its own accord.
+      // The delays between retries double. Before the fifth attempt the dispatcher has looked for due rows itself.
       await eventually(() => failures() >= 5, 'more failed records');
       await privilege('grant insert on audit_event to');
 
@@ -114,7 +114,7 @@ describe('the dispatcher', () => {
     }
   });
 
-  it('sets one outcome that the database refuses apart from the others', async () => {
+  it('records the other outcomes of a batch when the database refuses one', async () => {
     await sql(
       service.databaseUrl,
       `create function refuse() returns trigger language plpgsql as $$
@@ -135,7 +135,7 @@ describe('the dispatcher', () => {
     }
   });
 
-  it('goes through the channels of an event in their order, to the first that reaches the person', async () => {
+  it('tries the channels of an event in order until one can reach the recipient', async () => {
     await service.core.templates.publish(TENANT, [{ ...WELCOME_TEMPLATE, channel: 'in_app' }], null);
     const both = { user_id: 'anna', email: 'anna@example.com' };
     const inApp = await post('notification.triggered.v2', v2({ recipient: both, channels: ['in_app', 'email'] }));
@@ -146,7 +146,7 @@ describe('the dispatcher', () => {
     expect(await ended(nobody)).toMatchObject({ status: 'failed', channel: null, error_code: 'no_address' });
   });
 
-  it('chooses a channel that has a template and an address where the event names none', async () => {
+  it('chooses a channel with a template and an address when the event has no channels', async () => {
     await service.core.templates.publish(
       TENANT,
       [{ ...WELCOME_TEMPLATE, eventCode: 'inbox.only', channel: 'in_app' }],
@@ -172,13 +172,13 @@ describe('the dispatcher', () => {
     expect(await ended(id)).toMatchObject({ status: 'sent' });
   });
 
-  it('says that a channel is not configured instead of sending through another', async () => {
+  it('fails with channel_misconfigured instead of using another channel', async () => {
     await service.core.templates.publish(TENANT, [{ ...WELCOME_TEMPLATE, channel: 'sms' }], null);
     const id = await post(V1, welcomeEvent(TENANT, { channel: 'sms', recipient: '+84912345678' }));
     expect(await ended(id)).toMatchObject({ status: 'failed', error_code: 'channel_not_configured' });
   });
 
-  it('gives up a row that takes its process down again and again', async () => {
+  it('gives up a row that crashes its process repeatedly', async () => {
     const id = await post(
       'notification.triggered.v2',
       v2({ recipient: { email: 'anna@example.com' }, send_at: '2999-01-01T00:00:00Z' }),
@@ -187,7 +187,7 @@ describe('the dispatcher', () => {
     expect(await ended(id)).toMatchObject({ status: 'failed', error_code: 'attempts_exhausted' });
   });
 
-  it('works a backlog off with a number of statements that does not grow with it', async () => {
+  it('processes a backlog with a bounded number of statements per batch', async () => {
     const holding = await startTestService({ DELIVERY_MODE: 'hold' });
     const rows = 500;
     try {
@@ -218,9 +218,9 @@ describe('the dispatcher', () => {
           `select count(*)::int as n from notification_log where status = 'sent'`,
         );
         return row?.n === rows;
-      }, 'the backlog worked off');
+      }, 'the end of the backlog');
       await dispatching.close();
-      // Claim, look up, settle: a few transactions for each 200 rows, and some for starting and for asking.
+      // A few transactions per batch of 200 rows (claim, look-up, settle), plus start-up and polling.
       expect((await transactions()) - before).toBeLessThan(rows / 4);
       const unread = await sql(holding.databaseUrl, 'select sum(unread_count)::int as unread from inbox');
       expect(unread).toEqual([{ unread: rows }]);
@@ -230,8 +230,8 @@ describe('the dispatcher', () => {
   });
 });
 
-describe('the delivery modes', () => {
-  it('hold keeps everything queued; sandbox, started later, captures it and nothing leaves', async () => {
+describe('delivery modes', () => {
+  it('hold keeps everything queued; sandbox captures it afterwards, and nothing is sent', async () => {
     const sink = await startSmtpSink();
     const service = await startTestService({
       DELIVERY_MODE: 'hold',

@@ -51,7 +51,7 @@ describe('email over SMTP', () => {
       return notificationLog?.status === status && notificationLog;
     }, `log ${id} ${status}`);
 
-  it("renders the tenant's template and hands it to the relay, Vietnamese intact", async () => {
+  it("renders the tenant's template and sends it through the relay, with Vietnamese text intact", async () => {
     const id = await post();
     const log = await logIn(id, 'SENT');
 
@@ -73,7 +73,7 @@ describe('email over SMTP', () => {
     });
   });
 
-  it('derives Message-ID from the event, so that a repeat can be told', async () => {
+  it('derives Message-ID from the event, so that duplicates can be detected', async () => {
     const event = welcomeEvent(TENANT);
     await postEvent(service, producer, 'notification.triggered.v1', event);
     const received = await eventually(() => sink.mails[0]);
@@ -82,7 +82,7 @@ describe('email over SMTP', () => {
     );
   });
 
-  it('tries again after a transient answer, with the same Message-ID', async () => {
+  it('retries after a transient answer with the same Message-ID', async () => {
     const seen: (string | undefined)[] = [];
     sink.onMail = ({ mail }) => {
       seen.push(mail.messageId);
@@ -101,7 +101,7 @@ describe('email over SMTP', () => {
     expect(seen[0]).toBe(seen[1]);
   });
 
-  it('ends as failed after a permanent answer, and does not repeat what the relay said', async () => {
+  it('fails after a permanent answer, and the error does not contain the text of the relay', async () => {
     sink.onRecipient = (address) => {
       throw smtpError(550, `no mailbox ${address}`);
     };
@@ -110,14 +110,14 @@ describe('email over SMTP', () => {
     expect(JSON.stringify(log)).not.toContain('student@');
   });
 
-  it('ends as failed, naming the variable, when params lack what the template needs', async () => {
+  it('fails with the name of the variable when params lack one', async () => {
     const log = await logIn(await post({ params: { full_name: 'A' } }), 'FAILED');
     expect(log).toMatchObject({ errorCode: 'template_variable_missing', attempts: [] });
     expect(log.errorMessage).toContain('"first_login_at"');
     expect(sink.mails).toHaveLength(0);
   });
 
-  it('never uses the template of another channel, event or tenant', async () => {
+  it('does not use a template of another channel, event or tenant', async () => {
     await service.core.templates.publish(
       TENANT,
       [{ ...WELCOME_TEMPLATE, eventCode: 'only.sms', channel: 'sms' }],
@@ -130,7 +130,7 @@ describe('email over SMTP', () => {
     expect(sink.mails).toHaveLength(0);
   });
 
-  it('sends from a new version as soon as it is published', async () => {
+  it('uses a new version as soon as it is published', async () => {
     await service.core.templates.publish(TENANT, [{ ...WELCOME_TEMPLATE, eventCode: 'v', subject: 'one' }], null);
     await logIn(await post({ event_code: 'v' }), 'SENT');
     await service.core.templates.publish(TENANT, [{ ...WELCOME_TEMPLATE, eventCode: 'v', subject: 'two' }], null);
@@ -138,7 +138,7 @@ describe('email over SMTP', () => {
     expect(sink.mails.map(({ mail }) => mail.subject)).toEqual(['one', 'two']);
   });
 
-  it('delivers one mail for an event that is posted 100 times at once', async () => {
+  it('sends one mail for an event that is posted 100 times concurrently', async () => {
     const event = welcomeEvent(TENANT);
     const answers = await Promise.all(
       Array.from({ length: 100 }, () => postEvent(service, producer, 'notification.triggered.v1', event)),
@@ -156,7 +156,7 @@ describe('email over SMTP', () => {
     expect(sink.mails).toHaveLength(1);
   });
 
-  it('delivers a test event marked as a test, and audits it as one', async () => {
+  it('marks and audits a test event as a test', async () => {
     const { body } = await postEvent(service, producer, 'notification.test.v1', welcomeEvent(TENANT));
     const log = await logIn(body.results[0]?.log_id as string, 'SENT');
     expect(log.isTest).toBe(true);
@@ -170,7 +170,7 @@ describe('email over SMTP', () => {
     ]);
   });
 
-  it('ends as expired when expires_at passed', async () => {
+  it('ends as expired after expires_at', async () => {
     const { channel: _channel, ...event } = welcomeEvent(TENANT);
     const { body } = await postEvent(service, producer, 'notification.triggered.v2', {
       ...event,

@@ -39,7 +39,7 @@ describe('a delivery', () => {
   const sms = () => ({ provider: 'http', config: { url: `${gateway.url}/sms` } });
   const policy = (...channels: ('email' | 'sms' | 'in_app')[]) => ({ 'user.welcome': { channels } });
 
-  it('goes on to the next channel, with its own template and address, once one has failed for good', async () => {
+  it('continues with the next channel, its template and its address after a permanent failure', async () => {
     const tenant = await service.newTenant(
       { retry, channels: { email: email(), sms: sms() }, events: policy('email', 'sms', 'in_app') },
       ['email', 'sms', 'in_app'],
@@ -56,7 +56,7 @@ describe('a delivery', () => {
     expect(JSON.parse(gateway.requests[0]?.body ?? '')).toMatchObject({ to: '+84912345678', text: 'Xin chào' });
   });
 
-  it('goes all the way to the inbox, and says what went wrong where nothing is left', async () => {
+  it('falls back through all channels to the inbox, and fails with the reason when none is left', async () => {
     const failing = { retry, channels: { email: email(), sms: sms() } };
     relay.onMail = () => {
       throw smtpError(451, 'later');
@@ -79,7 +79,7 @@ describe('a delivery', () => {
     });
   });
 
-  it('follows the policy after the channel that the event names, and skips where there is no address', async () => {
+  it('uses the channel of the event, then those of the policy, and skips channels without an address', async () => {
     const tenant = await service.newTenant(
       { retry, channels: { email: email(), sms: sms() }, events: policy('sms', 'in_app') },
       ['email', 'sms', 'in_app'],
@@ -93,7 +93,7 @@ describe('a delivery', () => {
     expect(gateway.requests).toEqual([]);
   });
 
-  it('fails over to the next provider at once, and keeps out one that refuses for good', async () => {
+  it('tries the next provider immediately, and excludes one that refuses permanently', async () => {
     const tenant = await service.newTenant(
       {
         retry,
@@ -115,7 +115,7 @@ describe('a delivery', () => {
     ]);
   });
 
-  it('fails over between two relays of the same kind, each with a name of its own', async () => {
+  it('fails over between two relays of one provider with different names', async () => {
     const tenant = await service.newTenant({
       retry,
       channels: { email: [email(), { provider: 'smtp', name: 'spare', config: smtp(spare) }] },
@@ -132,7 +132,7 @@ describe('a delivery', () => {
     expect(spare.mails.map(({ mail }) => mail.messageId)).toHaveLength(1);
   });
 
-  it('goes on where a provider is named that there is not', async () => {
+  it('skips a configured provider that does not exist', async () => {
     const tenant = await service.newTenant({ retry, channels: { sms: [{ provider: 'nobody', config: {} }, sms()] } }, [
       'sms',
     ]);
@@ -143,7 +143,7 @@ describe('a delivery', () => {
     expect(await alone.reached(lost, 'failed')).toMatchObject({ error_code: 'channel_misconfigured' });
   });
 
-  it('expires instead of being tried again too late', async () => {
+  it('expires instead of being retried too late', async () => {
     const tenant = await service.newTenant(
       {
         retry: { ...retry, baseDelayMs: 3_600_000, maxDelayMs: 3_600_000 },
@@ -157,7 +157,7 @@ describe('a delivery', () => {
     expect(await tenant.reached(id, 'expired')).toMatchObject({ error_code: 'http_429', attempts: 1 });
   });
 
-  it('leaves a provider alone that fails in a row, shows it, and comes back when it has recovered', async () => {
+  it('skips a provider whose circuit breaker is open, shows its state, and uses it again after recovery', async () => {
     const tenant = await service.newTenant(
       {
         retry: { ...retry, maxAttempts: 100, baseDelayMs: 1, maxDelayMs: 1 },
@@ -179,7 +179,7 @@ describe('a delivery', () => {
     await eventually(async () => (await circuit())?.state === 'CLOSED', 'the closed circuit');
   });
 
-  it('waits in a tenant’s rate, and each message goes out once', async () => {
+  it("waits for the tenant's rate limit, and each message is sent once", async () => {
     const tenant = await service.newTenant(
       {
         channels: { sms: { ...sms(), limits: { ratePerSecond: 20, burst: 3 } } },
@@ -197,11 +197,11 @@ describe('a delivery', () => {
        union all select max(started_at) from delivery_attempt where tenant_id = $1`,
       [tenant.id],
     );
-    // Nine that are over the burst, at twenty a second: not sooner, however slow the machine is.
+    // Nine messages above the burst at 20 per second take at least this time.
     expect((last?.at.getTime() ?? 0) - (first?.at.getTime() ?? 0)).toBeGreaterThan(9 * 50 - 100);
   });
 
-  it('has no more in hand than the tenant may', async () => {
+  it("respects the tenant's limit of concurrent deliveries", async () => {
     const tenant = await service.newTenant({ limits: { concurrency: 2 }, channels: { sms: sms() } }, ['sms']);
     let inHand = 0;
     let most = 0;
@@ -220,7 +220,7 @@ describe('a delivery', () => {
     expect(most).toBeLessThanOrEqual(2);
   });
 
-  it('of a tenant with one message is not held up by a tenant with thousands', async () => {
+  it('of a tenant with one message is not delayed by a tenant with thousands', async () => {
     const flood = await service.newTenant({}, ['in_app']);
     const single = await service.newTenant({}, ['in_app']);
     const admin = await flood.token(['notif.write.config']);
@@ -246,7 +246,7 @@ describe('a delivery', () => {
     expect(left?.n).toBeGreaterThan(0);
   });
 
-  it('takes the urgent before the others within a tenant', async () => {
+  it('with high priority comes first within a tenant', async () => {
     const tenant = await service.newTenant({ limits: { concurrency: 1 }, channels: { sms: sms() } }, ['sms']);
     const order: string[] = [];
     const first = Promise.withResolvers<void>();

@@ -5,15 +5,15 @@ import { maskAddress } from '../../src/intake/mask.ts';
 import { backoff } from '../../src/delivery/retry.ts';
 import { isTerminal, LOG_STATUSES } from '../../src/delivery/status.ts';
 
-describe('the backoff', () => {
+describe('backoff', () => {
   const policy = { baseDelayMs: 1_000, maxDelayMs: 6_000 };
 
-  it('waits a random time below a limit that doubles up to its maximum', () => {
+  it('is random below a limit that doubles up to its maximum', () => {
     expect([1, 2, 3, 4].map((round) => backoff(policy, round, 0.999_999))).toEqual([1_000, 2_000, 4_000, 6_000]);
     expect(backoff(policy, 3, 0)).toBe(0);
   });
 
-  it('never waits longer than the maximum', () => {
+  it('never exceeds the maximum', () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 1, max: 2_000 }),
@@ -26,7 +26,7 @@ describe('the backoff', () => {
     );
   });
 
-  it('asks a provider that named a time not earlier than that', () => {
+  it('is not shorter than Retry-After', () => {
     expect(backoff(policy, 1, 0.5, 30_000)).toBe(30_000);
     expect(backoff(policy, 4, 0.9, 10)).toBe(5_400);
   });
@@ -46,7 +46,7 @@ describe('masking', () => {
   });
 });
 
-describe('the states', () => {
+describe('statuses', () => {
   it('are open or terminal', () => {
     expect(LOG_STATUSES.filter((status) => !isTerminal(status))).toEqual(['queued', 'sending', 'retrying']);
   });

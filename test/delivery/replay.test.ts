@@ -14,7 +14,7 @@ import { startTenantService, type TenantService, type TestTenant } from '../supp
 
 const INBOX = { recipient: { user_id: 'anna' }, channels: ['in_app'] };
 
-describe('operators', () => {
+describe('an operator', () => {
   let service: TenantService;
   beforeAll(async () => {
     service = await startTenantService();
@@ -29,7 +29,7 @@ describe('operators', () => {
     );
   const codeOf = (errors: readonly { extensions?: Record<string, unknown> }[]) => errors[0]?.extensions?.['error_code'];
 
-  it('put what failed back into the queue; asked twice at once, it is sent once and audited once', async () => {
+  it('retries a failed notification: two concurrent requests send and audit it once', async () => {
     const tenant = await service.newTenant({}, []);
     const operator = await tenant.token(['notif.replay'], 'ops');
     const logId = await tenant.post(INBOX);
@@ -38,7 +38,7 @@ describe('operators', () => {
     const retries = await Promise.all(
       [1, 2, 3].map(() => run(service.url, operator, RetryNotificationDocument, { logId })),
     );
-    // Whoever came after it was sent is told so.
+    // A request after the notification was sent is refused.
     for (const { errors } of retries) expect([undefined, 'conflict']).toContain(codeOf(errors));
     await tenant.reached(logId, 'sent');
     const rows = await sql(service.databaseUrl, 'select 1 from notification where log_id = $1', [logId]);
@@ -50,7 +50,7 @@ describe('operators', () => {
     expect(codeOf(again.errors)).toBe('conflict');
   });
 
-  it('reach no record of another tenant', async () => {
+  it('cannot retry a record of another tenant', async () => {
     const [tenant, other] = [await service.newTenant({}, []), await service.newTenant({}, [])];
     const logId = await tenant.post(INBOX);
     await tenant.reached(logId, 'failed');
@@ -59,7 +59,7 @@ describe('operators', () => {
     expect(await tenant.row(logId)).toMatchObject({ status: 'failed' });
   });
 
-  it('see what was rejected, and take it in once the service understands it', async () => {
+  it('sees rejected events, and replays one after the service supports it', async () => {
     const tenant = await service.newTenant({}, ['in_app']);
     const operator = await tenant.token(['notif.replay'], 'ops');
     const producer = await tenant.token(['notif.ingest']);
@@ -75,7 +75,7 @@ describe('operators', () => {
 
     const refused = await run(service.url, operator, ReplayRejectedEventDocument, { id });
     expect(codeOf(refused.errors)).toBe('validation_failed');
-    // As if a newer version read the same bytes.
+    // Simulates a newer version that parses the same bytes.
     await sql(
       service.databaseUrl,
       `update rejected_event set raw = convert_to(replace(convert_from(raw, 'UTF8'), '"recipient":""',
@@ -98,7 +98,7 @@ describe('operators', () => {
     expect(list.rejectedEvents.edges).toEqual([]);
   });
 
-  it('find what says of no tenant only as superadmins', async () => {
+  it('sees events without a tenant only as a superadmin', async () => {
     const tenant = await service.newTenant({}, ['in_app']);
     const event = { ...welcomeEvent(tenant.id), channel: 'in_app', recipient: 'anna' };
     const [row] = await sql<{ id: string }>(
@@ -120,7 +120,7 @@ describe('operators', () => {
     await tenant.reached(replayRejectedEvent.replayedLogId ?? '', 'sent');
   });
 
-  it('hold one tenant and let it go on, while the others are not held up', async () => {
+  it('holds and resumes one tenant without affecting others', async () => {
     const [held, free] = [await service.newTenant({}, ['in_app']), await service.newTenant({}, ['in_app'])];
     const admin = await held.token(['notif.write.config']);
     const set = (mode: 'HOLD' | 'LIVE') => query(service.url, admin, SetDeliveryModeDocument, { mode });
@@ -132,7 +132,7 @@ describe('operators', () => {
     for (const id of waiting) expect(await held.reached(id, 'sent')).toMatchObject({ attempts: 1 });
   });
 
-  it('switch a whole process while it runs, as superadmins', async () => {
+  it('changes the mode of a running process only as a superadmin', async () => {
     const tenant = await service.newTenant({}, ['in_app']);
     const admin = await tenant.token(['notif.write.config']);
     const denied = await run(service.url, admin, SetDeliveryModeDocument, { mode: 'HOLD', process: true });
@@ -145,7 +145,7 @@ describe('operators', () => {
     await set('HOLD');
     const id = await tenant.post(INBOX);
     const sandboxed = await service.token({ tenant_id: tenant.id, permissions: ['notif.write.config'] });
-    // Of the two the stricter one counts.
+    // The stricter of the two modes applies.
     const answer = await query(service.url, sandboxed, SetDeliveryModeDocument, { mode: 'LIVE' });
     expect(answer).toEqual({ setDeliveryMode: 'HOLD' });
     expect(await tenant.row(id)).toMatchObject({ status: 'queued' });

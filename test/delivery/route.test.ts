@@ -37,19 +37,19 @@ const at = (stepAttempts: number, provider = 'a', excludedProviders: string[] = 
 });
 
 describe('after a failure', () => {
-  it('waits and asks the same provider where there is no other', () => {
+  it('retries the same provider after a delay when there is no other', () => {
     expect(afterFailure(at(1), failure(), context())).toMatchObject({ kind: 'retry', provider: 'a', delayMs: 500 });
     expect(afterFailure(at(3), failure(), context())).toMatchObject({ kind: 'retry', provider: 'a', delayMs: 2_000 });
   });
 
-  it('goes to the next provider at once, and after a round waits for the first', () => {
+  it('tries the next provider immediately, and after all of them waits for the first', () => {
     const two = context({ providers: ['a', 'b'] });
     expect(afterFailure(at(1, 'a'), failure(), two)).toMatchObject({ kind: 'retry', provider: 'b', delayMs: 0 });
     expect(afterFailure(at(2, 'b'), failure(), two)).toMatchObject({ kind: 'retry', provider: 'a', delayMs: 500 });
     expect(afterFailure(at(4, 'b'), failure(), two)).toMatchObject({ kind: 'retry', provider: 'a', delayMs: 1_000 });
   });
 
-  it('leaves out a provider that refused for good', () => {
+  it('excludes a provider that refused permanently', () => {
     const refused = failure({ outcome: 'permanent' });
     const two = context({ providers: ['a', 'b'], hasNextChannel: true });
     expect(afterFailure(at(1, 'a'), refused, two)).toEqual({
@@ -61,7 +61,7 @@ describe('after a failure', () => {
     expect(afterFailure(at(2, 'b', ['a']), refused, two)).toEqual({ kind: 'next_channel' });
   });
 
-  it('tries nothing again that the recipient or the message is to blame for', () => {
+  it('does not retry a failure of the recipient or the message', () => {
     for (const blames of ['recipient', 'message'] as const) {
       const hopeless = failure({ outcome: 'permanent', blames });
       const two = { providers: ['a', 'b'] };
@@ -72,7 +72,7 @@ describe('after a failure', () => {
     }
   });
 
-  it('stays with the provider that may have the message already', () => {
+  it('retries with the provider that may already have the message', () => {
     const inDoubt = failure({ outcome: 'unknown' });
     expect(afterFailure(at(1), inDoubt, context({ providers: ['a', 'b'] }))).toMatchObject({
       kind: 'retry',
@@ -81,13 +81,13 @@ describe('after a failure', () => {
     });
   });
 
-  it('honours Retry-After, and only with the provider that asked for it', () => {
+  it('respects Retry-After only for the provider that sent it', () => {
     const busy = failure({ retryAfterMs: 30_000 });
     expect(afterFailure(at(1), busy, context())).toMatchObject({ delayMs: 30_000 });
     expect(afterFailure(at(1), busy, context({ providers: ['a', 'b'] }))).toMatchObject({ provider: 'b', delayMs: 0 });
   });
 
-  it('does not wait beyond the deadline or the end of the event', () => {
+  it('does not wait beyond the deadline or the expiry of the event', () => {
     const busy = failure({ retryAfterMs: 30_000 });
     expect(afterFailure(at(1), busy, context({ elapsedMs: 3_580_000 }))).toEqual({ kind: 'end', status: 'failed' });
     expect(afterFailure(at(1), busy, context({ remainingMs: 20_000 }))).toEqual({ kind: 'end', status: 'expired' });
@@ -102,7 +102,7 @@ describe('after a failure', () => {
   });
   const anyProviders = fc.uniqueArray(fc.constantFrom('a', 'b', 'c'), { minLength: 1 });
 
-  it('comes to an end after a bounded number of attempts, whatever happens', () => {
+  it('ends after a bounded number of attempts in all cases', () => {
     fc.assert(
       fc.property(
         anyProviders,
@@ -133,7 +133,7 @@ describe('after a failure', () => {
     );
   });
 
-  it('gives every provider its turn before any has a second one', () => {
+  it('tries every provider once before any of them twice', () => {
     fc.assert(
       fc.property(anyProviders, (providers) => {
         const order: (string | undefined)[] = [providers[0]];
@@ -154,7 +154,7 @@ describe('after a failure', () => {
 describe('a route', () => {
   const options = { policy: undefined, hasAddress: () => true, hasTemplate: () => true };
 
-  it('is what the event names, then what the policy adds', () => {
+  it('consists of the channels of the event, then those of the policy', () => {
     const policy = { channels: ['email', 'sms', 'in_app'] as const };
     expect(routeOf({ ...options, named: ['sms'], policy: { channels: [...policy.channels] } })).toEqual([
       'sms',
@@ -164,14 +164,14 @@ describe('a route', () => {
     expect(routeOf({ ...options, named: [], policy: { channels: [...policy.channels] } })).toEqual(policy.channels);
   });
 
-  it('has one channel and no fallback where nobody decided', () => {
+  it('has one channel and no fallback without a policy', () => {
     expect(routeOf({ ...options, named: [] })).toEqual(['email']);
     expect(routeOf({ ...options, named: [], hasAddress: (channel) => channel === 'sms' })).toEqual(['sms']);
     expect(routeOf({ ...options, named: [], hasTemplate: (channel) => channel === 'in_app' })).toEqual(['in_app']);
     expect(routeOf({ ...options, named: [], hasTemplate: () => false })).toEqual(['email']);
   });
 
-  it('never names a channel twice, or one without an address', () => {
+  it('contains no channel twice and none without an address', () => {
     const channels = fc.uniqueArray(fc.constantFrom(...CHANNELS));
     fc.assert(
       fc.property(channels, channels, channels, (named, policy, reachable) => {

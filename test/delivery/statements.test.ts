@@ -6,7 +6,7 @@ import { startTestService, type TestService, WELCOME_TEMPLATE } from '../support
 import { sql } from '../support/sql.ts';
 import { type StatementProxy, statementProxy } from '../support/statement-proxy.ts';
 
-describe('what a dispatcher asks the database', () => {
+describe('the number of statements of a dispatcher', () => {
   let holding: TestService;
   let proxy: StatementProxy;
   beforeEach(async () => {
@@ -27,7 +27,7 @@ describe('what a dispatcher asks the database', () => {
   };
   const count = (text: RegExp): number => proxy.statements.filter((statement) => text.test(statement)).length;
 
-  it('while nothing is due does not grow with the number of tenants', async () => {
+  it('does not grow with the number of tenants while nothing is due', async () => {
     await sql(
       holding.databaseUrl,
       `insert into notification_log (id, tenant_id, event_id, event_type, event_code, channels, recipient, params,
@@ -38,13 +38,13 @@ describe('what a dispatcher asks the database', () => {
     );
     const dispatching = await dispatch();
     const startedAt = performance.now();
-    // Three claims go once around 250 tenants; then it waits for a second.
+    // Three claims cover 250 tenants. Then the dispatcher waits for a second.
     await eventually(() => count(/with recursive tenant/) >= 10, 'the claims');
     expect(performance.now() - startedAt).toBeGreaterThan(2_000);
     await dispatching.close();
   });
 
-  it('for a batch of mails is one statement a step, however many mails there are', async () => {
+  it('is one per step for a batch of mails of any size', async () => {
     const rows = 3_000;
     const relay = await startLeanSmtp();
     await holding.core.templates.publish('tenant-batch', [WELCOME_TEMPLATE], null);
@@ -70,9 +70,9 @@ describe('what a dispatcher asks the database', () => {
     const settled = count(/with input as \(\s+select \* from jsonb_to_recordset\(\$1::jsonb\) as settlement/);
     expect(looked).toBeLessThanOrEqual(claims);
     expect(opened).toBeLessThanOrEqual(claims);
-    // How large a batch is depends on the machine; one of single mails would take twice as many statements as rows.
+    // The size of a batch depends on the machine. Batches of one mail would take twice as many statements as rows.
     expect(claims + settled).toBeLessThan(rows / 2);
-    // Each of them in a transaction that is opened, bound to a role and closed; settings and templates once, leases now and then, and nothing else.
+    // Each has begin, set role and commit. Others: settings and templates once, and occasionally a renewal of leases.
     const others = proxy.statements.length - 4 * (claims + looked + opened + settled);
     expect(others, JSON.stringify([claims, looked, opened, settled])).toBeLessThan(100);
     expect(relay.received.size).toBe(rows);

@@ -15,7 +15,8 @@ describe('delivery statistics', () => {
   beforeAll(async () => {
     service = await startTestService({ DELIVERY_MODE: 'hold' });
     token = await service.token({ tenant_id: TENANT, permissions: ['notif.read.log'] });
-    // Ten a day: sent after n seconds by email, or failed by SMS; a test, another tenant and the days around beside them.
+    // Ten a day: sent by email after n seconds, or failed by SMS. Plus a test, another tenant, and the days before and
+    // after.
     await sql(
       service.databaseUrl,
       `insert into notification_log (id, tenant_id, event_id, event_type, event_code, is_test, channels, channel,
@@ -37,12 +38,12 @@ describe('delivery statistics', () => {
   const ask = async (groupBy?: ('CHANNEL' | 'STATUS' | 'EVENT_CODE' | 'DAY' | 'HOUR')[], from = FROM, to = TO) =>
     (await query(service.url, token, StatisticsDocument, { from, to, ...(groupBy && { groupBy }) })).deliveryStatistics;
 
-  it('count the time that was asked for, of the tenant alone, and leave tests out', async () => {
+  it('count the requested time range of the tenant, without tests', async () => {
     expect(await ask()).toEqual([{ ...nothing, count: 20, sent: 10, p50Ms: 4_000, p95Ms: 8_000 }]);
     expect(await ask(undefined, '2020-01-01T00:00:00Z', '2020-01-02T00:00:00Z')).toEqual([]);
   });
 
-  it('tell apart what they are asked to', async () => {
+  it('are grouped by the requested dimensions', async () => {
     expect(await ask(['STATUS', 'CHANNEL'])).toEqual([
       { ...nothing, channel: 'EMAIL', status: 'SENT', count: 10, sent: 10, p50Ms: 4_000, p95Ms: 8_000 },
       { ...nothing, channel: 'SMS', status: 'FAILED', count: 10, sent: 0, p50Ms: null, p95Ms: null },
@@ -56,9 +57,9 @@ describe('delivery statistics', () => {
   });
 
   it.each([
-    ['a time that ends before it begins', { from: TO, to: FROM }],
+    ['a range that ends before it starts', { from: TO, to: FROM }],
     ['more than 92 days', { from: FROM, to: '2026-06-02T00:00:00Z' }],
-    ['hours and days at once', { from: FROM, to: TO, groupBy: ['HOUR' as const, 'DAY' as const] }],
+    ['hours and days together', { from: FROM, to: TO, groupBy: ['HOUR' as const, 'DAY' as const] }],
   ])('refuse %s', async (_what, variables) => {
     const { status, errors } = await run(service.url, token, StatisticsDocument, variables);
     expect(status).toBe(400);

@@ -10,7 +10,7 @@ describe('/metrics', () => {
   });
   afterAll(() => service.close());
 
-  it('counts what was received, sent and not sent, and how long that took; tests are left out', async () => {
+  it('counts received, sent and failed events and their duration, without tests', async () => {
     const tenant = await service.newTenant({}, ['in_app']);
     const inbox = {
       recipient: { user_id: 'canary-recipient' },
@@ -46,7 +46,7 @@ describe('/metrics', () => {
     expect(text).not.toContain('canary');
   });
 
-  it('has a bound on how many values a label may take', async () => {
+  it('has a bounded number of values per label', async () => {
     const metrics = createMetrics({ queueSize: async () => [] });
     for (let number = 0; number < 1_000; number += 1) metrics.received(`tenant-${number}`);
     const lines = (await metrics.registry.metrics())
