@@ -3,14 +3,14 @@ import { type Browser, chromium, type Page } from 'playwright-core';
 import { run } from './processes.ts';
 import { installDebianPackages } from './sources.ts';
 
-/** A headless Chromium that asks nobody but the pages that it is sent to. */
+/** A headless Chromium that sends requests only to the pages under test. */
 export const launchChromium = async (): Promise<Browser> =>
   chromium.launch({
     executablePath: await findChromium(),
     args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update'],
   });
 
-/** A page of a window that nothing else shares, and what goes wrong on it from now on. */
+/** Opens a page in a new browser context and collects its errors. */
 export async function openPage(browser: Browser): Promise<{ page: Page; problems: string[] }> {
   const context = await browser.newContext({ viewport: { width: 1_400, height: 900 } });
   const page = await context.newPage();
@@ -21,7 +21,7 @@ export async function openPage(browser: Browser): Promise<{ page: Page; problems
   return { page, problems };
 }
 
-/** The path of a Chromium, installed first where that is possible. `TEST_CHROMIUM` names another one. */
+/** Returns the path of a Chromium and installs one if possible. `TEST_CHROMIUM` overrides the path. */
 async function findChromium(): Promise<string> {
   const named = process.env['TEST_CHROMIUM'];
   if (named) return named;
@@ -29,7 +29,7 @@ async function findChromium(): Promise<string> {
   if (found !== undefined) return found;
   await installDebianPackages('chromium');
   const installed = await installedChromium();
-  if (installed === undefined) throw new Error('The Debian package chromium is installed, and does not run.');
+  if (installed === undefined) throw new Error('The Debian package chromium is installed but does not run.');
   return installed;
 }
 

@@ -2,21 +2,21 @@ import { join } from 'node:path';
 import { run } from './processes.ts';
 import { installDebianPackages } from './sources.ts';
 
-/** The tools of one Java installation. */
+/** Tools of one Java installation. */
 export interface Java {
   java: string;
   keytool: string;
 }
 
-// What a Kafka 4 broker needs at least.
+// Minimum version for Kafka 4.
 const oldestVersion = 17;
 
-/** Java 17 or newer, installed first where that is possible. */
+/** Returns Java 17 or newer, and installs it if possible. */
 export async function findJava(): Promise<Java | undefined> {
   return (await findInstalledJava()) ?? (await installed('default-jre-headless', findInstalledJava));
 }
 
-/** The command that runs Maven, installed first where that is possible. */
+/** Returns the command of Maven, and installs it if possible. */
 export async function findMaven(): Promise<string | undefined> {
   return (await findInstalledMaven()) ?? (await installed('maven', findInstalledMaven));
 }
@@ -32,7 +32,7 @@ async function findInstalledJava(): Promise<Java | undefined> {
         return { java: join(javaHome, 'bin', 'java'), keytool: join(javaHome, 'bin', 'keytool') };
       }
     } catch {
-      // Not there, or not in working order: the next one may be.
+      // Missing or broken. Tries the next one.
     }
   }
   return undefined;

@@ -3,20 +3,20 @@ import { Redis } from 'ioredis';
 import { tcpProxy } from '../support/tcp-proxy.ts';
 import { freePort, inNewDirectory, run, type ServerProcess, startServerProcess, untilItAnswers } from './processes.ts';
 
-/** A Redis that nobody else uses, so that it can be maltreated. It keeps nothing, as a cache does. */
+/** A Redis for one suite, which can disturb it. It stores nothing on disk. */
 export interface OwnRedis {
-  /** Stays the same over every restart. */
+  /** Stays the same after a restart. */
   url: string;
   start(): Promise<void>;
-  /** Without a word to anybody. */
+  /** Kills the server without a shutdown. */
   kill(): Promise<void>;
   restart(): Promise<void>;
-  /** Cuts every connection that subscribes, or every one that does not. */
+  /** Cuts all connections that have subscriptions, or all others. */
   killConnections(type: 'pubsub' | 'normal'): Promise<void>;
   stop(): Promise<void>;
 }
 
-/** A server of its own where there is a `redis-server`; elsewhere a way of its own to the one at `sharedUrl`. */
+/** Starts a server if `redis-server` is installed; otherwise a proxy to the server at `sharedUrl`. */
 export async function ownRedis(sharedUrl: string): Promise<OwnRedis> {
   const isInstalled = await run('redis-server', ['--version']).then(
     () => true,

@@ -20,7 +20,7 @@ import {
 
 const standardUrl = urlOf(5432);
 const debianVersions = '/usr/lib/postgresql';
-// The data is thrown away with the server, so nothing has to survive a crash.
+// The data is deleted with the server, so it does not have to survive a crash.
 const settings = {
   fsync: 'off',
   synchronous_commit: 'off',
@@ -45,7 +45,7 @@ export async function providePostgres(): Promise<ProvidedServer> {
 
 async function askPostgres(url: string): Promise<void> {
   const client = new Client({ connectionString: url, connectionTimeoutMillis: 3000 });
-  // A server that is just starting may close the connection between two queries.
+  // A starting server may close the connection between two queries.
   client.on('error', () => {});
   try {
     await client.connect();
@@ -60,7 +60,7 @@ async function startDebianPostgres(): Promise<ProvidedServer> {
   const binaries = await findDebianBinaries();
   if (binaries === undefined) throw new Error(`no PostgreSQL in ${debianVersions} after the installation`);
 
-  // PostgreSQL refuses to run as root; the package brought a user for it.
+  // PostgreSQL refuses to run as root. The package has created a user for it.
   const runAs = process.getuid?.() === 0 ? await idsOf('postgres') : {};
   return inNewDirectory('postgres', async (directory) => {
     if (runAs.uid !== undefined && runAs.gid !== undefined) await chown(directory, runAs.uid, runAs.gid);
@@ -73,7 +73,7 @@ async function startDebianPostgres(): Promise<ProvidedServer> {
       command: join(binaries, 'postgres'),
       args: ['-D', data, '-p', String(port), ...settingFlags],
       directory,
-      // Ends every backend at once, without a checkpoint.
+      // Ends every backend immediately, without a checkpoint.
       stopSignal: 'SIGQUIT',
     });
     return whenItAnswers('PostgreSQL', server, urlOf(port), askPostgres);
@@ -91,7 +91,7 @@ async function findDebianBinaries(): Promise<string | undefined> {
   const versions = await readdir(debianVersions).catch(() => []);
   for (const version of versions.toSorted((a, b) => Number(b) - Number(a))) {
     const binaries = join(debianVersions, version, 'bin');
-    // A client package leaves a directory without the server in it.
+    // A client package creates a directory without the server.
     if ((await exists(join(binaries, 'initdb'))) && (await exists(join(binaries, 'postgres')))) return binaries;
   }
   return undefined;

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 
-/** The operating system user that a command runs as; absent: ours. */
+/** Operating system user of the command. Default: ours. */
 export interface RunAs {
   uid?: number;
   gid?: number;
@@ -16,7 +16,7 @@ export interface RunAs {
 export interface ServerProcess {
   pid: number;
   hasExited(): boolean;
-  /** The last lines that it wrote, for an error message. */
+  /** The last lines of its output, for an error message. */
   lastLog(): Promise<string>;
   /** Ends the process and deletes its directory. May be called twice. */
   stop(): Promise<void>;
@@ -25,7 +25,7 @@ export interface ServerProcess {
 interface ServerProcessOptions extends RunAs {
   command: string;
   args: string[];
-  /** Its own temporary directory: the log goes there, and it is deleted with the process. */
+  /** Temporary directory of the process. It contains the log and is deleted with the process. */
   directory: string;
   stopSignal: 'SIGKILL' | 'SIGQUIT';
 }
@@ -39,7 +39,7 @@ interface RunOptions extends RunAs {
 const execute = promisify(execFile);
 const givenOut = new Set<number>();
 
-/** Runs a command to its end and returns what it printed: stdout and stderr. */
+/** Runs a command to completion and returns its output: stdout and stderr. */
 export async function run(command: string, args: string[], options: RunOptions = {}) {
   const { timeoutMs = 60_000, ...rest } = options;
   try {
@@ -102,7 +102,7 @@ export async function startServerProcess(options: ServerProcessOptions): Promise
   };
 }
 
-/** Gives `start` a new temporary directory, which is deleted where the start fails; later that is the server's task. */
+/** Calls `start` with a new temporary directory, which is deleted when it fails. Later the server deletes it. */
 export async function inNewDirectory<T>(server: string, start: (directory: string) => Promise<T>): Promise<T> {
   const directory = await mkdtemp(join(tmpdir(), `notification-subgraph-${server}-`));
   try {
@@ -113,7 +113,7 @@ export async function inNewDirectory<T>(server: string, start: (directory: strin
   }
 }
 
-/** Asks again and again until the server answers; fails early where its process has ended. */
+/** Polls until the server answers. Fails early when its process has exited. */
 export async function untilItAnswers(
   name: string,
   ask: () => Promise<void>,
@@ -152,7 +152,7 @@ export async function freePort(): Promise<number> {
   throw new Error('No free port between 20000 and 32767 on 127.0.0.1');
 }
 
-/** Lets one task run at a time, in the order in which they came. */
+/** Runs tasks one at a time, in order. */
 export function createQueue(): <T>(task: () => Promise<T>) => Promise<T> {
   let last: Promise<unknown> = Promise.resolve();
   return (task) => {

@@ -31,7 +31,7 @@ async function askRedis(url: string): Promise<void> {
     maxRetriesPerRequest: 0,
     retryStrategy: () => null,
   });
-  // connect() says only that the connection is closed; the event says why.
+  // connect() reports only that the connection is closed. The event contains the reason.
   let reason: Error | undefined;
   client.on('error', (error: Error) => {
     reason = error;

@@ -7,9 +7,9 @@ export interface Services {
   databaseUrl: string;
   redisUrl: string;
   kafkaBrokers: string | undefined;
-  /** Why there is no Kafka. */
+  /** Why Kafka is not available. */
   kafkaUnavailable?: string;
-  /** Stops what was started for the tests, and nothing else. */
+  /** Stops only what was started for the tests. */
   stop(): Promise<void>;
 }
 
@@ -45,7 +45,7 @@ export async function provideServices(): Promise<Services> {
   };
 }
 
-/** Unlike the other two, Kafka may be missing: on a developer's machine that skips suites, in CI it is a failure. */
+/** Unlike the others, Kafka may be missing: then its suites are skipped on a developer's machine and fail in CI. */
 async function provideKafka(): Promise<KafkaOrReason> {
   const named = namedByVariable('TEST_KAFKA_BROKERS', askKafka);
   if (named !== undefined) return named;

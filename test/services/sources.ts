@@ -2,25 +2,25 @@ import { access } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { createQueue, run, untilItAnswers, type ServerProcess } from './processes.ts';
 
-/** A server that the tests may use. `stop` does nothing for one that was already running. */
+/** A server for the tests. `stop` does nothing for a server that was already running. */
 export interface ProvidedServer {
   url: string;
   stop(): Promise<void>;
 }
 
-/** One way to get a server; it throws where it is not possible here. */
+/** One way to get a server. Throws when it is not possible here. */
 interface Source {
   name: string;
   get(): Promise<ProvidedServer>;
 }
 
 const composeFile = fileURLToPath(new URL('../../compose.yaml', import.meta.url));
-// Two `docker compose up` at once race for the project's network, two `apt-get` for dpkg's lock.
+// Concurrent `docker compose up` conflict on the project's network, concurrent `apt-get` on the lock of dpkg.
 const inComposeOrder = createQueue();
 const inInstallOrder = createQueue();
 let packageLists: Promise<unknown> | undefined;
 
-/** Takes the first source that works; where none does, the error says why each one did not. */
+/** Returns the server of the first source that works. If none does, the error lists all reasons. */
 export async function firstThatWorks(server: string, sources: Source[]): Promise<ProvidedServer> {
   const failures: string[] = [];
   for (const source of sources) {
@@ -33,7 +33,7 @@ export async function firstThatWorks(server: string, sources: Source[]): Promise
   throw new Error(`No ${server} for the tests. Tried:\n${failures.join('\n')}`);
 }
 
-/** A server that somebody else runs, named by an environment variable or on its standard port. */
+/** A running server, given by an environment variable or on its standard port. */
 export async function alreadyRunning(
   name: string,
   url: string,
@@ -44,17 +44,17 @@ export async function alreadyRunning(
   return { url, stop: async () => {} };
 }
 
-/** A server named by an environment variable: a wrong name is a mistake to report, not a reason to look elsewhere. */
+/** A server given by an environment variable. An invalid value is an error and not a reason to try other sources. */
 export function namedByVariable(
   variable: string,
   ask: (url: string) => Promise<void>,
 ): Promise<ProvidedServer> | undefined {
   const url = process.env[variable];
-  // It may still be starting, as a CI job's service containers do.
+  // It may still be starting, like the service containers of a CI job.
   return url ? alreadyRunning(`The server of ${variable}`, url, ask, 15_000) : undefined;
 }
 
-/** A server that we started ourselves; ended again where it doesn't come to answer. */
+/** A server that we started. It is stopped when it does not answer. */
 export async function whenItAnswers(
   name: string,
   server: ServerProcess,
@@ -109,7 +109,7 @@ export async function installDebianPackages(...packages: string[]): Promise<void
   await inInstallOrder(async () => {
     packageLists ??= aptGet('update');
     await packageLists;
-    // An upgrade would restart servers that run here for something else.
+    // Without upgrades, which would restart servers that other programs use.
     await aptGet('install', '--yes', '--no-install-recommends', '--no-upgrade', ...packages);
   });
 }
@@ -122,13 +122,13 @@ export async function exists(path: string): Promise<boolean> {
 }
 
 async function compose(...args: string[]): Promise<string> {
-  // Long enough to pull an image over a slow line.
+  // Long enough to pull an image over a slow connection.
   const { stdout } = await run('docker', ['compose', '--file', composeFile, ...args], { timeoutMs: 900_000 });
   return stdout.trim();
 }
 
 async function removeComposeService(service: string): Promise<void> {
   await compose('rm', '--force', '--stop', '--volumes', service);
-  // The last one takes the project's network with it.
+  // The last server also removes the network of the project.
   if ((await compose('ps', '--all', '--quiet')) === '') await compose('down');
 }

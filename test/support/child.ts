@@ -6,9 +6,9 @@ import { projectRoot } from '../../src/project-root.ts';
 export interface ChildService {
   url: string;
   process: ChildProcess;
-  /** Its log, line by line. */
+  /** Lines of its log. */
   lines: Record<string, unknown>[];
-  /** Kills it and waits until it is gone. */
+  /** Kills the process and waits until it has exited. */
   kill(signal: NodeJS.Signals): Promise<Exit>;
   exited: Promise<Exit>;
 }
@@ -18,11 +18,11 @@ export interface Exit {
   signal: NodeJS.Signals | null;
 }
 
-/** Runs a compiled script of the project in a process of its own, with nothing of our environment but the path. */
+/** Runs a compiled script of the project in a separate process, without our environment variables except PATH. */
 export function spawnScript(script: string, env: Record<string, string>, args: string[] = []): ChildProcess {
   return spawn(process.execPath, [join(projectRoot, 'dist', script), ...args], {
     cwd: projectRoot,
-    // Started many times over: what was compiled once is not compiled again.
+    // Enables the compile cache, because the script is started many times.
     env: { PATH: process.env['PATH'], NODE_COMPILE_CACHE: join(projectRoot, 'node_modules/.cache/compile'), ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
@@ -31,7 +31,7 @@ export function spawnScript(script: string, env: Record<string, string>, args: s
 export const exitOf = (child: ChildProcess): Promise<Exit> =>
   new Promise((resolve) => child.once('close', (code, signal) => resolve({ code, signal })));
 
-/** Everything that a process writes until it ends. */
+/** Collects the output of a process until it exits. */
 export async function outputOf(child: ChildProcess): Promise<Exit & { stdout: string; stderr: string }> {
   const text = { stdout: '', stderr: '' };
   child.stdout?.on('data', (chunk: Buffer) => (text.stdout += chunk.toString()));
@@ -39,7 +39,7 @@ export async function outputOf(child: ChildProcess): Promise<Exit & { stdout: st
   return { ...(await exitOf(child)), ...text };
 }
 
-/** The service in a process of its own, so that it can be killed. */
+/** Starts the service in a separate process, so that it can be killed. */
 export async function startChild(env: Record<string, string>): Promise<ChildService> {
   const child = spawnScript('src/main.js', { SERVICE_PORT: '0', LOG_LEVEL: 'info', ...env });
   const lines: Record<string, unknown>[] = [];
@@ -58,7 +58,7 @@ export async function startChild(env: Record<string, string>): Promise<ChildServ
         if (line['message'] === 'service is up') resolve(String(line['url']));
       }
     });
-    void exited.then(({ code }) => reject(new Error(`the service ended with ${code}: ${errors}`)));
+    void exited.then(({ code }) => reject(new Error(`the service exited with code ${code}: ${errors}`)));
   });
   return {
     url,

@@ -9,7 +9,7 @@ export interface Answer<Data> {
   errors: GraphQLFormattedError[];
 }
 
-/** Runs a saved operation, or any text, over HTTP. */
+/** Runs a saved operation or any document over HTTP. */
 export async function run<Data, Variables>(
   url: string,
   token: string | undefined,
@@ -30,7 +30,7 @@ export async function run<Data, Variables>(
   return { status: response.status, headers: response.headers, data, errors: errors ?? [] };
 }
 
-/** Like {@link run}, for what must succeed. */
+/** Like {@link run}, but throws when there are errors. */
 export async function query<Data, Variables>(
   url: string,
   token: string,
@@ -42,7 +42,7 @@ export async function query<Data, Variables>(
   return data;
 }
 
-/** A graphql-ws client, and its subscriptions as queues that can be waited on. */
+/** A graphql-ws client whose subscriptions are queues. */
 export interface LiveClient {
   client: Client;
   subscribe<Data, Variables extends Record<string, unknown>>(
@@ -53,9 +53,9 @@ export interface LiveClient {
 }
 
 export interface LiveQueue<Item> {
-  /** The next message; rejects when the subscription ends before one comes. */
+  /** Returns the next message. Rejects when the subscription ends first. */
   next(): Promise<Item>;
-  /** Everything received so far that nobody took. */
+  /** Messages that have been received but not read. */
   readonly pending: Item[];
   stop(): void;
 }
@@ -92,7 +92,7 @@ export function liveClient(url: string, connectionParams: Record<string, unknown
             }
           },
           error: (error) => end(Array.isArray(error) ? new SubscriptionRefused(error) : new Error(describe(error))),
-          complete: () => end(new Error('the subscription is complete')),
+          complete: () => end(new Error('the subscription has completed')),
         },
       );
       return {
@@ -125,7 +125,7 @@ function describe(error: unknown): string {
   return code === undefined ? String(error) : `closed with ${code} ${reason ?? ''}`;
 }
 
-/** Opens a bare WebSocket, says `connection_init` and tells how the server ended it, or that it did not. */
+/** Opens a WebSocket, sends `connection_init` and returns how the server closed it, or that it did not. */
 export async function connectionOutcome(
   url: string,
   payload: Record<string, unknown> | undefined,

@@ -1,6 +1,6 @@
 /**
- * Asks until the answer is not undefined, null or false. The limit is far beyond what a loaded machine needs: it ends
- * a test that would never end, and says nothing about speed.
+ * Polls until the answer is not undefined, null or false. The limit is long enough for a loaded machine. It ends a test
+ * that would never end and is not an expectation of speed.
  */
 export async function eventually<T>(
   ask: () => Promise<T | undefined | null | false> | T | undefined | null | false,
@@ -11,7 +11,7 @@ export async function eventually<T>(
   for (;;) {
     const answer = await ask();
     if (answer !== undefined && answer !== null && answer !== false) return answer;
-    if (performance.now() > deadline) throw new Error(`${what} did not come about in ${limitMs} ms`);
+    if (performance.now() > deadline) throw new Error(`${what} did not happen within ${limitMs} ms`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }

@@ -11,10 +11,10 @@ declare module 'vitest' {
   export interface ProvidedContext {
     databaseUrl: string;
     redisUrl: string;
-    /** Empty where there is no Kafka; then `kafkaUnavailable` says why. */
+    /** Empty when there is no Kafka. Then `kafkaUnavailable` contains the reason. */
     kafkaBrokers: string;
     kafkaUnavailable: string;
-    /** The migrated database that every test file makes its own from. */
+    /** The migrated database that every test file copies. */
     templateDatabase: string;
   }
 }
@@ -29,7 +29,7 @@ const compile = (): Promise<unknown> =>
   );
 
 export default async function setUp(project: TestProject): Promise<() => Promise<void>> {
-  // The suites that kill the service run it as its users do: compiled, in a process of its own.
+  // The suites that kill the service run the compiled code in a separate process, like users do.
   const [services] = await Promise.all([provideServices(), compile()]);
   const { databaseUrl, redisUrl, kafkaBrokers = '', kafkaUnavailable = '' } = services;
   if (kafkaUnavailable !== '') {

@@ -7,7 +7,7 @@ import { sql } from './sql.ts';
 
 type Target = Pick<Service, 'url'>;
 
-/** Posts many events of one type in one request, and gives back the ids of their delivery records, in order. */
+/** Posts events of one type in one request and returns the ids of their delivery records, in order. */
 export async function postBatch(service: Target, token: string, type: string, events: unknown[]): Promise<string[]> {
   const response = await fetch(`${service.url}/events`, {
     method: 'POST',
@@ -49,7 +49,7 @@ export const postWelcomes = (
     changes.map((change) => welcomeEvent(tenantId, change)),
   );
 
-/** Waits until nothing of `logIds` is on its way any more. */
+/** Waits until all deliveries of `logIds` are in a terminal state. */
 export const settled = (databaseUrl: string, logIds: string[]): Promise<unknown> =>
   eventually(async () => {
     const open = await sql(
@@ -58,4 +58,4 @@ export const settled = (databaseUrl: string, logIds: string[]): Promise<unknown>
       [logIds],
     );
     return open.length === 0;
-  }, 'the end of every delivery');
+  }, 'the end of all deliveries');

@@ -1,10 +1,10 @@
-/** Any connection, as far as its pages go. */
+/** The part of a connection that paging needs. */
 export interface PageOf<Node> {
   edges: { cursor: string; node: Node }[];
   pageInfo: { hasNextPage: boolean; hasPreviousPage?: boolean; startCursor?: string | null; endCursor?: string | null };
 }
 
-/** Reads every page, the next one from the cursor of the last, until the server says that there is no more. */
+/** Reads all pages, each from the end cursor of the last, until `hasNextPage` is false. */
 export async function allPages<Node>(read: (after: string | null) => Promise<PageOf<Node>>): Promise<PageOf<Node>[]> {
   const pages: PageOf<Node>[] = [];
   let after: string | null = null;
@@ -19,7 +19,7 @@ export async function allPages<Node>(read: (after: string | null) => Promise<Pag
 export const nodesOf = <Node>(pages: PageOf<Node>[]): Node[] =>
   pages.flatMap((page) => page.edges.map((edge) => edge.node));
 
-/** Cursors that no list of ours gave out. */
+/** Cursors that none of our lists has returned. */
 export const FOREIGN_CURSORS = [
   'nonsense',
   '5',

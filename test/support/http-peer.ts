@@ -11,14 +11,14 @@ export interface PeerRequest {
 
 export interface HttpPeer {
   url: string;
-  /** Every request that came in whole, in order. */
+  /** Complete requests, in order. */
   requests: PeerRequest[];
-  /** Answers a request. Replace it in a test. */
+  /** Answers a request. Tests may replace it. */
   onRequest: (request: PeerRequest, response: ServerResponse<IncomingMessage>) => void;
   close(): Promise<void>;
 }
 
-/** A real HTTP server that keeps what it is asked and answers as it is told. */
+/** An HTTP server that records requests and returns configurable responses. */
 export async function startHttpPeer(): Promise<HttpPeer> {
   const peer: HttpPeer = {
     url: '',
@@ -47,7 +47,7 @@ export interface PeerReply {
   headers?: Record<string, string>;
 }
 
-/** Answers with JSON. */
+/** Responds with JSON. */
 export function answer(response: ServerResponse<IncomingMessage>, { status, body, headers = {} }: PeerReply): void {
   response.writeHead(status, { 'content-type': 'application/json', ...headers });
   response.end(body === undefined ? '' : typeof body === 'string' ? body : JSON.stringify(body));

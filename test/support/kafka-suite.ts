@@ -1,6 +1,6 @@
 import { describe, inject } from 'vitest';
 
-/** A suite that needs a Kafka: where there is none, it is reported as skipped, by its name and with the reason. */
+/** A suite that needs Kafka. Without Kafka it is reported as skipped, with the reason in its name. */
 export function describeWithKafka(name: string, tests: () => void): void {
   const unavailable = inject('kafkaBrokers') === '';
   const suffix = unavailable ? ` (no Kafka: ${shortReason()})` : '';
@@ -9,7 +9,7 @@ export function describeWithKafka(name: string, tests: () => void): void {
   });
 }
 
-/** The global setup prints the whole reason; the last thing that was tried is the one to look at first. */
+/** The global setup prints all reasons. The last one is the most useful. */
 function shortReason(): string {
   const reason = inject('kafkaUnavailable').split('\n');
   return reason.findLast((line) => line.startsWith('- '))?.slice(2) ?? '';

@@ -2,12 +2,12 @@ import { type AddressInfo, createServer } from 'node:net';
 
 export interface LeanSmtp {
   port: number;
-  /** How often each Message-ID was accepted. */
+  /** Number of accepted mails by Message-ID. */
   received: Map<string, number>;
   close(): Promise<void>;
 }
 
-/** An SMTP server that says yes to everything as fast as it can, and remembers nothing but Message-IDs. */
+/** A fast SMTP server that accepts everything and stores only Message-IDs. */
 export async function startLeanSmtp(): Promise<LeanSmtp> {
   const received = new Map<string, number>();
   const server = createServer((socket) => {

@@ -14,10 +14,10 @@ import { createTestDatabase } from './template-database.ts';
 
 export const LOAD_TENANT = 'tenant-load';
 
-/** What the runs under load have in common: a database, a tenant with templates, and a producer. */
+/** Common parts of the load tests: a database, a tenant with templates, and a producer. */
 export interface LoadSetup {
   databaseUrl: string;
-  /** For {@link startChild}; the database, the keys, and nothing that leaves this machine. */
+  /** Environment for {@link startChild}: the database, the keys, and settings that send nothing to other machines. */
   env: Record<string, string>;
   producerToken: string;
   close(): Promise<void>;
@@ -55,7 +55,7 @@ export async function setUpLoad(databaseServer: string, tenants: string[] = [LOA
   };
 }
 
-/** One event: email, or for the inbox of one of a hundred people. */
+/** Returns one event: an email, or an in-app notification for one of a hundred users. */
 export function loadEvent(channel: 'email' | 'in_app', number: number): Record<string, unknown> {
   return {
     event_id: randomUUID(),
@@ -69,7 +69,7 @@ export function loadEvent(channel: 'email' | 'in_app', number: number): Record<s
   };
 }
 
-/** Posts a batch as a producer does: again and again, to whoever is there, until somebody says 202. */
+/** Posts a batch like a producer: repeats it, to any running instance, until it gets 202. */
 export async function postUntilAccepted(
   targets: () => Pick<ChildService, 'url'>[],
   token: string,
@@ -89,7 +89,7 @@ export async function postUntilAccepted(
     const alive = targets();
     const target = alive[tries % Math.max(1, alive.length)];
     try {
-      if (!target) throw new Error('nobody is there');
+      if (!target) throw new Error('no instance is running');
       const response = await fetch(`${target.url}/events`, {
         method: 'POST',
         headers,
@@ -98,7 +98,7 @@ export async function postUntilAccepted(
       });
       if (response.status === 202) return;
     } catch {
-      // A process that was killed answers nothing.
+      // A killed process does not answer.
     }
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
@@ -112,7 +112,7 @@ export interface Tally {
   inboxRows: number;
 }
 
-/** What the database says of all events so far. */
+/** Returns the numbers of events by state from the database. */
 export async function tally(databaseUrl: string): Promise<Tally> {
   const [row] = await sql<Tally>(
     databaseUrl,
@@ -122,6 +122,6 @@ export async function tally(databaseUrl: string): Promise<Tally> {
        (select count(*)::int from delivery_attempt where outcome = 'unknown') as "unknownAttempts",
        (select count(*)::int from notification) as "inboxRows"`,
   );
-  if (!row) throw new Error('the database did not answer');
+  if (!row) throw new Error('the database returned no row');
   return row;
 }

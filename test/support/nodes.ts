@@ -7,7 +7,7 @@ export interface Node {
   version: string;
 }
 
-/** Every installation of Node on the PATH: the one of `node_modules`, and the machine's own. */
+/** Returns all installations of Node: the one in `node_modules` and those on the PATH. */
 export function installedNodes(): Node[] {
   const folders = [dirname(process.execPath), ...(process.env['PATH'] ?? '').split(delimiter)];
   const paths = folders.map((folder) => join(folder, 'node')).filter((path) => existsSync(path));

@@ -3,7 +3,7 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
-/** The environment of a shell in which no npm script runs: npm would take the running script's folder for its own. */
+/** Environment of a shell outside of npm scripts. Otherwise npm would use the folder of the running script. */
 export const shellEnv = (): NodeJS.ProcessEnv => {
   const inherited = Object.entries(process.env).filter(
     ([name]) => !/^npm_(package|lifecycle)_|^npm_config_local_prefix$|^(NODE_ENV|NODE_OPTIONS|VITEST.*)$/i.test(name),
@@ -11,7 +11,7 @@ export const shellEnv = (): NodeJS.ProcessEnv => {
   return Object.fromEntries(inherited);
 };
 
-/** Runs npm in a folder and returns its standard output. Packages come from npm's cache where it has them. */
+/** Runs npm in a folder and returns its standard output. Uses npm's cache when it contains the packages. */
 export async function npm(folder: string, ...args: string[]): Promise<string> {
   const { stdout } = await run('npm', args, {
     cwd: folder,

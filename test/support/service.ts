@@ -14,20 +14,20 @@ import { createTestDatabase, type TestDatabase } from './template-database.ts';
 
 export interface TestService extends Service {
   env: Record<string, string>;
-  /** A token of the development key. */
+  /** Returns a token signed with the development key. */
   token(claims: Partial<DevClaims> & { tenant_id: string }, lifetime?: string): Promise<string>;
   databaseUrl: string;
-  /** Starts another process's worth of the service over the same database. */
+  /** Starts another instance with the same database. */
   startAnother(env?: Record<string, string>, logTo?: { write(line: string): void }): Promise<Service>;
 }
 
-/** A database of its own with every migration in it. */
+/** A separate, fully migrated database. */
 export const testDatabase = (): Promise<TestDatabase> =>
   createTestDatabase(inject('databaseUrl'), inject('templateDatabase'));
 
 /**
- * The whole service in this process, as `src/service.ts` builds it: a database of its own, a free port, the in-process bus
- * unless `env` names a Redis, and no mail leaves unless `env` says so.
+ * Starts the whole service in this process, as `src/service.ts` builds it: with a separate database, a free port, an
+ * in-process bus unless `env` contains REDIS_URL, and in sandbox mode unless `env` sets another.
  */
 export async function startTestService(env: Record<string, string> = {}): Promise<TestService> {
   const database = await testDatabase();
@@ -55,7 +55,7 @@ export async function startTestService(env: Record<string, string> = {}): Promis
     env: fullEnv,
     databaseUrl: database.url,
     token: (claims, lifetime) => {
-      if (!service.devIdentity) throw new Error('the service has keys of its own');
+      if (!service.devIdentity) throw new Error('the service has configured keys, so it has no development key');
       return service.devIdentity.issueToken({ sub: 'user-1', ...claims }, lifetime);
     },
     startAnother: async (overrides, logTo) => {
@@ -72,7 +72,7 @@ export async function startTestService(env: Record<string, string> = {}): Promis
   };
 }
 
-/** The example of the contract, with an id of its own. */
+/** The example of the specification with a new id. */
 export function welcomeEvent(tenantId: string, changes: Record<string, unknown> = {}): Record<string, unknown> {
   return {
     event_id: randomUUID(),
@@ -113,7 +113,7 @@ export const WELCOME_TEMPLATE: TemplateText = {
   body: '<p>Xin chào <b>{{full_name}}</b>, lần đăng nhập đầu tiên: {{first_login_at}}.</p>',
 };
 
-/** Posts CloudEvents in structured mode and gives back status and body. */
+/** Posts CloudEvents in structured mode and returns status and body. */
 export async function postEvent(
   service: Pick<Service, 'url'>,
   token: string,

@@ -14,20 +14,20 @@ export interface ReceivedMail {
 export interface SmtpSink {
   port: number;
   mails: ReceivedMail[];
-  /** Decides the answer to each mail, after its content came in; rejecting refuses it. Replace it in a test. */
+  /** Called after the content of each mail. Rejecting refuses the mail. Tests may replace it. */
   onMail: (mail: ReceivedMail) => Promise<void> | void;
-  /** Decides on each recipient; throwing refuses it. */
+  /** Called for each recipient. Throwing refuses it. */
   onRecipient: (address: string) => Promise<void> | void;
-  /** How many connections were opened. */
+  /** Number of opened connections. */
   connections: number;
   close(): Promise<void>;
 }
 
-/** An SMTP reply that refuses, with its code. */
+/** An SMTP error reply with its code. */
 export const smtpError = (responseCode: number, message: string): Error =>
   Object.assign(new Error(message), { responseCode });
 
-/** A real SMTP server that keeps what it is given. */
+/** An SMTP server that stores mails. */
 export async function startSmtpSink(): Promise<SmtpSink> {
   const sink: SmtpSink = {
     port: 0,
@@ -59,7 +59,7 @@ export async function startSmtpSink(): Promise<SmtpSink> {
       })((error) => done(error));
     },
   });
-  // A client that is gone before its answer.
+  // The client disconnected before the reply.
   server.on('error', () => {});
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   sink.port = (server.server.address() as AddressInfo).port;

@@ -8,16 +8,16 @@ interface ProtocolMessage {
   payload?: never;
 }
 
-/** A client at the level of protocol messages: it does what no well-behaved library does. */
+/** A client at the level of protocol messages, which can violate the protocol. */
 export interface SocketClient {
   ws: WebSocket;
-  /** Everything that came, in order. */
+  /** All received messages, in order. */
   received: ProtocolMessage[];
   say(message: Record<string, unknown>): void;
   subscribe(id: string, query: string, variables?: Record<string, unknown>): void;
   /** Results of an operation, in order. */
   results<Data>(id: string): { data?: Data; errors?: unknown[] }[];
-  /** Resolves when the connection is gone. */
+  /** Resolves when the connection is closed. */
   closed: Promise<{ code: number; reason: string }>;
 }
 
@@ -26,7 +26,7 @@ export interface SocketClientOptions {
   autoPong?: boolean;
 }
 
-/** Opens a WebSocket and says nothing. */
+/** Opens a WebSocket without sending anything. */
 export async function openSocket(
   url: string,
   { path = '/graphql', autoPong = true }: SocketClientOptions = {},
@@ -38,7 +38,7 @@ export async function openSocket(
   });
   ws.on('message', (data: Buffer) => received.push(JSON.parse(data.toString()) as ProtocolMessage));
   await once(ws, 'open');
-  // From here on, `close` tells how it ended.
+  // From here on, `close` reports how the connection ended.
   ws.on('error', () => {});
   const say = (message: Record<string, unknown>): void => ws.send(JSON.stringify(message));
   return {
@@ -52,7 +52,7 @@ export async function openSocket(
   };
 }
 
-/** Opens a WebSocket and is acknowledged, or says how it was turned away. */
+/** Opens a WebSocket and waits for `connection_ack`, or returns how the connection was refused. */
 export async function connectSocket(
   url: string,
   token: string,

@@ -1,19 +1,19 @@
 import pg from 'pg';
 
-/** A few connections for each database, for as long as it is asked: opening one takes longer than most questions. */
+/** A small pool for each database, because opening a connection takes longer than most queries. */
 const pools = new Map<string, pg.Pool>();
 
 function poolOf(databaseUrl: string): pg.Pool {
   const existing = pools.get(databaseUrl);
   if (existing) return existing;
   const pool = new pg.Pool({ connectionString: databaseUrl, max: 4, idleTimeoutMillis: 1_000, allowExitOnIdle: true });
-  // The database is dropped under it at the end of a suite.
+  // The database is dropped at the end of a suite while the pool is open.
   pool.on('error', () => {});
   pools.set(databaseUrl, pool);
   return pool;
 }
 
-/** Asks the test database as its superuser, past every wall: what really is there. */
+/** Queries the test database as superuser, which bypasses row-level security. */
 export async function sql<Row extends object>(
   databaseUrl: string,
   text: string,

@@ -2,12 +2,12 @@ import { type AddressInfo, connect, createServer } from 'node:net';
 
 export interface StatementProxy {
   port: number;
-  /** The text of every statement that was run, first to last. */
+  /** Text of every executed statement, in order. */
   statements: string[];
   close(): Promise<void>;
 }
 
-/** A way to PostgreSQL that reads along (the frontend's half of its protocol, version 3). */
+/** A proxy to PostgreSQL that parses the client's half of the protocol (version 3). */
 export async function statementProxy(host: string, port: number): Promise<StatementProxy> {
   const statements: string[] = [];
   const server = createServer((client) => {
@@ -26,7 +26,7 @@ export async function statementProxy(host: string, port: number): Promise<Statem
         const type = isStarted ? String.fromCharCode(rest[0] as number) : '';
         const body = rest.subarray(head + 4, length);
         if (type === 'Q') statements.push(textAt(body, 0));
-        // A statement is prepared under a name, which may be empty, and then run as often as it is bound.
+        // A statement is prepared with a name, which may be empty, and executed each time it is bound.
         if (type === 'P') prepared.set(textAt(body, 0), textAt(body, body.indexOf(0) + 1));
         if (type === 'B') statements.push(prepared.get(textAt(body, body.indexOf(0) + 1)) ?? '');
         rest = rest.subarray(length);

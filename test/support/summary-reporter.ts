@@ -9,7 +9,7 @@ export default class SummaryReporter implements Reporter {
         const { state } = test.result();
         if (state !== 'pending') counts[state] += 1;
       }
-      // A file that could not even be loaded has no test to count.
+      // A file that could not be loaded has no tests and counts as one failure.
       if (module.state() === 'failed' && [...module.children.allTests('failed')].length === 0) counts.failed += 1;
     }
     process.stdout.write(`Tests: ${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped\n`);

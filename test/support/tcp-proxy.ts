@@ -1,17 +1,17 @@
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 
-/** A TCP proxy to a real server. Shutting it is an outage for the service behind it, and for no other. */
+/** A TCP proxy to a real server. Closing it simulates an outage for one service only. */
 export interface TcpProxy {
   port: number;
   open(): Promise<void>;
-  /** Refuses connections and breaks those that there are. */
+  /** Refuses new connections and breaks existing ones. */
   shut(): Promise<void>;
 }
 
 /**
- * Opens a proxy to `host:port`. Its port stays the same over every outage.
+ * Opens a proxy to `host:port`. Its port stays the same after every outage.
  *
- * @param onData gets each chunk, in both directions.
+ * @param onData called with each chunk, in both directions.
  */
 export async function tcpProxy(host: string, port: number, onData?: (chunk: Buffer) => void): Promise<TcpProxy> {
   const sockets = new Set<Socket>();

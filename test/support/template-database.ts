@@ -5,9 +5,9 @@ import pg from 'pg';
 import { migrate } from '../../src/database/migrate.ts';
 
 export interface TestDatabase {
-  /** As the server's superuser. */
+  /** URL of the server's superuser. */
   url: string;
-  /** As a login that owns nothing, as the service should have it. */
+  /** URL of a database user that owns nothing, as the service should have. */
   loginUrl: string;
   drop(): Promise<void>;
 }
@@ -37,7 +37,7 @@ function asLogin(databaseUrl: string): string {
   return url.href;
 }
 
-/** Migrates one database that the suites then copy: a copy takes a fraction of what migrating takes. */
+/** Migrates one database that the suites copy, because copying is much faster than migrating. */
 export async function createTemplateDatabase(
   databaseUrl: string,
 ): Promise<{ templateName: string; drop(): Promise<void> }> {
@@ -53,7 +53,7 @@ export async function createTemplateDatabase(
   return { templateName, drop: () => asAdmin(databaseUrl, `drop database if exists ${templateName} with (force)`) };
 }
 
-/** A database of its own, copied from `templateName`, or an empty one. */
+/** Creates a database: a copy of `templateName`, or an empty one. */
 export async function createTestDatabase(databaseUrl: string, templateName?: string): Promise<TestDatabase> {
   const name = `notif_test_${randomBytes(6).toString('hex')}`;
   await asAdmin(databaseUrl, `create database ${name}${templateName ? ` template ${templateName}` : ''}`);

@@ -9,9 +9,9 @@ import { eventually } from './eventually.ts';
 import { postEvent, startTestService, type TestService, WELCOME_TEMPLATE, welcomeEvent } from './service.ts';
 import { sql } from './sql.ts';
 
-/** A service whose tenants are set up as operators do it: with a file for each, so that their hosts may be at home. */
+/** A service with a file per tenant, as operators configure it. Their hosts may be on loopback. */
 export interface TenantService extends TestService {
-  /** A tenant of its own, with a template for each of these channels. */
+  /** Creates a tenant with a template for each of these channels. */
   newTenant(file: TenantFile, channels?: Channel[]): Promise<TestTenant>;
 }
 
@@ -27,10 +27,10 @@ export interface LogRow {
 
 export interface TestTenant {
   id: string;
-  /** Posts `notification.triggered.v2`, or another type, and gives back the id of its delivery record. */
+  /** Posts `notification.triggered.v2` or another type, and returns the id of its delivery record. */
   post(changes: Record<string, unknown>, type?: string): Promise<string>;
   row(logId: string): Promise<LogRow>;
-  /** Waits until a delivery is in this state. */
+  /** Waits until a delivery has this status. */
   reached(logId: string, status: string): Promise<LogRow>;
   attempts(logId: string): Promise<{ channel: string; provider: string; outcome: string | null }[]>;
   token(permissions: string[], sub?: string): Promise<string>;
@@ -51,7 +51,7 @@ export async function startTenantService(env: Record<string, string> = {}): Prom
     const producer = await token(['notif.ingest']);
     const row = async (logId: string): Promise<LogRow> => {
       const [found] = await sql<LogRow>(service.databaseUrl, 'select * from notification_log where id = $1', [logId]);
-      if (!found) throw new Error('there is no such delivery record');
+      if (!found) throw new Error('the delivery record does not exist');
       return found;
     };
     return {

@@ -21,7 +21,7 @@ export interface RunningKafka {
   /** The certificate, as PEM, that a client of a secure broker has to trust. */
   ca?: string;
   pid: number;
-  /** Freezes the broker: its connections stay open, and nothing is answered. */
+  /** Suspends the broker: its connections stay open, but it does not answer. */
   pause(): void;
   resume(): void;
   stop(): Promise<void>;
@@ -37,7 +37,7 @@ const pom = fileURLToPath(new URL('pom.xml', import.meta.url));
 const cache = fileURLToPath(new URL('../../../node_modules/.cache/notification-subgraph/', import.meta.url));
 const keystorePassword = 'throw-away';
 
-/** Starts an Apache Kafka of its own: one node that is broker and controller, with its data in a temporary directory. */
+/** Starts an Apache Kafka: one node that is broker and controller, with its data in a temporary directory. */
 export async function startKafka(options: KafkaOptions = {}): Promise<RunningKafka> {
   const { secure } = options;
   if (secure !== undefined && !/^[\w-]+$/.test(secure.username + secure.password)) {
@@ -50,7 +50,7 @@ export async function startKafka(options: KafkaOptions = {}): Promise<RunningKaf
   return inNewDirectory('kafka', (directory) => startIn(directory, java, classpath, secure));
 }
 
-/** Fails unless every broker answers at the address that it advertises, and consumer groups can be formed. */
+/** Checks that every broker answers at its advertised address and that consumer groups work. */
 export async function askKafka(brokers: string, config: Partial<KafkaConfig> = {}): Promise<void> {
   const kafka = new Kafka({
     brokers: brokers.split(','),
@@ -64,7 +64,7 @@ export async function askKafka(brokers: string, config: Partial<KafkaConfig> = {
   try {
     await admin.connect();
     await admin.listGroups();
-    // The first question for a group makes a fresh broker create the topic that it keeps the groups in.
+    // The first request for a group makes a new broker create its topic for group offsets.
     await admin.describeGroups(['is-it-ready']);
   } finally {
     await admin.disconnect();
@@ -92,7 +92,7 @@ async function startIn(
   ]);
   const server = await startServerProcess({
     command: java.java,
-    // The serial collector and the first compiler only: the broker is up sooner and leaves the cores to the tests.
+    // Serial collector and first compiler only, so that the broker starts faster and leaves CPU time to the tests.
     args: [
       '-Xmx512m',
       '-XX:+UseSerialGC',
@@ -102,7 +102,7 @@ async function startIn(
       properties,
     ],
     directory,
-    // Nothing here is worth a controlled shutdown.
+    // No controlled shutdown, because the data is deleted anyway.
     stopSignal: 'SIGKILL',
   });
 
@@ -129,10 +129,10 @@ function commonProperties(directory: string, { controller }: Ports): string[] {
     'controller.listener.names=CONTROLLER',
     'num.partitions=3',
     'auto.create.topics.enable=false',
-    // Larger than any message of ours, so that it is our limit that the tests meet.
+    // Larger than our own limit, so that the tests reach ours.
     'message.max.bytes=4194304',
     'replica.fetch.max.bytes=4194304',
-    // One node has no others to copy to, and a group's first member none to wait for.
+    // A single node needs no replication, and the first member of a group does not have to wait for others.
     'offsets.topic.replication.factor=1',
     'offsets.topic.num.partitions=4',
     'transaction.state.log.replication.factor=1',
@@ -194,7 +194,7 @@ function javaArgs(classpath: string): string[] {
   return ['-Dorg.slf4j.simpleLogger.defaultLogLevel=warn', '-cp', classpath];
 }
 
-/** The directory with the jars of pom.xml; downloaded once for each version of Kafka. */
+/** Returns the directory with the jars of pom.xml. They are downloaded once for each version of Kafka. */
 async function provideJars(): Promise<string> {
   const version = /<kafka\.version>(.+)<\/kafka\.version>/.exec(await readFile(pom, 'utf8'))?.[1];
   if (version === undefined) throw new Error(`${pom} names no kafka.version`);
@@ -203,9 +203,10 @@ async function provideJars(): Promise<string> {
   if (await exists(jars)) return jars;
 
   const maven = await findMaven();
-  if (maven === undefined) throw new Error('Kafka needs Maven for its jars, and it could not be found or installed');
+  if (maven === undefined)
+    throw new Error('Kafka needs Maven to download its jars, but Maven could not be found or installed');
   await mkdir(cache, { recursive: true });
-  // An interrupted download must not look like a complete one, so it gets its name at the end.
+  // Renamed after the download, so that an interrupted download does not look complete.
   const download = await mkdtemp(join(cache, 'download-'));
   try {
     const destination = `-DoutputDirectory=${join(download, 'lib')}`;
@@ -214,7 +215,7 @@ async function provideJars(): Promise<string> {
     await rename(download, home);
   } catch (error) {
     await rm(download, { recursive: true, force: true });
-    // Another run was faster.
+    // Another test run was faster.
     if (!(await exists(jars))) throw error;
   }
   return jars;

@@ -5,26 +5,26 @@ import { join } from 'node:path';
 
 import { projectRoot } from '../../../src/project-root.ts';
 
-/** How a gateway carries a subscription to a subgraph. */
+/** A way in which a gateway subscribes to a subgraph. */
 export type SubgraphTransport = 'ws' | 'sse' | 'callback';
 
 export type HiveUrls = Record<SubgraphTransport, string>;
 
-/** What the gateways' process is told. */
+/** Message to the process of the gateways. */
 export interface HiveStart {
   subgraphUrl: string;
   sdl: string;
 }
 
 export interface HiveGateways {
-  /** Where each of them is, also before they stand before anything. */
+  /** URLs of the gateways, known before they have a subgraph. */
   urls: HiveUrls;
-  /** Puts them before a subgraph. */
+  /** Configures the subgraph of the gateways. */
   standBefore(serviceUrl: string): Promise<void>;
   close(): Promise<void>;
 }
 
-/** Real Hive Gateways, one for each way of carrying subscriptions. */
+/** Starts one Hive Gateway for each way of subscribing. */
 export async function startHiveGateways(): Promise<HiveGateways> {
   const child = spawn(process.execPath, [join(import.meta.dirname, 'hive.ts')], {
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
@@ -33,7 +33,7 @@ export async function startHiveGateways(): Promise<HiveGateways> {
   const exited = once(child, 'exit');
   const said = async (): Promise<unknown> => {
     const [message] = (await Promise.race([once(child, 'message'), exited.then(() => [])])) as unknown[];
-    if (message === undefined) throw new Error('the gateways ended');
+    if (message === undefined) throw new Error('the process of the gateways exited');
     return message;
   };
   const urls = (await said()) as HiveUrls;

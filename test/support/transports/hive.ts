@@ -9,13 +9,13 @@ import { parse } from 'graphql';
 
 import type { HiveStart, HiveUrls, SubgraphTransport } from './hive-gateway.ts';
 
-// Hive Gateways in a process of their own, one for each way of theirs to carry a subscription to a subgraph. Says on its
-// IPC channel where they will be; is told what they are to stand before; says when they do.
+// Hive Gateways in a separate process, one for each way of subscribing to a subgraph. Sends their URLs on its IPC
+// channel, receives the subgraph, and confirms when they are ready.
 
-// Whoever started it is gone, and nobody is left to stop it.
+// The parent process has exited.
 process.once('disconnect', () => process.exit());
 
-/** Hive ends a subscription that says nothing for so long. Milliseconds. */
+/** Hive ends a subscription without events after this time, in milliseconds. */
 const HEARTBEAT_MS = 1_000;
 
 const urls = {} as HiveUrls;
@@ -32,7 +32,7 @@ const [{ subgraphUrl, sdl }] = (await once(process, 'message')) as [HiveStart];
 const { supergraphSdl, errors } = composeServices([{ name: 'notification', url: subgraphUrl, typeDefs: parse(sdl) }]);
 if (!supergraphSdl) throw new Error(errors?.map((error) => error.message).join('\n'));
 
-/** The configuration of docs/gateway.md. Hive uses server-sent events without any. */
+/** The configuration in docs/gateway.md. Server-sent events need none. */
 const subscriptions = {
   ws: {
     kind: 'ws',

@@ -7,15 +7,15 @@ import { createClient as createSocketClient } from 'graphql-ws';
 
 import type { HttpPeer } from '../http-peer.ts';
 
-/** What somebody who subscribed saw of it. */
+/** Received results of a subscription. */
 export interface Watch<Data> {
   results: FormattedExecutionResult<Data>[];
-  /** How it ended, when it did: the errors where it was refused or broken off. */
+  /** How it ended: the errors when it was refused or failed. */
   end: { errors: readonly GraphQLFormattedError[] } | undefined;
   stop(): void;
 }
 
-/** A way to subscribe, with the client that people use for it. */
+/** A way to subscribe, with its usual client. */
 export type Subscribe = <Data, Variables extends Record<string, unknown>>(
   document: TypedDocumentNode<Data, Variables>,
   variables: Variables,
@@ -32,7 +32,7 @@ function watchOf<Data>(start: (sink: Sink<Data>) => () => void): Watch<Data> {
   const watch: Watch<Data> = { results: [], end: undefined, stop: () => {} };
   watch.stop = start({
     next: (value) => {
-      // Where a stream has begun already, an error at its end comes as a last result.
+      // When a stream has started, an error arrives as its last result.
       if (!value.data && value.errors) watch.end = { errors: value.errors };
       else watch.results.push(value);
     },
@@ -79,7 +79,7 @@ export const overSse =
       return client.subscribe({ query: print(document), variables }, sink as never);
     });
 
-/** As Apollo Router does it: `gateway` is the side that is called back. */
+/** Like Apollo Router. `gateway` is the side that receives the callbacks. */
 export const overCallback =
   (url: () => string, gateway: () => HttpPeer): Subscribe =>
   (document, variables, token) =>
