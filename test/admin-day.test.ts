@@ -46,7 +46,7 @@ describe("an admin's day", () => {
     await rm(folder, { recursive: true });
   });
 
-  it('goes from a file to mails that look right, and back to what was', async () => {
+  it('starts with a file, continues with edits and test mails, and ends with a rollback', async () => {
     const file = join(folder, 'tenant.yaml');
     await writeFile(
       file,
@@ -58,7 +58,7 @@ channels: { email: [{ provider: smtp, config: { host: 127.0.0.1, port: ${relays.
     const imported = await outputOf(spawnScript('tools/tenant.js', env, ['import', file, '--tenant', TENANT]));
     expect(imported).toMatchObject({ code: 0, stdout: expect.stringContaining('2 changed') });
 
-    // A mistake, with its place; then without it.
+    // First a mistake, which is reported with its position; then without it.
     const draft = {
       eventCode: 'order.paid',
       channel: 'EMAIL' as const,
@@ -85,7 +85,7 @@ channels: { email: [{ provider: smtp, config: { host: 127.0.0.1, port: ${relays.
     expect((await preview('en')).html).toContain('₫1,250,000');
     await query(service.url, admin, PublishTemplateDocument, { id: template.id, version: 1 });
 
-    /** Sends a test and gives back the mail that comes in at a relay. */
+    /** Sends a test and returns the mail that arrives at a relay. */
     const sendTest = async (relay: SmtpSink) => {
       const before = relay.mails.length;
       const { sendTestNotification } = await query(service.url, admin, SendTestNotificationDocument, {
@@ -103,7 +103,7 @@ channels: { email: [{ provider: smtp, config: { host: 127.0.0.1, port: ${relays.
     expect(first.mail?.text).toContain('1.250.000\u00a0₫');
     expect(first.log).toMatchObject({ isTest: true, templateVersion: 1, locale: 'vi' });
 
-    // Another relay, with a password that was typed in: nothing is restarted.
+    // Another relay, with an entered password, without a restart.
     const config = {
       host: '127.0.0.1',
       port: relays.new.port,

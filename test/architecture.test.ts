@@ -10,7 +10,7 @@ const sources = (folder: string): string[] =>
     .filter((file) => file.endsWith('.ts') && !file.endsWith('.d.ts'))
     .map((file) => join(folder, file));
 
-/** The project's own files that a file imports, by path from the root. */
+/** Returns the project's files that a file imports, by path from the root. */
 function importsOf(file: string): string[] {
   const text = readFileSync(join(projectRoot, file), 'utf8');
   const specifiers = [...text.matchAll(/(?:from|import)\s*\(?\s*'(\.{1,2}\/[^']+)'/g)].map(
@@ -19,7 +19,7 @@ function importsOf(file: string): string[] {
   return specifiers.map((specifier) => relative(projectRoot, resolve(projectRoot, dirname(file), specifier)));
 }
 
-/** The packages and parts of Node that a file imports. */
+/** Returns the packages and Node modules that a file imports. */
 const packagesOf = (file: string): string[] =>
   [...readFileSync(join(projectRoot, file), 'utf8').matchAll(/(?:from|import)\s*\(?\s*'([^'.][^']*)'/g)].map(
     (match) => match[1] as string,
@@ -30,7 +30,7 @@ const isIn = (folder: string) => (file: string) => file.startsWith(`${folder}/`)
 describe('the architecture', () => {
   const entryPoints = ['consumers', 'resolvers'];
 
-  it('lets imports point one way, but for the wiring: consumers → src ← resolvers', () => {
+  it('allows imports in one direction only, except for the wiring: consumers → src ← resolvers', () => {
     const wrong = sources('src')
       .filter((file) => file !== join('src', 'service.ts') && !isIn(join('src', 'roles'))(file))
       .flatMap((file) => importsOf(file).map((imported) => ({ file, imported })))
@@ -38,7 +38,7 @@ describe('the architecture', () => {
     expect(wrong).toEqual([]);
   });
 
-  it('never lets one entry point import the other', () => {
+  it('forbids imports between consumers/ and resolvers/', () => {
     const wrong = entryPoints.flatMap((entryPoint) =>
       sources(entryPoint)
         .flatMap((file) => importsOf(file).map((imported) => ({ file, imported })))
@@ -47,7 +47,7 @@ describe('the architecture', () => {
     expect(wrong).toEqual([]);
   });
 
-  it('has no import cycle, types included', () => {
+  it('has no import cycle, including types', () => {
     const files = ['src', 'consumers', 'resolvers'].flatMap(sources);
     const isFinished = new Map<string, boolean>();
     const cycleFrom = (file: string, path: readonly string[]): readonly string[] | undefined => {
@@ -64,7 +64,7 @@ describe('the architecture', () => {
     expect(files.map((file) => cycleFrom(file, [])).find((cycle) => cycle !== undefined)).toBeUndefined();
   });
 
-  it('lets the client package stand alone, in a browser too', () => {
+  it('keeps the client package independent of Node and the service', () => {
     const files = sources('client').filter((file) => !isIn(join('client', 'dist'))(file));
     const wrong = files.flatMap((file) => [
       ...importsOf(file).filter((imported) => !isIn('client')(imported)),
@@ -83,7 +83,7 @@ describe('the architecture', () => {
     expect(wrong).toEqual([]);
   });
 
-  it('keeps decorators in resolvers/', () => {
+  it('allows decorators only in resolvers/', () => {
     const decorated = [...sources('src'), ...sources('consumers'), ...sources('migrations')].filter((file) =>
       /^\s*@[A-Z]\w*\(/m.test(readFileSync(join(projectRoot, file), 'utf8')),
     );
@@ -99,7 +99,7 @@ describe('the architecture', () => {
     expect(seesAll).toEqual([join('src', 'create-core.ts')]);
   });
 
-  it('tests real parts: no test replaces a module', () => {
+  it('tests real parts: no test mocks a module', () => {
     const mocks = sources('test').filter((file) =>
       /\bvi\s*\.\s*(mock|doMock|spyOn|stubGlobal)\(/.test(readFileSync(join(projectRoot, file), 'utf8')),
     );

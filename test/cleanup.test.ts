@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { CleanupStack } from '../src/cleanup.ts';
 
 describe('CleanupStack', () => {
-  it('runs the functions one after the other, the last one first', async () => {
+  it('runs the functions one after another in reverse order', async () => {
     const order: string[] = [];
     {
       await using stack = new CleanupStack();
@@ -30,7 +30,7 @@ describe('CleanupStack', () => {
     expect(order).toEqual(['last']);
   });
 
-  it('runs what was moved only when the new stack is disposed of, and only once', async () => {
+  it('runs moved functions when the new stack is disposed of, and only once', async () => {
     const order: string[] = [];
     let moved: CleanupStack;
     {

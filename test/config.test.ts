@@ -20,11 +20,11 @@ function problemsOf(env: Record<string, string>): string[] {
     if (error instanceof ConfigError) return error.problems;
     throw error;
   }
-  throw new Error('the configuration was accepted');
+  throw new Error('expected a ConfigError');
 }
 
 describe('the configuration', () => {
-  it('needs nothing in dev, and sends nothing out', () => {
+  it('needs no variables in dev, and sends nothing', () => {
     const config = readConfig({ ENVIRONMENT: 'dev' });
     expect(config).toMatchObject({
       servicePort: 8080,
@@ -62,7 +62,7 @@ describe('the configuration', () => {
     expect([...config.roles]).toEqual(['api', 'dispatcher']);
   });
 
-  it('is for production unless it says otherwise, and lists everything that is missing at once', () => {
+  it('defaults to production, and lists all missing variables together', () => {
     const problems = problemsOf({});
     for (const name of ['DATABASE_URL', 'REDIS_URL', 'KAFKA_BROKERS', 'JWKS_URL or JWT_PUBLIC_KEY_PATH']) {
       expect(
@@ -73,7 +73,7 @@ describe('the configuration', () => {
     expect(problems).toHaveLength(4);
   });
 
-  it('names every variable that is wrong, and no value of a secret', () => {
+  it('lists every invalid variable without values of secrets', () => {
     const problems = problemsOf({
       ENVIRONMENT: 'prod',
       SERVICE_PORT: '70000',
@@ -114,7 +114,7 @@ describe('the configuration', () => {
     expect(problems.join('\n')).not.toMatch(/-secret/);
   });
 
-  it('asks for one source of keys, and for SASL settings that belong together', () => {
+  it('requires exactly one source of keys, and complete SASL settings', () => {
     const readable = join(projectRoot, 'package.json');
     expect(problemsOf({ ...PRODUCTION, JWT_PUBLIC_KEY_PATH: readable })).toEqual([
       'JWKS_URL and JWT_PUBLIC_KEY_PATH exclude each other: set one',
@@ -124,14 +124,14 @@ describe('the configuration', () => {
     ]);
   });
 
-  it('is not satisfied with an empty list', () => {
+  it('does not accept an empty list', () => {
     expect(problemsOf({ ...PRODUCTION, KAFKA_BROKERS: ' , ', REDIS_URL: ',' })).toEqual([
       expect.stringMatching(/^REDIS_URL is required/),
       expect.stringMatching(/^KAFKA_BROKERS is required/),
     ]);
   });
 
-  it('asks for brokers only where events are consumed', () => {
+  it('requires brokers only for the role consumer', () => {
     const { KAFKA_BROKERS: _brokers, ...withoutKafka } = PRODUCTION;
     expect(problemsOf(withoutKafka)).toEqual(['KAFKA_BROKERS is required outside dev: host:port, comma separated']);
     expect(readConfig({ ...withoutKafka, ROLES: 'api' }).kafka).toBeUndefined();

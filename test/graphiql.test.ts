@@ -44,7 +44,7 @@ describe('GraphiQL in Chromium', () => {
     await page.locator('.graphiql-query-editor').getByText(name).first().waitFor();
   };
   const run = (): Promise<void> => page.getByRole('button', { name: /execute query/i }).click();
-  /** What the response pane shows; the editor draws its spaces as another character. */
+  /** Text of the response pane. The editor uses another character for spaces. */
   const response = async (): Promise<string> =>
     ((await page.locator('.graphiql-response').textContent()) ?? '').replaceAll('\u00a0', ' ');
   const shows = (text: string) => eventually(async () => (await response()).includes(text), `a response with ${text}`);
@@ -69,7 +69,7 @@ describe('GraphiQL in Chromium', () => {
     expect(problems).toEqual([]);
   });
 
-  it('asks nobody but this service', async () => {
+  it('sends requests only to this service', async () => {
     await open('UnreadCount');
     await run();
     await shows('unreadNotificationCount');
@@ -77,7 +77,7 @@ describe('GraphiQL in Chromium', () => {
     expect(new Set(hosts)).toEqual(new Set([new URL(service.url).host]));
   });
 
-  it('keeps the token in its tab, and nowhere else', async () => {
+  it('stores the token only in its tab', async () => {
     await open('UnreadCount');
     await run();
     await shows('unreadNotificationCount');

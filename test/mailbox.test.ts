@@ -7,7 +7,7 @@ import { postEvent, startTestService, type TestService, welcomeEvent } from './s
 
 const TENANT = 'tenant-mailbox';
 
-// One column on a phone, two side by side where there is room.
+// One column on a phone, two columns on wider screens.
 const BODY = `<style>
 .half { display: inline-block; width: 49%; }
 @media (max-width: 480px) { .half { display: block !important; width: 100% !important; } }
@@ -56,7 +56,7 @@ describe('the mailbox in Chromium', () => {
     await page.getByRole('heading', { name: `For ${name}` }).waitFor();
   };
 
-  it('shows what is captured while one looks, and says so', async () => {
+  it('shows new messages while it is open and announces them', async () => {
     await page.goto(`${service.url}/mailbox`);
     await page.getByText('No messages yet').waitFor();
     await send('Anna');
@@ -65,7 +65,7 @@ describe('the mailbox in Chromium', () => {
     expect(problems).toEqual([]);
   });
 
-  it('shows a mail as a phone and as a desktop would, and what it is made of', async () => {
+  it('shows a mail in phone and desktop width, and its source', async () => {
     await send('Bình');
     await eventually(async () => {
       const listed = await fetch(`${service.url}/mailbox`);
@@ -94,7 +94,7 @@ describe('the mailbox in Chromium', () => {
     expect(problems).toEqual([]);
   });
 
-  it('is read on a phone, without scrolling sideways', async () => {
+  it('is usable on a phone without horizontal scrolling', async () => {
     await page.setViewportSize({ width: 375, height: 667 });
     const name = 'Công Tằng Tôn Nữ '.repeat(8).trim();
     await send(name);

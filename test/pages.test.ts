@@ -31,7 +31,7 @@ describe('the development mailbox', () => {
   });
   afterAll(() => service.close());
 
-  it('shows what was captured, newest first, page by page', async () => {
+  it('lists captured messages, newest first, page by page', async () => {
     const all = await messages();
     const first = await messages('?limit=2');
     expect(first.messages).toEqual(all.messages.slice(0, 2));
@@ -39,7 +39,7 @@ describe('the development mailbox', () => {
     expect(second).toEqual({ messages: all.messages.slice(2), next: null });
   });
 
-  it('shows a mail with its text as it was sent', async () => {
+  it('shows a mail with its text as sent', async () => {
     const { messages: all } = await messages();
     const mail = all.find(({ subject }) => subject.includes('Nguyễn Văn A'));
     const page = await (await get(`/mailbox/messages/${mail?.id}`)).text();
@@ -52,7 +52,7 @@ describe('the development mailbox', () => {
     });
   });
 
-  it('never runs what a mail brings along', async () => {
+  it('never runs scripts of a mail', async () => {
     const { messages: all } = await messages();
     const hostile = all.find(({ subject }) => subject.includes('script'));
     for (const path of ['/mailbox', `/mailbox/messages/${hostile?.id}`]) {
@@ -64,7 +64,7 @@ describe('the development mailbox', () => {
     expect(html.headers.get('content-security-policy')).toMatch(/^sandbox .*default-src 'none'/);
   });
 
-  it('says what is wrong with an address', async () => {
+  it('shows an error for an invalid URL', async () => {
     const unknown = await get(`/mailbox/messages/${newId()}`);
     expect([unknown.status, await unknown.json()]).toMatchObject([404, { error_code: 'not_found' }]);
     for (const path of ['/mailbox/messages/nonsense', '/mailbox/messages?limit=0', '/mailbox/messages?before=x']) {
@@ -75,7 +75,7 @@ describe('the development mailbox', () => {
 });
 
 describe('GraphiQL', () => {
-  it('is served from this host alone, and its hashed files for ever', async () => {
+  it('is served from this host only, and its hashed files are cached', async () => {
     const app = fastify();
     await graphiqlRoutes(app);
     const page = await app.inject('/graphiql/');
@@ -89,7 +89,7 @@ describe('GraphiQL', () => {
     await app.close();
   });
 
-  it('says how to build it where it was not built', async () => {
+  it('explains how to build it when it was not built', async () => {
     const directory = await mkdtemp(join(tmpdir(), 'notification-graphiql-'));
     const app = fastify();
     await graphiqlRoutes(app, { directory });

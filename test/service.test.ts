@@ -38,7 +38,7 @@ describe('a running service', () => {
     });
   });
 
-  it('answers those who offer to speak HTTP/2 as it answers everybody', async () => {
+  it('answers requests that offer HTTP/2 like others', async () => {
     service = await startTestService();
     const token = await service.token({ tenant_id: 't', permissions: ['notif.ingest'] });
     const headers = {
@@ -55,7 +55,7 @@ describe('a running service', () => {
     expect(response.resume().statusCode).toBe(202);
   });
 
-  it('stays alive while the database is away, and says what is missing', async () => {
+  it('stays alive during an outage of the database, and reports it', async () => {
     service = await startTestService();
     const name = new URL(service.databaseUrl).pathname.slice(1);
     const admin = new URL(service.databaseUrl);
@@ -68,7 +68,7 @@ describe('a running service', () => {
     await eventually(async () => (await readiness()).code === 200, 'readiness');
   });
 
-  it('starts without Redis, delivers, and its subscribers miss nothing of an outage', async () => {
+  it('starts without Redis and delivers, and its subscribers miss nothing after the outage', async () => {
     const target = new URL(inject('redisUrl'));
     const redis = await tcpProxy(target.hostname, Number(target.port || 6379));
     await redis.shut();
@@ -106,7 +106,7 @@ describe('a running service', () => {
     await redis.open();
     expect([await seen(), await seen()]).toEqual(['two', 'three']);
 
-    // A feed without a cursor cannot catch up: it ends and says so.
+    // A feed without cursor cannot catch up. It ends with an error.
     const ended = eventually(async () =>
       deliveries.next().then(
         () => undefined,
@@ -119,17 +119,17 @@ describe('a running service', () => {
     await redis.shut();
   });
 
-  it('is not ready while there are no keys to check tokens with', async () => {
+  it('is not ready while it has no keys to verify tokens', async () => {
     service = await startTestService({ JWKS_URL: 'http://127.0.0.1:1/jw-certs' });
     expect(await readiness()).toMatchObject({ code: 503, body: { missing: ['keys'] } });
   });
 
-  it('answers 404 to what it does not have', async () => {
+  it('answers 404 for unknown paths', async () => {
     service = await startTestService();
     expect((await fetch(`${service.url}/nothing`)).status).toBe(404);
   });
 
-  it('does only what its roles say', async () => {
+  it('runs only the configured roles', async () => {
     service = await startTestService({ ROLES: 'dispatcher' });
     expect((await fetch(`${service.url}/healthz`)).status).toBe(200);
     expect((await fetch(`${service.url}/graphql`, { method: 'POST' })).status).toBe(404);
@@ -138,7 +138,7 @@ describe('a running service', () => {
 });
 
 describe('a warning of Node or a library', () => {
-  it('is a line of the JSON log, and nothing is printed beside it', async () => {
+  it('is a line of the JSON log, and nothing else is printed', async () => {
     const database = await testDatabase();
     const warn = 'setInterval(() => process.emitWarning("probe", "ProbeWarning"), 50).unref()';
     const child = await startChild({
@@ -152,7 +152,7 @@ describe('a warning of Node or a library', () => {
     child.process.stderr?.on('data', (chunk: Buffer) => (printed += chunk.toString()));
     const logged = (): number => child.lines.filter(({ warning }) => warning === 'ProbeWarning').length;
     await eventually(() => logged() > 0, 'the first warning');
-    // Warnings from before the log existed are printed by Node.
+    // Node prints warnings from before the log was created.
     printed = '';
     await eventually(() => logged() > 3, 'more warnings');
     await child.kill('SIGTERM');
@@ -175,7 +175,7 @@ describe('a service that cannot start', () => {
     }
   });
 
-  it('says that its port is taken', async () => {
+  it('reports that its port is in use', async () => {
     const service = await startTestService();
     try {
       const { port } = new URL(service.url);

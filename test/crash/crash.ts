@@ -8,8 +8,8 @@ import { providePostgres } from '../services/postgres.ts';
 
 // npm run test:crash -- --events 10000 --kills 50 --seed 1
 //
-// Two processes take events in and deliver them while they are killed at random moments. In the end every event has one
-// terminal record, and a mail went out twice only where a process died with it in hand.
+// Two processes accept and deliver events while they are killed at random moments. In the end every event has one
+// terminal record, and a mail was sent twice only when a process died while sending it.
 
 const { values } = parseArgs({
   options: {
@@ -27,7 +27,7 @@ const relay = await startLeanSmtp();
 const setup = await setUpLoad(postgres.url);
 const env = {
   ...setup.env,
-  // Short, so that the rows of the dead are taken up soon.
+  // Short, so that rows of dead processes are claimed soon.
   DELIVERY_LEASE_MS: '2000',
   SMTP_PROVIDER_SECRET: `smtp://127.0.0.1:${relay.port}?from=load@vas.example`,
 };
@@ -36,11 +36,11 @@ const children: (ChildService | undefined)[] = [await startChild(env), await sta
 const alive = (): ChildService[] => children.filter((child) => child !== undefined);
 
 let accepted = 0;
-/** The producer waits for the next kill, so that each one finds a process at work. */
+/** The producer waits for the next kill, so that each kill finds a busy process. */
 let acceptedUpTo = 0;
 let killsAtWork = 0;
 const BATCH = 20;
-/** Events between a kill's moment and the producer's waiting for it. */
+/** Events that are accepted between a kill and the producer's wait for it. */
 const HEADWAY = 100;
 const produce = async (): Promise<void> => {
   for (let from = 0; from < events; from += BATCH) {
@@ -53,7 +53,7 @@ const produce = async (): Promise<void> => {
   }
 };
 
-/** Kills at moments that are spread over the events, so that there is always something in hand. */
+/** Kills at moments that are spread over the events, so that deliveries are always in flight. */
 const killAtRandom = async (): Promise<void> => {
   const moments = Array.from({ length: kills }, () => Math.floor(random() * events * 0.98)).toSorted((a, b) => a - b);
   for (const moment of moments) {
@@ -108,7 +108,7 @@ await relay.close();
 await postgres.stop();
 process.exit(checks.every(([, isTrue]) => isTrue) ? 0 : 1);
 
-/** A small generator whose numbers can be had again by its seed. */
+/** A small random generator that can be repeated with its seed. */
 function mulberry32(seed: number): () => number {
   let state = seed;
   return () => {

@@ -14,8 +14,8 @@ import { tcpProxy } from '../support/tcp-proxy.ts';
 
 // npm run test:faults -- --seconds 30 --rate 150 --joins 20 --malformed 10000
 //
-// While events come in at a steady rate over HTTP and Kafka, one part after the other goes away and comes back. Nothing
-// may be lost, and what piled up has to be gone within a minute, with nobody restarting anything.
+// Events arrive at a steady rate over HTTP and Kafka while one part after another fails and recovers. No event may be
+// lost, and the backlog must be processed within a minute, without a manual restart.
 
 const { values } = parseArgs({
   options: {
@@ -38,7 +38,7 @@ const [postgres, redis, kafka, relay] = await Promise.all([
   startLeanSmtp(),
 ]);
 const setup = await setUpLoad(postgres.url);
-/** What the service sees of a server can be shut, and the server itself, which others may use, goes on. */
+/** Closes the service's connection to a server without stopping the server, which others may use. */
 const proxyTo = (url: string, port: number) => tcpProxy(new URL(url).hostname, Number(new URL(url).port || port));
 const [postgresProxy, redisProxy] = await Promise.all([proxyTo(postgres.url, 5432), proxyTo(redis.url, 6379)]);
 const databaseUrl = new URL(setup.databaseUrl);
@@ -66,7 +66,7 @@ const env = {
   SMTP_PROVIDER_SECRET: `smtp://127.0.0.1:${relay.port}?from=load@vas.example`,
 };
 const children: ChildService[] = [await startChild(env), await startChild(env)];
-/** Nobody restarts anything by hand: whoever ends before the end has broken the promise. */
+/** A process that exits before the end fails the test, because nothing restarts it. */
 let died = 0;
 let isOver = false;
 for (const child of children) void child.exited.finally(() => (died += isOver ? 0 : 1));
@@ -80,7 +80,7 @@ const nextEvents = (count: number): Record<string, unknown>[] =>
     return loadEvent(number % 4 === 3 ? 'in_app' : 'email', number);
   });
 
-/** Sends events at a steady rate until `done`, and waits until every one was taken. */
+/** Sends events at a steady rate until `done`, and waits until all are accepted. */
 async function underLoad(done: Promise<void>): Promise<{ sent: number; overAt: number }> {
   const sending: Promise<unknown>[] = [];
   let isDone = false;
@@ -100,7 +100,7 @@ async function underLoad(done: Promise<void>): Promise<{ sent: number; overAt: n
   const overAt = performance.now();
   await Promise.race([
     Promise.all([ended, ...sending]),
-    pause(BACKLOG_LIMIT_MS * 2).then(() => Promise.reject(new Error('events are not taken in any more'))),
+    pause(BACKLOG_LIMIT_MS * 2).then(() => Promise.reject(new Error('events are not accepted any more'))),
   ]);
   return { sent, overAt };
 }
@@ -141,7 +141,7 @@ const line = ({ fault, events, lost, backlogSeconds, isGood }: Result): string =
 
 await scenario(`PostgreSQL away for ${values.seconds} s`, async () => {
   await pause(2_000);
-  // As a server does that is told to stop: the connections are ended with a word, and no new ones are taken.
+  // Like a server that is shut down: connections end with an error, and new ones are refused.
   await sql(
     postgres.url,
     'select pg_terminate_backend(pid) from pg_stat_activity where datname = $1 and pid <> pg_backend_pid()',
@@ -171,7 +171,7 @@ await scenario(`consumers joining and leaving, ${values.joins} times`, async () 
   }
 });
 
-// As many malformed as good messages, shuffled into the same partitions.
+// As many malformed as valid messages, shuffled into the same partitions.
 const malformed = Number(values.malformed);
 const isNoStall = await noStall(malformed);
 
@@ -199,7 +199,7 @@ await Promise.all([
 ]);
 process.exit(died === 0 && isNoStall && isCounted && results.every(({ isGood }) => isGood) ? 0 : 1);
 
-/** Good ones are delivered, bad ones are kept with where they came from and why, and no partition stands still. */
+/** Valid events are delivered, invalid ones are stored with origin and reason, and no partition is blocked. */
 async function noStall(count: number): Promise<boolean> {
   const before = await tally(setup.databaseUrl);
   const bad = ['{"event_id":', '[]', '{"event_id": "x"}', '\u0000\u0001', 'x'.repeat(1_000), '{"tenant_id": 7}'];
@@ -242,7 +242,7 @@ async function noStall(count: number): Promise<boolean> {
       const state = await tally(setup.databaseUrl);
       return state.open === 0 && state.sent - before.sent === count && (await rejected()) >= count;
     },
-    'the good and the bad',
+    'the valid and the invalid events',
     180_000,
   ).catch(() => undefined);
   await sending;
