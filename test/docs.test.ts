@@ -51,7 +51,10 @@ describe('a page', () => {
   });
 });
 
-describe.each(pages.map((one) => [one.path, one] as const))('%s', (path, { text, prose }) => {
+/** Pages beside the code that the documentation links to. */
+const linked = ['bench/README.md', 'client/README.md', 'schema/stream-protocol.md'].map(readPage);
+
+describe.each([...pages, ...linked].map((one) => [one.path, one] as const))('%s', (path, { blocks, prose }) => {
   it('links to files and headings that exist', () => {
     const broken = linksOf({ prose }).filter((link) => {
       if (/^[a-z]+:/.test(link)) return !/^(https:\/\/|http:\/\/127\.0\.0\.1)/.test(link);
@@ -64,10 +67,10 @@ describe.each(pages.map((one) => [one.path, one] as const))('%s', (path, { text,
   });
 
   it('names npm scripts that exist', () => {
-    const named = [...text.matchAll(/npm (?:run (?:-s )?)?([a-z][a-z:-]*)/g)].map((match) => match[1] as string);
-    const known = new Set([...Object.keys(scripts), 'ci', 'pack', 'run']);
-    const prosaic = new Set(['scripts', 'and']);
-    expect(named.filter((name) => !known.has(name) && !prosaic.has(name))).toEqual([]);
+    const code = [...codeIn(prose), ...blocks.map((block) => block.code)].join('\n');
+    const named = [...code.matchAll(/npm (?:run (?:-s )?)?([a-z][a-z:-]*)/g)].map((match) => match[1] as string);
+    const known = new Set([...Object.keys(scripts), 'ci', 'pack']);
+    expect(named.filter((name) => !known.has(name))).toEqual([]);
   });
 
   it('names files of the project that exist', () => {
