@@ -7,8 +7,7 @@ import { providePostgres } from '../test/services/postgres.ts';
 import { setUpLoad } from '../test/support/load.ts';
 import { ask, cpuMs, end, nextMessage, pinned, startLoad, startServer } from './fanout/processes.ts';
 import { median } from './fanout/table.ts';
-import type { LoadOrder, LoadResult } from './query/load.ts';
-import { fillInbox, INBOX_PAGE, PAGE, TENANT, USER } from './query/setup.ts';
+import { fillInbox, INBOX_PAGE, type LoadOrder, type LoadResult, PAGE, TENANT, USER } from './query/setup.ts';
 
 // npm run bench:query -- --rows 1000000 --connections 32 --seconds 5 --rounds 3
 
@@ -57,7 +56,7 @@ async function service(): Promise<Server> {
 
 const servers: Record<string, () => Promise<Server>> = {
   textbook: () => simple('bench/query/textbook-server.ts'),
-  mercurius: () => simple('bench/query/mercurius-server.ts'),
+  mercurius: () => simple('bench/peers/mercurius-server.ts'),
   service,
 };
 const names = Object.keys(servers).filter((name) => !only || only.includes(name));
@@ -76,7 +75,7 @@ type Measured = LoadResult & { cpuMicros: number; answer: unknown };
 
 async function measure(name: string): Promise<Measured> {
   const server = await (servers[name] as () => Promise<Server>)();
-  const generator = startLoad('bench/query/load.ts');
+  const generator = startLoad('bench/peers/load.ts');
   const order: LoadOrder = { url: server.url, token, connections: Number(values.connections), seconds: 2 };
   const answer = await answerOf(server.url);
   await ask<LoadResult>(generator, order, 'answered');

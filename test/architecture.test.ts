@@ -7,7 +7,7 @@ import { projectRoot } from '../src/project-root.ts';
 
 const sources = (folder: string): string[] =>
   readdirSync(join(projectRoot, folder), { recursive: true, encoding: 'utf8' })
-    .filter((file) => file.endsWith('.ts') && !file.endsWith('.d.ts'))
+    .filter((file) => file.endsWith('.ts') && !file.endsWith('.d.ts') && !file.includes('node_modules'))
     .map((file) => join(folder, file));
 
 /** Returns the project's files that a file imports, by path from the root. */

@@ -42,3 +42,17 @@ export async function fillInbox(databaseUrl: string, rows: number): Promise<void
   await client.query('analyze inbox');
   await client.end();
 }
+
+export interface LoadOrder {
+  url: string;
+  token: string;
+  connections: number;
+  seconds: number;
+}
+
+export interface LoadResult {
+  answered: number;
+  perSecond: number;
+  p50Ms: number;
+  p99Ms: number;
+}

@@ -1,3 +1,6 @@
+// Functions that tests hand to `page.evaluate` run in the page.
+/// <reference lib="dom" />
+
 import { type Browser, chromium, type Page } from 'playwright-core';
 
 import { run } from './processes.ts';

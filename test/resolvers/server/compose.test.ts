@@ -1,13 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { composeServices as apollo } from '@apollo/composition';
-import { composeServices as hive } from '@theguild/federation-composition';
-import { federateSubgraphs, ROUTER_COMPATIBILITY_VERSION_ONE } from '@wundergraph/composition';
-import { type DocumentNode, Kind, parse } from 'graphql';
+import { Kind, parse } from 'graphql';
 import { describe, expect, it } from 'vitest';
 
 import { projectRoot } from '../../../src/project-root.ts';
+import { loadComposers } from '../../support/peers.ts';
 
 /** Other subgraphs: one owns users, another refers to users and has its own pages. */
 const OTHERS = {
@@ -35,36 +33,12 @@ const subgraphs = Object.entries({ notification: sdl, ...OTHERS }).map(([name, t
   typeDefs: parse(text),
 }));
 
-const withApollo = (): DocumentNode => {
-  const { errors, hints, supergraphSdl } = apollo(subgraphs);
-  expect(errors ?? []).toEqual([]);
-  expect((hints ?? []).map((hint) => hint.toString())).toEqual([]);
-  return parse(supergraphSdl as string);
-};
+const { composers } = await loadComposers();
 
-const withHive = (): DocumentNode => {
-  const { errors, supergraphSdl } = hive(subgraphs);
-  expect(errors ?? []).toEqual([]);
-  return parse(supergraphSdl as string);
-};
-
-const withWunderGraph = (): DocumentNode => {
-  const result = federateSubgraphs({
-    subgraphs: subgraphs.map(({ name, url, typeDefs }) => ({ name, url, definitions: typeDefs })),
-    version: ROUTER_COMPATIBILITY_VERSION_ONE,
-  });
-  expect(result.success ? [] : result.errors.map(String)).toEqual([]);
-  expect(result.warnings.map(String)).toEqual([]);
-  return (result as Extract<typeof result, { success: true }>).federatedGraphAST;
-};
-
-describe.each([
-  ['@apollo/composition', withApollo],
-  ['@theguild/federation-composition', withHive],
-  ['@wundergraph/composition', withWunderGraph],
-])('composition with %s', (_name, compose) => {
+describe.each(Object.entries(composers))('composition with %s', (_name, compose) => {
   it('succeeds with a subgraph that owns users and one that refers to them', () => {
-    const supergraph = compose();
+    const { problems, supergraph } = compose(subgraphs);
+    expect(problems).toEqual([]);
     const fieldsOf = (name: string): string[] => {
       const type = supergraph.definitions.find(
         (definition) => definition.kind === Kind.OBJECT_TYPE_DEFINITION && definition.name.value === name,

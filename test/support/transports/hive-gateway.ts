@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { projectRoot } from '../../../src/project-root.ts';
+import { hiveGatewayScript } from '../peers.ts';
 
 /** A way in which a gateway subscribes to a subgraph. */
 export type SubgraphTransport = 'ws' | 'sse' | 'callback';
@@ -26,7 +27,7 @@ export interface HiveGateways {
 
 /** Starts one Hive Gateway for each way of subscribing. */
 export async function startHiveGateways(): Promise<HiveGateways> {
-  const child = spawn(process.execPath, [join(import.meta.dirname, 'hive.ts')], {
+  const child = spawn(process.execPath, [hiveGatewayScript], {
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     env: { ...process.env, NODE_ENV: 'production', NODE_OPTIONS: '' },
   });

@@ -3,8 +3,8 @@ import { GraphQLDateTime, GraphQLJSONObject } from 'graphql-scalars';
 import mercurius, { type IResolvers } from 'mercurius';
 import pg from 'pg';
 
-import { verifier } from './identity.ts';
-import { RecipientScope, decode, toConnection, typeDefs } from './schema.ts';
+import { verifier } from '../query/identity.ts';
+import { RecipientScope, decode, toConnection, typeDefs } from '../query/schema.ts';
 
 // Mercurius with JIT compilation and plain SQL: a very fast GraphQL server on Node. No transactions and no tenant
 // isolation.

@@ -7,7 +7,7 @@ import { MemPubSub } from '@graphql-hive/pubsub';
 import { composeServices } from '@theguild/federation-composition';
 import { parse } from 'graphql';
 
-import type { HiveStart, HiveUrls, SubgraphTransport } from './hive-gateway.ts';
+import type { HiveStart, HiveUrls, SubgraphTransport } from '../support/transports/hive-gateway.ts';
 
 // Hive Gateways in a separate process, one for each way of subscribing to a subgraph. Sends their URLs on its IPC
 // channel, receives the subgraph, and confirms when they are ready.

@@ -1,22 +1,8 @@
 import autocannon from 'autocannon';
 
-import { INBOX_PAGE, PAGE } from './setup.ts';
+import { INBOX_PAGE, type LoadOrder, type LoadResult, PAGE } from '../query/setup.ts';
 
 // Load generator, in a separate process: requests the same page repeatedly and reports the rate.
-
-export interface LoadOrder {
-  url: string;
-  token: string;
-  connections: number;
-  seconds: number;
-}
-
-export interface LoadResult {
-  answered: number;
-  perSecond: number;
-  p50Ms: number;
-  p99Ms: number;
-}
 
 async function load({ url, token, connections, seconds }: LoadOrder): Promise<LoadResult> {
   const result = await autocannon({
