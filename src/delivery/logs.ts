@@ -31,7 +31,10 @@ export interface NotificationLog {
   channel: Channel | null;
   status: LogStatus;
   isTest: boolean;
-  /** Address of the recipient; null if it is not stored or the notification is for an audience. Personal data: see `maskAddress`. */
+  /**
+   * Address of the recipient; null if it is not stored or the notification is for an audience. Personal data: see
+   * `maskAddress`.
+   */
   address: string | null;
   templateId: string | null;
   templateVersion: number | null;
@@ -90,7 +93,7 @@ const FILTER = `($2::text[] is null or log.status = any($2)) and ($3::text[] is 
 /** Maximum queue size that is reported. Bounds the cost of counting. */
 const MAX_COUNTED = 100_000;
 
-/** Read for each scrape of the metrics: bounded, whatever the size of the table. */
+/** Counts open rows by status for the metrics. Its cost does not grow with the table. */
 const COUNT_OPEN = `select status, count(*)::int as size
   from (select status from notification_log where status in ('queued', 'sending', 'retrying') limit ${MAX_COUNTED}) open
   group by status`;

@@ -328,7 +328,7 @@ describe('channel configuration', () => {
     ['an invalid position', {}, { position: -1 }, 'input.position'],
     ['an invalid rate', {}, { ratePerSecond: 0 }, 'input.ratePerSecond'],
     ['an invalid burst', {}, { burst: 0 }, 'input.burst'],
-    ['a name that is none', {}, { name: 'an invalid name' }, 'input.name'],
+    ['an invalid name', {}, { name: 'a b' }, 'input.name'],
   ])('is refused with %s, and the error contains the field', async (_what, config, changes, path) => {
     const { status, errors } = await update(JSON.parse(JSON.stringify(smtp(config))) as object, changes);
     expect(status).toBe(400);

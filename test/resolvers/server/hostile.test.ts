@@ -159,7 +159,7 @@ describe('the GraphQL endpoint', () => {
     });
 
     it.each(['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x', 'text/json'])(
-      'a POST of %s',
+      'by a POST with content type %s',
       async (type) => {
         const text = JSON.stringify({ query: mutation, variables: { id: notificationId } });
         const { status, body } = await post(text, { 'content-type': type });

@@ -297,8 +297,8 @@ describe('permissions', () => {
     });
 
     it.each([
-      ['has no id', { __typename: 'without an id' }],
-      ['has an id that is none', { __typename: 'with an invalid id', id: { $ne: null } }],
+      ['without an id', { __typename: 'Notification' }],
+      ['with an invalid id', { __typename: 'NotificationLog', id: { $ne: null } }],
     ])('are not checked for a reference %s, which is invalid input', async (_what, reference) => {
       const { errors } = await entities(await tokenOf(PERMISSIONS), [reference]);
       expect(errors).toMatchObject([{ extensions: { error_code: 'validation_failed' } }]);
