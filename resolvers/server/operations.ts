@@ -22,8 +22,8 @@ export interface OperationOptions extends GuardOptions {
 }
 
 /**
- * Checks a request before its execution: limits, validation, permissions and cost. Used by all transports except HTTP,
- * where plugins of Apollo Server make the same checks.
+ * Checks a request before its execution: limits, validation, permissions and cost. Queries and mutations over HTTP do
+ * not use it: there, plugins of Apollo Server make the same checks.
  *
  * @returns the arguments of the execution, or the problems of the request.
  */
