@@ -1,6 +1,7 @@
 import { type ApolloServer, HeaderMap, type HTTPGraphQLRequest } from '@apollo/server';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { type ExecutionResult, getOperationAST, type GraphQLFormattedError, OperationTypeNode } from 'graphql';
+import { LRUCache } from 'lru-cache';
 import Negotiator from 'negotiator';
 
 import type { HttpClient } from '../../src/channels/http-client.ts';
@@ -68,7 +69,7 @@ export async function graphHttpRoutes(app: FastifyInstance, options: GraphHttpOp
       url: '/graphql',
       handler: async (request, reply) => {
         const actor = await identify(request, options);
-        const mediaType = mediaTypeFor(request);
+        const { mediaType } = negotiate(request);
         if (mediaType === undefined) {
           throw new AppError('validation_failed', `Accept ${MEDIA_TYPES.join(' or ')}.`, { status: 406 });
         }
@@ -190,12 +191,30 @@ const traceOf = (reply: FastifyReply): string => reply.getHeader(TRACE_HEADER) a
 
 const replyHeaders = (reply: FastifyReply): Record<string, string> => reply.getHeaders() as Record<string, string>;
 
+/** Maximum length of a cached `Accept` header, in characters. */
+const MAX_CACHED_ACCEPT = 200;
+
 /** Removed before negotiation: responses are always UTF-8, and the negotiator does not support a charset. */
 const CHARSET = /;\s*charset\s*=\s*"?utf-8"?/gi;
 
-function mediaTypeFor({ headers }: FastifyRequest, types = MEDIA_TYPES): string | undefined {
-  const accept = headers.accept?.replaceAll(CHARSET, '');
-  return new Negotiator({ headers: { accept } }).mediaType(types);
+interface Negotiated {
+  /** Undefined when the client accepts none of our types. */
+  mediaType: string | undefined;
+  /** Type of a response that is not a stream. */
+  jsonType: string;
+}
+
+/** Clients send few different `Accept` headers, and negotiation takes longer than reading the rest of a request. */
+const negotiated = new LRUCache<string, Negotiated>({ max: 100 });
+
+function negotiate({ headers: { accept = '*/*' } }: FastifyRequest): Negotiated {
+  const known = negotiated.get(accept);
+  if (known) return known;
+  const negotiator = new Negotiator({ headers: { accept: accept.replaceAll(CHARSET, '') } });
+  const jsonType = negotiator.mediaType(JSON_TYPES) ?? 'application/json';
+  const result = { mediaType: negotiator.mediaType(MEDIA_TYPES), jsonType };
+  if (accept.length <= MAX_CACHED_ACCEPT) negotiated.set(accept, result);
+  return result;
 }
 
 /** Answers a subscription that did not start, with the HTTP status of its first error. */
@@ -214,7 +233,7 @@ function send(reply: FastifyReply, request: FastifyRequest, status: number, body
   if (status === 503) void reply.header('retry-after', RETRY_AFTER_S);
   return reply
     .code(status)
-    .type(`${mediaTypeFor(request, JSON_TYPES) ?? JSON_TYPES[0]}; charset=utf-8`)
+    .type(`${negotiate(request).jsonType}; charset=utf-8`)
     .send(body);
 }
 

@@ -3,7 +3,7 @@ import 'reflect-metadata';
 import { buildSubgraphSchema, printSubgraphSchema } from '@apollo/subgraph';
 import { printSchemaWithDirectives } from '@graphql-tools/utils';
 import { type GraphQLSchema, parse } from 'graphql';
-import { buildSchema, createResolversMap } from 'type-graphql';
+import { buildSchema, createResolversMap, getMetadataStorage } from 'type-graphql';
 
 import type { Core } from '../../src/core.ts';
 import { validationFailed } from '../../src/errors.ts';
@@ -81,6 +81,8 @@ export async function buildGraph(core?: Core): Promise<GraphQLSchema> {
   const instances = new Map<unknown, object>(
     core === undefined ? [] : RESOLVERS.map((Resolver) => [Resolver, new Resolver(core)]),
   );
+  // Lets graphql-js read plain properties. type-graphql would wrap each in a function that runs an empty middleware chain.
+  for (const type of getMetadataStorage().objectTypes) type.simpleResolvers ??= true;
   const base = await buildSchema({
     resolvers: [...RESOLVERS],
     container: { get: (resolver) => instances.get(resolver) },

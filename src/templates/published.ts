@@ -1,10 +1,7 @@
-import type { EntityManager } from '@mikro-orm/postgresql';
+import { type QueryOrderMap, sql } from '@mikro-orm/core';
+import type { EntityManager, QBFilterQuery } from '@mikro-orm/postgresql';
 
-import {
-  NotificationTemplateVersionEntity,
-  type StoredTemplate,
-  type StoredTemplateVersion,
-} from './template.entity.ts';
+import { NotificationTemplateEntity, type StoredTemplate, type StoredTemplateVersion } from './template.entity.ts';
 
 /** A template with its published version; null before the first publication. */
 export interface NotificationTemplate {
@@ -12,12 +9,21 @@ export interface NotificationTemplate {
   published: StoredTemplateVersion | null;
 }
 
-/** Adds the published version to each template, with one query for all of them. */
-export async function withPublished(em: EntityManager, templates: StoredTemplate[]): Promise<NotificationTemplate[]> {
-  const published = templates.flatMap(({ id, publishedVersion }) =>
-    publishedVersion === null ? [] : [{ template: id, version: publishedVersion }],
-  );
-  const versions = published.length === 0 ? [] : await em.find(NotificationTemplateVersionEntity, { $or: published });
-  const byTemplate = new Map(versions.map((version) => [version.template.id, version]));
-  return templates.map((template) => ({ template, published: byTemplate.get(template.id) ?? null }));
+/** Finds templates together with their published versions, in one query. */
+export async function findPublished(
+  em: EntityManager,
+  where: QBFilterQuery<StoredTemplate>,
+  { orderBy, limit }: { orderBy?: QueryOrderMap<StoredTemplate>; limit?: number } = {},
+): Promise<NotificationTemplate[]> {
+  const query = em
+    .createQueryBuilder(NotificationTemplateEntity, 'template')
+    .select('*')
+    .leftJoinAndSelect('template.versions', 'published', {
+      'published.version': sql.ref('template.published_version'),
+    })
+    .where(where);
+  if (orderBy) query.orderBy(orderBy);
+  if (limit !== undefined) query.limit(limit);
+  const templates = await query.getResultList();
+  return templates.map((template) => ({ template, published: template.versions.getItems()[0] ?? null }));
 }

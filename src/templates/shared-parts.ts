@@ -1,8 +1,7 @@
 import type { Transaction } from '../database/database.ts';
 import type { SharedParts } from './email.ts';
 import { chooseLocale } from './locale.ts';
-import { withPublished } from './published.ts';
-import { NotificationTemplateEntity } from './template.entity.ts';
+import { findPublished } from './published.ts';
 
 /** Maximum number of layouts and partials of a tenant, in all languages. */
 const MAX_PARTS = 200;
@@ -22,8 +21,8 @@ export interface SharedTemplate {
 
 /** Reads the published layouts and partials. */
 export async function readShared({ em }: Transaction, tenantId: string): Promise<SharedTemplate[]> {
-  const templates = await em.find(
-    NotificationTemplateEntity,
+  const templates = await findPublished(
+    em,
     {
       tenantId,
       channel: 'email',
@@ -33,7 +32,7 @@ export async function readShared({ em }: Transaction, tenantId: string): Promise
     },
     { orderBy: { eventCode: 'asc', locale: 'asc' }, limit: MAX_PARTS },
   );
-  return (await withPublished(em, templates)).map(({ template: { eventCode, locale }, published }) => ({
+  return templates.map(({ template: { eventCode, locale }, published }) => ({
     eventCode,
     locale,
     body: published?.body ?? '',

@@ -25,6 +25,7 @@ export const NotificationTemplateEntity = defineEntity({
     createdAt: p.datetime().columnType('timestamptz').defaultRaw('now()'),
     updatedAt: p.datetime().columnType('timestamptz').defaultRaw('now()'),
     updatedBy: p.text().strictNullable(),
+    versions: () => p.oneToMany(NotificationTemplateVersionEntity).mappedBy('template'),
   },
   uniques: [
     {

@@ -6,8 +6,8 @@ import { checkFilter, findPage, idCursor, keysetQuery, type Page, type PageArgs,
 import { buildEmail } from './email.ts';
 import { isHtmlBody } from './render.ts';
 import { chooseParts, isShared, readShared, type SharedTemplate } from './shared-parts.ts';
-import { type NotificationTemplate, withPublished } from './published.ts';
-import { NotificationTemplateEntity, type StoredTemplateVersion } from './template.entity.ts';
+import { findPublished, type NotificationTemplate } from './published.ts';
+import type { StoredTemplateVersion } from './template.entity.ts';
 
 /** One version of a template. `page` is set only for the newest version. */
 export type TemplateVersion = Omit<StoredTemplateVersion, 'template' | 'tenantId'>;
@@ -76,20 +76,16 @@ export function createTemplates({
         ...(isGiven(locale) && { locale }),
         ...(isGiven(isActive) && { isActive }),
       };
-      return database.asTenant(tenantId, async ({ em }) => {
-        const page = toPage(
-          await em.find(NotificationTemplateEntity, { ...where, ...wanted, tenantId }, options),
-          query,
-        );
-        return { ...page, rows: await withPublished(em, page.rows) };
-      });
+      return database.asTenant(tenantId, async ({ em }) =>
+        toPage(await findPublished(em, { ...where, ...wanted, tenantId }, options), query),
+      );
     },
 
     findMany: async (tenantId, ids) => {
       const valid = ids.filter((id) => isUuid(id));
       if (valid.length === 0) return ids.map(() => null);
-      const rows = await database.asTenant(tenantId, async ({ em }) =>
-        withPublished(em, await em.find(NotificationTemplateEntity, { tenantId, id: { $in: valid } })),
+      const rows = await database.asTenant(tenantId, ({ em }) =>
+        findPublished(em, { tenantId, id: { $in: [...new Set(valid)] } }),
       );
       const byId = new Map(rows.map((row) => [row.template.id, row]));
       return ids.map((id) => byId.get(id.toLowerCase()) ?? null);
