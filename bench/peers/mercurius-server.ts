@@ -4,7 +4,7 @@ import mercurius, { type IResolvers } from 'mercurius';
 import pg from 'pg';
 
 import { verifier } from '../query/identity.ts';
-import { RecipientScope, decode, toConnection, typeDefs } from '../query/schema.ts';
+import { decode, toConnection, typeDefs } from '../query/schema.ts';
 
 // Mercurius with JIT compilation and plain SQL: a very fast GraphQL server on Node. No transactions and no tenant
 // isolation.
@@ -24,7 +24,6 @@ interface Row {
 const resolvers = {
   DateTime: GraphQLDateTime,
   JSONObject: GraphQLJSONObject,
-  RecipientScope,
   Query: {
     unreadNotificationCount: async (_root: unknown, _args: unknown, { who }: { who: Who }) => {
       const { rows } = await pool.query<{ unread: number }>({
@@ -42,7 +41,7 @@ const resolvers = {
       const { rows } = await pool.query<Row>({
         name: 'page',
         text: `select id, created_seq as "createdSeq", type, category, title, body, data, action_url as "actionUrl",
-            recipient_scope as "recipientScope", created_at as "createdAt", read_at as "readAt",
+            upper(recipient_scope) as "recipientScope", created_at as "createdAt", read_at as "readAt",
             archived_at as "archivedAt"
           from notification
           where tenant_id = $1 and user_id = $2 and archived_at is null and ($3::bigint is null or created_seq < $3)
