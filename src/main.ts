@@ -1,3 +1,4 @@
+#!/usr/bin/env node
 import { nodeVersionProblem } from './node-version.ts';
 
 // The other modules are imported after this check, because on an older Node some of them fail while they are loaded.
