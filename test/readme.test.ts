@@ -12,7 +12,7 @@ import { UnreadCountDocument } from './generated/operations.ts';
 import { outputOf, spawnScript } from './support/child.ts';
 import { query } from './support/client.ts';
 import { eventually } from './support/eventually.ts';
-import { type Block, readPage, readPages } from './support/pages.ts';
+import { type Block, readPage, readPages, tableUnder } from './support/pages.ts';
 
 const readme = readPage('README.md');
 
@@ -125,6 +125,20 @@ describe('beside npm run dev', () => {
     expect(await query(base, token as string, UnreadCountDocument)).toEqual({
       unreadNotificationCount: expect.any(Number),
     });
+  });
+
+  it('serves the addresses of docs/operators.md', async () => {
+    const [base] = /http:\/\/127\.0\.0\.1:\d+/.exec(printed) ?? [''];
+    const paths = tableUnder(readPage('docs/operators.md'), '## Addresses').map(([path = '']) =>
+      path.replaceAll('`', ''),
+    );
+    expect(paths).toContain('/healthz');
+    // Not served without PUBLIC_URL, and a WebSocket only.
+    const others = new Set(['/unsubscribe', '/stream']);
+    for (const path of paths.filter((one) => !others.has(one))) {
+      const method = path === '/events' ? 'POST' : 'GET';
+      expect((await fetch(`${base}${path}`, { method })).status, path).not.toBe(404);
+    }
   });
 
   it('writes the same tokens to a file that only its owner can read', async () => {
