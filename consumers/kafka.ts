@@ -7,6 +7,7 @@ import { type Consumer, type EachBatchPayload, Kafka, type KafkaMessage, logLeve
 import type { KafkaConfig } from '../src/config.ts';
 import type { Intake } from '../src/intake/intake.ts';
 import type { Log } from '../src/log.ts';
+import { NotReadyError } from '../src/observability/health.ts';
 import { EVENT_TYPES } from './events/index.ts';
 import { type Control, isControl } from './inputs.ts';
 import './kafka-codecs.ts';
@@ -24,7 +25,11 @@ export interface KafkaConsumerOptions {
 }
 
 export interface KafkaConsumer {
-  /** Checks the connection. @throws when the brokers are unavailable or the consumer is not running. */
+  /**
+   * Checks the connection and the topics.
+   * @throws {NotReadyError} when topics do not exist; another error when the brokers are unavailable or the consumer is
+   *   not running.
+   */
   ping(): Promise<void>;
   /** Finishes and commits the current batch and leaves the group. */
   close(): Promise<void>;
@@ -99,14 +104,21 @@ export function startKafkaConsumer(options: KafkaConsumerOptions): KafkaConsumer
     }
   };
 
+  const findTopics = async (): Promise<{ topics: string[]; missing: string[] }> => {
+    const existing = new Set(await admin.listTopics());
+    const configured = [...typeOfTopic.keys()];
+    return {
+      topics: configured.filter((topic) => existing.has(topic)),
+      missing: configured.filter((topic) => !existing.has(topic)),
+    };
+  };
+
   /**
    * Subscribes to the existing topics. A missing topic may be created later; subscribing to it now would fail for all.
    */
   const reconcile = async (): Promise<void> => {
     await admin.connect();
-    const existing = new Set(await admin.listTopics());
-    const topics = [...typeOfTopic.keys()].filter((topic) => existing.has(topic));
-    const missing = [...typeOfTopic.keys()].filter((topic) => !existing.has(topic));
+    const { topics, missing } = await findTopics();
     dueAt = missing.length === 0 ? Number.POSITIVE_INFINITY : performance.now() + topicCheckMs;
     if (consumer && topics.length === consumed.length) return;
     const previous = consumer;
@@ -137,7 +149,10 @@ export function startKafkaConsumer(options: KafkaConsumerOptions): KafkaConsumer
   return {
     ping: async () => {
       if (problem !== undefined) throw new Error(`not consuming from Kafka: ${problem}`);
-      await admin.describeCluster();
+      const { topics, missing } = await findTopics();
+      if (topics.length !== consumed.length) dueAt = 0;
+      if (missing.length > 0) throw new NotReadyError(`topics do not exist: ${missing.join(', ')}`);
+      if (topics.length !== consumed.length) throw new Error('not consuming from Kafka: topics were created just now');
     },
     close: async () => {
       stopping.abort();

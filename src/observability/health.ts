@@ -3,6 +3,9 @@ import type { FastifyInstance } from 'fastify';
 /** Readiness checks by component name. A check rejects when its component is unavailable. */
 export type Checks = Record<string, () => Promise<void>>;
 
+/** Why a component is not ready, in words that `/readyz` may show to everybody. */
+export class NotReadyError extends Error {}
+
 const CHECK_TIMEOUT_MS = 3_000;
 
 /** Serves `/healthz` (the process runs) and `/readyz` (all checks succeed; lists the components that fail). */
@@ -19,10 +22,10 @@ export async function healthRoutes(app: FastifyInstance, { checks }: { checks: C
         if (failing.delete(name)) app.log.info({ check: name }, 'ready again');
         return [name, 'ok'];
       } catch (error) {
-        // The response does not contain the error, which may include addresses or credentials.
         if (!failing.has(name)) app.log.warn({ error, check: name }, 'not ready');
         failing.add(name);
-        return [name, 'unavailable'];
+        // The response does not contain other errors, which may include addresses or credentials.
+        return [name, error instanceof NotReadyError ? error.message : 'unavailable'];
       }
     });
     const results = Object.fromEntries(await Promise.all(entries));

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { Kafka, logLevel, type Producer } from 'kafkajs';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 
+import { EVENT_TYPES } from '../../consumers/events/index.ts';
 import { type RunningKafka, startKafka } from '../services/kafka/kafka.ts';
 import { type ChildService, startChild } from '../support/child.ts';
 import { eventually } from '../support/eventually.ts';
@@ -46,7 +47,7 @@ describeWithKafka('events over a Kafka that asks for TLS and a login', () => {
     producer = kafka.producer();
     const admin = kafka.admin();
     await Promise.all([admin.connect(), producer.connect()]);
-    await admin.createTopics({ topics: [{ topic: TOPIC, numPartitions: 1 }] });
+    await admin.createTopics({ topics: EVENT_TYPES.map((topic) => ({ topic, numPartitions: 1 })) });
     await admin.disconnect();
   });
   afterAll(async () => {

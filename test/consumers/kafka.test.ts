@@ -9,6 +9,7 @@ import { afterAll, beforeAll, expect, inject, it } from 'vitest';
 
 import { EVENT_TYPES } from '../../consumers/events/index.ts';
 import { type KafkaConsumer, startKafkaConsumer } from '../../consumers/kafka.ts';
+import { NotReadyError } from '../../src/observability/health.ts';
 import { eventually } from '../support/eventually.ts';
 import { describeWithKafka } from '../support/kafka-suite.ts';
 import {
@@ -124,7 +125,7 @@ describeWithKafka('events over Kafka', () => {
       () =>
         consumer.ping().then(
           () => true,
-          () => false,
+          (error: unknown) => error instanceof NotReadyError,
         ),
       'the consumer to start',
     );
@@ -403,6 +404,29 @@ describeWithKafka('events over Kafka', () => {
     await send(V2, [asMessage(later)]);
     expect(await committed(group, V2)).toBe(end + 1);
     await consumer.close();
+  });
+
+  it('are not consumed while their topic does not exist: the service is not ready, and names the topic', async () => {
+    const name = `${V1}.${randomUUID().slice(0, 8)}`;
+    const other = await service.startAnother({
+      KAFKA_BROKERS: inject('kafkaBrokers'),
+      KAFKA_GROUP_ID: name,
+      PUBSUB_TOPIC: name,
+    });
+    const readiness = async (): Promise<unknown> => (await fetch(`${other.url}/readyz`)).json();
+    const missing = await eventually(async () => {
+      const body = await readiness();
+      return JSON.stringify(body).includes(name) && body;
+    }, 'the name of the missing topic');
+    expect(missing).toMatchObject({
+      status: 'not_ready',
+      missing: ['kafka'],
+      checks: { database: 'ok', kafka: `topics do not exist: ${name}` },
+    });
+
+    await createTopics(name);
+    await eventually(async () => (await fetch(`${other.url}/readyz`)).status === 200, 'readiness');
+    await other.close();
   });
 
   it('are accepted over HTTP during an outage of the brokers: the service is not ready, and consumes again afterwards', async () => {
