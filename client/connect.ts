@@ -4,24 +4,25 @@ import { backoff } from './backoff.ts';
 import { isFinal } from './failures.ts';
 import { SealedWebSocket } from './sealed-socket.ts';
 
-/** How often the connection is tried, and how long it may take to answer. Milliseconds. */
+/** Interval between two pings, in milliseconds. */
 const PING_MS = 15_000;
+/** Time within which the server must answer a ping, in milliseconds. */
 const PONG_WAIT_MS = 10_000;
 
 export interface ConnectOptions {
-  /** The service's `/stream`, `wss://…`. A function is asked at each connection. */
+  /** URL of the service's `/stream`, `wss://…`. A function is called for each connection. */
   url: string | (() => string | Promise<string>);
-  /** A JWT. A function is asked at each connection, so that a connection whose token ran out comes back with a new one. */
+  /** A JWT. A function is called for each connection, so that the client reconnects with a new token after the old one expired. */
   token: string | (() => string | Promise<string>);
-  /** For a superadmin: the tenant to be in. Otherwise the one of the token. */
+  /** For a superadmin: the tenant to act in. Default: the tenant of the token. */
   tenantId?: string;
 }
 
 /**
- * A graphql-ws client over the sealed connection. It connects when something is subscribed to, and whenever the
- * connection is lost it comes back, for ever, waiting longer each time (up to 30 s, jittered). What coming back does not
- * mend ends a subscription with its error: a refused token, a server without `nsg1`, a failure inside the server. With
- * {@link resume} the last of these is waited out too.
+ * Creates a graphql-ws client over the sealed connection. It connects at the first subscription. When the connection is
+ * lost, it reconnects without a limit, with an increasing delay of up to 30 s and jitter. An error that a new connection
+ * cannot solve ends the subscription: a refused token, a server without `nsg1`, an internal error of the server.
+ * {@link resume} also retries after an internal error.
  */
 export function connect({ url, token, tenantId }: ConnectOptions): Client {
   let unanswered: ReturnType<typeof setTimeout> | undefined;
@@ -35,7 +36,7 @@ export function connect({ url, token, tenantId }: ConnectOptions): Client {
     retryAttempts: Number.POSITIVE_INFINITY,
     retryWait: (attempt) => new Promise((resolve) => setTimeout(resolve, backoff(attempt))),
     shouldRetry: (failure) => !isFinal(failure),
-    // A network that went away without a word is only seen by asking.
+    // Without pings, the loss of the network may stay unnoticed, because no close arrives.
     keepAlive: PING_MS,
     on: {
       ping: (isReceived) => {

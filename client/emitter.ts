@@ -1,26 +1,26 @@
 /** The Redis channel that every instance of the notification service listens to. */
 const CHANNEL = 'signal:emit';
-/** Longest message that the service takes, in characters of its JSON. */
+/** Maximum length of a message's JSON that the service accepts, in characters. */
 const MAX_MESSAGE = 256 * 1024;
 const DESTINATION_KEYS = ['tenant', 'user', 'merchant', 'organization', 'client'] as const;
 
-/** Whom a message is for. */
+/** Recipients of a message: the clients that match all of its fields. */
 export type Destination = { [Key in (typeof DESTINATION_KEYS)[number]]?: string };
 
-/** What ioredis, node-redis and others have. */
+/** A Redis client, for example of ioredis or node-redis. */
 export interface Publisher {
   publish(channel: string, message: string): Promise<unknown>;
 }
 
 export interface Emitter {
   /**
-   * Delivered, best effort, to whoever is subscribed to `topicMessage(topic)` and meant by `destination`.
-   * Rejects with an {@link EmitError} before anything is sent, or with what Redis said.
+   * Delivers `data`, best effort, to the subscribers of `topicMessage(topic)` that match `destination`.
+   * Rejects with an {@link EmitError} when the message is invalid, or with the error of the Redis client.
    */
   emit(topic: string, data: unknown, destination: Destination): Promise<void>;
 }
 
-/** A message that nobody could receive. */
+/** A message that the service would refuse. */
 export class EmitError extends Error {
   readonly code = 'invalid_message';
 
@@ -30,15 +30,15 @@ export class EmitError extends Error {
   }
 }
 
-/** Pushes messages to people who are online, from any service that reaches the same Redis. */
+/** Pushes messages to users who are online, from any service that is connected to the same Redis. */
 export function createEmitter(redis: Publisher): Emitter {
   return {
     async emit(topic, data, destination) {
-      if (typeof topic !== 'string' || topic === '') throw new EmitError('topic must be a string that is not empty');
+      if (typeof topic !== 'string' || topic === '') throw new EmitError('topic must be a non-empty string');
       checkDestination(destination);
       const message = JSON.stringify({ topic, data: checkedData(data), destination });
       if (message.length > MAX_MESSAGE) {
-        throw new EmitError(`message must have at most ${MAX_MESSAGE} characters, and not ${message.length}`);
+        throw new EmitError(`message has ${message.length} characters; the maximum is ${MAX_MESSAGE}`);
       }
       await redis.publish(CHANNEL, message);
     },
@@ -51,13 +51,13 @@ function checkDestination(destination: Destination): void {
   }
   const entries = Object.entries(destination);
   if (entries.length === 0) {
-    throw new EmitError(`destination must name one of ${DESTINATION_KEYS.join(', ')}, or nobody is meant`);
+    throw new EmitError(`destination must have at least one of the keys ${DESTINATION_KEYS.join(', ')}`);
   }
   const known: readonly string[] = DESTINATION_KEYS;
   for (const [key, value] of entries) {
-    if (!known.includes(key)) throw new EmitError(`destination.${key} is unknown; there are ${known.join(', ')}`);
+    if (!known.includes(key)) throw new EmitError(`destination.${key} is unknown; the keys are ${known.join(', ')}`);
     if (typeof value !== 'string' || value === '') {
-      throw new EmitError(`destination.${key} must be a string that is not empty`);
+      throw new EmitError(`destination.${key} must be a non-empty string`);
     }
   }
 }
@@ -67,8 +67,9 @@ function checkedData(data: unknown): unknown {
   try {
     text = JSON.stringify(data);
   } catch (error) {
-    throw new EmitError(`data is no JSON: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new EmitError(`data cannot be serialized to JSON: ${reason}`, { cause: error });
   }
-  if (text === undefined) throw new EmitError(`data is no JSON: ${typeof data}`);
+  if (text === undefined) throw new EmitError(`data cannot be serialized to JSON: it has the type ${typeof data}`);
   return data;
 }

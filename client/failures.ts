@@ -1,16 +1,16 @@
 import { SealError, type SealErrorCode } from './seal.ts';
 
-/** An error as GraphQL answers carry it. */
+/** An error of a GraphQL response. */
 export interface GraphQLFailure {
   readonly message: string;
   readonly extensions?: Readonly<Record<string, unknown>>;
 }
 
-/** Why a subscription is over for good. */
+/** A failure that ends a subscription and that a retry cannot solve. */
 export class StreamError extends Error {
   /** `error_code` of the first error, or the reason with which the connection was closed. */
   readonly code: string;
-  /** What the server answered; empty when the connection itself was refused. */
+  /** Errors of the GraphQL response; empty when the connection itself was refused. */
   readonly errors: readonly GraphQLFailure[];
 
   constructor(code: string, message: string, errors: readonly GraphQLFailure[] = []) {
@@ -21,7 +21,7 @@ export class StreamError extends Error {
   }
 }
 
-/** Errors of an operation after which the same operation may well succeed. */
+/** Values of `error_code` after which a retry of the operation may succeed. */
 const PASSING_ERRORS = new Set<unknown>([
   'slow_consumer',
   'unavailable',
@@ -31,14 +31,14 @@ const PASSING_ERRORS = new Set<unknown>([
   'internal',
 ]);
 
-/** Failures of a connection that a new connection, with its new keys, does not have. */
+/** Errors of a connection that a new connection can solve, because it has new keys. */
 const PASSING_SEAL_ERRORS = new Set<string>(['frame_refused', 'key_spent', 'invalid_key'] satisfies SealErrorCode[]);
 
-/** How a server closes for good, and a client that does not understand it: 4403, for one, asks for a new token. */
+/** Close codes after which a new connection would fail again. 4403 is not one: it asks for a new token. */
 const FINAL_CLOSE_CODES = new Set([4004, 4005, 4401, 4406, 4409, 4429]);
 const BAD_REQUEST = 4400;
 
-/** Whether trying again is of no use. What is not known is worth another try. */
+/** Returns true when a retry cannot succeed, and false for unknown failures. */
 export function isFinal(failure: unknown): boolean {
   if (isErrors(failure)) return failure.some(({ extensions }) => !PASSING_ERRORS.has(extensions?.['error_code']));
   if (failure instanceof SealError) return !PASSING_SEAL_ERRORS.has(failure.code);
@@ -49,7 +49,7 @@ export function isFinal(failure: unknown): boolean {
   return false;
 }
 
-/** A failure that {@link isFinal} as something to throw. */
+/** Converts a failure to an `Error`. */
 export function toError(failure: unknown): Error {
   if (failure instanceof Error) return failure;
   if (isErrors(failure)) {
@@ -58,7 +58,10 @@ export function toError(failure: unknown): Error {
     return new StreamError(typeof code === 'string' ? code : 'graphql_error', message, failure);
   }
   if (isClose(failure)) {
-    return new StreamError(failure.reason || 'closed', `closed with ${failure.code} ${failure.reason}`.trim());
+    return new StreamError(
+      failure.reason || 'closed',
+      `connection closed with ${failure.code} ${failure.reason}`.trim(),
+    );
   }
   return new StreamError('unknown', String(failure));
 }

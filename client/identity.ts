@@ -8,8 +8,8 @@ export interface Identity {
 type Params = Record<string, unknown>;
 
 /**
- * Whose connection a `connection_init` payload asks for, as the server will read it: from the token, but the tenant
- * from `x-tenant-id` where that is given.
+ * Reads tenant and user from a `connection_init` payload, exactly as the server does: both from the token, but the
+ * tenant from `x-tenant-id` if that is present.
  * @throws {SealError} `token_missing`, `token_unreadable`
  */
 export function identityIn(params: Params): Identity {
@@ -21,14 +21,14 @@ export function identityIn(params: Params): Identity {
 
 function tokenIn(params: Params): string {
   const { token } = params;
-  const said = typeof token === 'string' && token !== '' ? token : headerIn(params, 'authorization');
-  if (said === undefined) {
+  const bearer = typeof token === 'string' && token !== '' ? token : headerIn(params, 'authorization');
+  if (bearer === undefined) {
     throw new SealError('token_missing', 'connectionParams needs a token: {token}, or {authorization: "Bearer …"}');
   }
-  return said.replace(/^bearer\s+/i, '').trim();
+  return bearer.replace(/^bearer\s+/i, '').trim();
 }
 
-/** Headers may be written in any case. Those under `headers` come first. */
+/** Finds a header in any case. Headers under `headers` take precedence. */
 function headerIn(params: Params, name: string): string | undefined {
   const { headers } = params;
   const nested = typeof headers === 'object' && headers !== null ? Object.entries(headers) : [];
@@ -38,14 +38,14 @@ function headerIn(params: Params, name: string): string | undefined {
   return undefined;
 }
 
-/** Read, and not verified: that is for the server, which derives the same keys only for what it verified. */
+/** Decodes the claims without verification. The server verifies the token and derives its keys from the verified ids. */
 function claimsOf(token: string): Params {
   try {
     const [, payload = ''] = token.split('.');
     const claims = JSON.parse(readUtf8(fromBase64Url(payload))) as unknown;
     if (typeof claims === 'object' && claims !== null) return claims as Params;
   } catch {
-    // Said below, without the token.
+    // Reported below. The original error may contain parts of the token.
   }
-  throw new SealError('token_unreadable', 'the token is no JWT');
+  throw new SealError('token_unreadable', 'the token is not a JWT');
 }

@@ -7,23 +7,23 @@ export interface ResumeOptions<Data> {
   /** A subscription with a variable `$after`. */
   query: string;
   variables?: Record<string, unknown>;
-  /** Where to begin: the cursor of the newest item that is known. Without one, with what happens from now on. */
+  /** Cursor of the newest item that the caller already has. Without it, the results start with the next change. */
   after?: string | null;
-  /** The cursor of what came; the subscription goes on after it. */
+  /** Returns the cursor of a result. After an interruption, the subscription continues after this cursor. */
   cursorOf: (data: Data) => string | null | undefined;
 }
 
 /**
- * The results of a subscription, across every interruption: it subscribes again after the last cursor, waiting longer
- * each time nothing comes. Ends on `return()` (a `break` in `for await`) and when the client is disposed; throws a
- * `StreamError` or `SealError` when going on is of no use.
+ * Returns the results of a subscription. After an interruption it subscribes again after the last cursor, with a delay
+ * that increases until a result arrives. The results end on `return()` (a `break` in `for await`) and when the client is
+ * disposed of. They throw a `StreamError` or `SealError` for an error that another attempt cannot solve.
  */
 export function resume<Data = Record<string, unknown>>(
   client: Client,
   { query, variables, after = null, cursorOf }: ResumeOptions<Data>,
 ): AsyncIterableIterator<FormattedExecutionResult<Data>> {
   type Result = FormattedExecutionResult<Data>;
-  // graphql-ws writes its variables anew at each connection of its own accord, so these are always the latest.
+  // graphql-ws serializes the variables again for each connection, so a reconnect sends the latest cursor.
   const current: Record<string, unknown> = { ...variables, after };
   const results: Result[] = [];
   let failure: Error | undefined;
@@ -34,7 +34,7 @@ export function resume<Data = Record<string, unknown>>(
   let leave = (): void => {};
   let isDisposed = false;
 
-  // A connection that closes normally while it is in use is one that the application ended.
+  // Code 1000 on a connection in use means that the application disposed of the client.
   const unlisten = [
     client.on('connecting', () => (isDisposed = false)),
     client.on('closed', (event) => (isDisposed = (event as { code?: unknown }).code === 1000)),
@@ -46,7 +46,7 @@ export function resume<Data = Record<string, unknown>>(
     failure = error;
     clearTimeout(waiting);
     for (const stop of unlisten) stop();
-    // Also after a failure: the client counts who uses the connection, and only this takes us off.
+    // Needed after a failure too: the client counts the users of its connection, and only this call removes one.
     leave();
     wakeUp?.();
   };
@@ -73,7 +73,7 @@ export function resume<Data = Record<string, unknown>>(
       {
         next: take,
         error: (error) => (isFinal(error) ? finish(toError(error)) : again()),
-        // A server that shuts down completes what it has; what is disposed of is complete too.
+        // Subscriptions complete when the server shuts down, and also when the client is disposed of.
         complete: () => (isDisposed ? finish() : again()),
       },
     );

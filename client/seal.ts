@@ -1,6 +1,6 @@
 /*
- * The client's half of schema/stream-protocol.md, over WebCrypto: ECDH over P-256, HKDF-SHA-256, AES-256-GCM with a
- * counter as nonce.
+ * The client's side of schema/stream-protocol.md, implemented with WebCrypto: ECDH over P-256, HKDF-SHA-256,
+ * AES-256-GCM with a counter as nonce.
  */
 
 const KEY_BYTES = 32;
@@ -8,39 +8,39 @@ const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 const POINT_BYTES = 65;
 const SALT_BYTES = 32;
-/** Longer ones are refused by both ends. */
+/** Maximum size of the HKDF `info`. Client and server refuse longer ones. */
 const MAX_INFO_BYTES = 1024;
 const CURVE = { name: 'ECDH', namedCurve: 'P-256' } as const;
 
-/** After so many frames a key is spent, far below the 2³² that AES-GCM stands. */
+/** Maximum number of frames per key. It is below 2³², the limit of AES-GCM. */
 export const FRAME_LIMIT = 2 ** 31;
 
 export const STREAM_PROTOCOL = 'nsg1';
 const PAYLOAD_PROTOCOL = 'nsg1-payload';
 
-/** Bytes as WebCrypto takes them. */
+/** Bytes in the type that WebCrypto accepts. */
 export type Bytes = Uint8Array<ArrayBuffer>;
 
-/** A `CryptoKey`, whichever library of types is there. */
+/** A `CryptoKey`, without a dependency on the types of DOM or of Node. */
 export type Key = Awaited<ReturnType<typeof crypto.subtle.importKey>>;
 
 export type SealErrorCode =
-  /** `connection_init` carries no token to read tenant and user from. */
+  /** `connection_init` has no token. */
   | 'token_missing'
-  /** A token that is no JWT, or one without `sub`. */
+  /** The token is not a JWT, or has no claim `sub`. */
   | 'token_unreadable'
-  /** The server did not answer `connection_init` as `nsg1` does. */
+  /** The server's answer to `connection_init` does not follow the protocol `nsg1`. */
   | 'handshake_failed'
-  /** A point, key or salt that nothing can be agreed from. */
+  /** A public key or salt is invalid. */
   | 'invalid_key'
-  /** An identity that is too long. */
+  /** The ids of tenant and user are too long. */
   | 'invalid_size'
-  /** The tag does not fit: changed, cut, lost, repeated, reordered, or of somebody else. */
+  /** Authentication failed: a frame was changed, truncated, lost, repeated or reordered, or has another recipient. */
   | 'frame_refused'
-  /** {@link FRAME_LIMIT} is reached: make a new connection. */
+  /** {@link FRAME_LIMIT} is reached. Open a new connection. */
   | 'key_spent';
 
-/** Whatever goes wrong in sealing. The message holds nothing of keys or plaintext. */
+/** An error of the sealed protocol. Its message contains neither keys nor plaintext. */
 export class SealError extends Error {
   readonly code: SealErrorCode;
 
@@ -57,7 +57,7 @@ export function toBase64Url(bytes: Uint8Array): string {
   return btoa(binary).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
 }
 
-/** @throws {TypeError} on anything but base64url without padding, in its one spelling */
+/** @throws {TypeError} for text other than canonical base64url without padding */
 export function fromBase64Url(text: string): Bytes {
   if (/^[\w-]*$/.test(text) && text.length % 4 !== 1) {
     const bytes = Uint8Array.from(
@@ -70,20 +70,20 @@ export function fromBase64Url(text: string): Bytes {
 }
 
 export interface ClientKeys {
-  /** It cannot be exported, but IndexedDB keeps it as it is. */
+  /** Cannot be exported, but can be stored in IndexedDB. */
   privateKey: Key;
-  /** The uncompressed point, base64url. */
+  /** The uncompressed point as base64url. */
   clientPublicKey: string;
 }
 
-/** A fresh key pair of P-256. */
+/** Creates a key pair of P-256. */
 export async function createKeys(): Promise<ClientKeys> {
   const { privateKey, publicKey } = await crypto.subtle.generateKey(CURVE, false, ['deriveBits']);
   const point = new Uint8Array(await crypto.subtle.exportKey('raw', publicKey));
   return { privateKey, clientPublicKey: toBase64Url(point) };
 }
 
-/** What both ends derive their keys from. The public keys and the salt are base64url. */
+/** Input from which client and server derive the same keys. Public keys and salt are base64url. */
 export interface Agreement extends ClientKeys {
   tenantId: string;
   userId: string;
@@ -92,16 +92,16 @@ export interface Agreement extends ClientKeys {
 }
 
 export interface Sealer {
-  /** Frames must be sent in the order of the calls. Rejects with `key_spent` when there have been too many. */
+  /** Seals a frame. Frames must be sent in the order of the calls. Rejects with `key_spent` after {@link FRAME_LIMIT} frames. */
   seal(plaintext: Bytes): Promise<Bytes>;
 }
 
 export interface Opener {
-  /** Wait for each frame before the next. Rejects with `frame_refused`, and from then on for every frame. */
+  /** Opens a frame. Await each call before the next one. After the first `frame_refused`, every call rejects with it. */
   open(frame: Bytes): Promise<Bytes>;
 }
 
-/** The keys of one connection. Rejects with `invalid_key` or `invalid_size`. */
+/** Derives the keys of a connection, one for each direction. Rejects with `invalid_key` or `invalid_size`. */
 export async function openStream(agreement: Agreement): Promise<{ sealer: Sealer; opener: Opener }> {
   const keys = await derive(agreement, STREAM_PROTOCOL, 2 * KEY_BYTES);
   const [outgoing, incoming] = await Promise.all([
@@ -123,7 +123,7 @@ function createOpener(key: Key): Opener {
   let isBroken = false;
   return {
     async open(frame) {
-      if (isBroken) throw new SealError('frame_refused', 'a frame before this one was refused');
+      if (isBroken) throw new SealError('frame_refused', 'an earlier frame of this connection was refused');
       try {
         return await decrypt(key, next(), frame);
       } catch (error) {
@@ -135,21 +135,22 @@ function createOpener(key: Key): Opener {
 }
 
 async function decrypt(key: Key, nonce: Bytes, sealed: Bytes): Promise<Bytes> {
-  if (sealed.length < TAG_BYTES) throw new SealError('frame_refused', 'a frame has at least the 16 bytes of its tag');
+  if (sealed.length < TAG_BYTES) throw new SealError('frame_refused', 'a frame is shorter than its 16-byte tag');
   try {
     return new Uint8Array(await crypto.subtle.decrypt(gcm(nonce), key, sealed));
   } catch {
-    throw new SealError('frame_refused', 'the tag does not fit');
+    throw new SealError('frame_refused', 'the authentication tag of a frame does not match');
   }
 }
 
 const gcm = (iv: Bytes) => ({ name: 'AES-GCM', iv, tagLength: 8 * TAG_BYTES }) as const;
 
-/** 96-bit big-endian numbers from 0. Each is an array of its own, for WebCrypto reads it later. */
+/** Returns a counter of 96-bit big-endian nonces from 0. Each is a new array, because WebCrypto reads it asynchronously. */
 function nonces(): () => Bytes {
   let frames = 0;
   return () => {
-    if (frames >= FRAME_LIMIT) throw new SealError('key_spent', `a key seals at most ${FRAME_LIMIT} frames`);
+    if (frames >= FRAME_LIMIT)
+      throw new SealError('key_spent', `the key has sealed ${FRAME_LIMIT} frames, which is its limit; reconnect`);
     const nonce = new Uint8Array(NONCE_BYTES);
     new DataView(nonce.buffer).setUint32(NONCE_BYTES - 4, frames++);
     return nonce;
@@ -176,24 +177,24 @@ async function agree(privateKey: Key, point: Bytes): Promise<ArrayBuffer> {
     const publicKey = await crypto.subtle.importKey('raw', point, CURVE, false, []);
     return await crypto.subtle.deriveBits({ name: 'ECDH', public: publicKey }, privateKey, 8 * KEY_BYTES);
   } catch (error) {
-    throw new SealError('invalid_key', 'serverPublicKey is no point of P-256', { cause: error });
+    throw new SealError('invalid_key', 'serverPublicKey is not a point of P-256', { cause: error });
   }
 }
 
 function decode(text: string, length: number, name: string): Bytes {
   try {
     const bytes = fromBase64Url(text);
-    // A first byte other than 4 is a point in another form, which the protocol does not have.
+    // The first byte of an uncompressed point is 4. The protocol has no other form.
     if (bytes.length === length && (length !== POINT_BYTES || bytes[0] === 4)) return bytes;
   } catch {
-    // Said below.
+    // Reported below.
   }
-  throw new SealError('invalid_key', `${name} is the base64url of ${length} bytes`);
+  throw new SealError('invalid_key', `${name} must be the base64url of ${length} bytes`);
 }
 
 export const utf8 = (text: string): Bytes => new TextEncoder().encode(text);
 
-/** With its length before it, no tenant and user together read like another tenant and user. */
+/** The length prefix prevents that two pairs of tenant and user give the same bytes. */
 function lengthAndText(text: string): Bytes[] {
   const bytes = utf8(text);
   return [new Uint8Array([bytes.length >> 8, bytes.length & 0xff]), bytes];
@@ -209,10 +210,10 @@ function concat(parts: Bytes[]): Bytes {
   return whole;
 }
 
-/** A key pair for `sealedInboxChanged(clientPublicKey)`; keep `privateKey` for as long as payloads come for it. */
+/** Creates a key pair for `sealedInboxChanged(clientPublicKey)`. Keep `privateKey` until the subscription ends. */
 export const createPayloadKeys = (): Promise<ClientKeys> => createKeys();
 
-/** What the field `SealedPayload` holds, each base64url. */
+/** Fields of the GraphQL type `SealedPayload`, each base64url. */
 export interface SealedPayload {
   serverPublicKey: string;
   salt: string;
@@ -225,7 +226,7 @@ export interface SealedPayloadOptions extends ClientKeys {
   payload: SealedPayload;
 }
 
-/** The plaintext of one sealed payload. Rejects with `frame_refused` when it was changed or is for somebody else. */
+/** Decrypts a sealed payload. Rejects with `frame_refused` when it was changed or is for another user. */
 export async function openSealedPayload({ payload, ...peer }: SealedPayloadOptions): Promise<string> {
   const { serverPublicKey, salt } = payload;
   const bits = await derive({ ...peer, serverPublicKey, salt }, PAYLOAD_PROTOCOL, KEY_BYTES);
@@ -243,5 +244,5 @@ function sealedBytes(text: string): Bytes {
 
 const strictDecoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-/** @throws {TypeError} on bytes that are no UTF-8 */
+/** @throws {TypeError} for bytes that are not UTF-8 */
 export const readUtf8 = (bytes: Bytes): string => strictDecoder.decode(bytes);

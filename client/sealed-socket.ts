@@ -12,10 +12,10 @@ import {
   utf8,
 } from './seal.ts';
 
-/** How either end closes a connection that cannot be trusted; the reason is the `code` of a {@link SealError}. */
+/** Close code after a protocol error, used by client and server. The reason is the `code` of a {@link SealError}. */
 export const REFUSED_CODE = 4400;
 
-/** What listeners are told when the connection is over; a `CloseEvent` where that exists has more. */
+/** Event for `onclose`. A subset of the DOM's `CloseEvent`, which does not exist in every environment. */
 export interface SealedCloseEvent {
   type: 'close';
   code: number;
@@ -26,13 +26,14 @@ export interface SealedCloseEvent {
 type Listener<Event> = ((event: Event) => unknown) | null;
 
 /**
- * A `WebSocket` for graphql-transport-ws whose messages are sealed, to be handed to a graphql-ws client as
- * `webSocketImpl`. The client above sees plain messages; on the wire only `connection_init` and `connection_ack` are.
+ * A `WebSocket` for graphql-transport-ws that seals its messages. Pass it to a graphql-ws client as `webSocketImpl`.
+ * The client sends and receives plain messages. On the network only `connection_init` and `connection_ack` are plain.
  *
- * opened → init sent (keys made, waits for the ack) → sealed → closed
+ * States: open → keys created and connection_init sent → connection_ack received, sealed → closed
  *
  * The first message must be a `connection_init` with a token: `send` throws a `SealError` (`token_missing`,
- * `token_unreadable`) otherwise. A frame that fails ends it: `onerror` with a `SealError`, then `onclose` with 4400.
+ * `token_unreadable`) otherwise. A frame that is refused closes the connection: `onerror` is called with a `SealError`,
+ * then `onclose` with 4400.
  */
 export class SealedWebSocket {
   static readonly CONNECTING = 0;
@@ -46,14 +47,14 @@ export class SealedWebSocket {
   onclose: Listener<SealedCloseEvent> = null;
 
   readonly #socket: WebSocket;
-  /** What the handshake needs, from `connection_init` on. */
+  /** State of the handshake; set when `connection_init` is sent. */
   #init: { identity: Identity; keys: Promise<ClientKeys> } | undefined;
   #sealer: Sealer | undefined;
   #opener: Opener | undefined;
-  /** Not yet sealed. What gathers while the one before is being sealed goes into one frame. */
+  /** Messages that are not sealed yet. Those that arrive while a frame is being sealed share the next frame. */
   #waiting: string[] = [];
   #isSealing = false;
-  /** Whatever comes is dealt with after what came before it. */
+  /** Processes incoming messages one after another, in order. */
   #incoming: Promise<void> = Promise.resolve();
   #closing: { code: number; reason: string } | undefined;
   #isOver = false;
@@ -63,7 +64,7 @@ export class SealedWebSocket {
     this.#socket.binaryType = 'arraybuffer';
     this.#socket.addEventListener('open', (event) => tell(this.onopen, event));
     this.#socket.addEventListener('message', ({ data }) => this.#inTurn(() => this.#receive(data)));
-    // A close always follows, and tells of both.
+    // An error event is always followed by a close event, which then reports both.
     let failure: unknown;
     this.#socket.addEventListener('error', (event) => (failure = event));
     this.#socket.addEventListener('close', ({ code, reason, wasClean }) =>
@@ -88,7 +89,7 @@ export class SealedWebSocket {
     return this.#closing ? Math.max(this.#socket.readyState, SealedWebSocket.CLOSING) : this.#socket.readyState;
   }
 
-  /** Takes the JSON of one message. @throws {SealError} when the first one is no `connection_init` with a token */
+  /** Sends the JSON of one message. @throws {SealError} when the first one is not a `connection_init` with a token */
   send(data: string): void {
     if (this.#socket.readyState === SealedWebSocket.CONNECTING) throw new Error('the socket is not open yet');
     if (this.readyState !== SealedWebSocket.OPEN) return;
@@ -100,7 +101,7 @@ export class SealedWebSocket {
     }
   }
 
-  /** Sends what waits, and closes. Nothing is delivered any more. */
+  /** Sends the waiting messages, then closes. Messages that arrive after this call are dropped. */
   close(code = 1000, reason = ''): void {
     if (this.#closing || this.#isOver) return;
     this.#closing = { code, reason };
@@ -128,7 +129,7 @@ export class SealedWebSocket {
     }
   }
 
-  /** Seals one frame after the other, so that they leave in the order of their nonces. */
+  /** Seals one frame at a time, so that frames are sent in the order of their nonces. */
   async #sealWaiting(): Promise<void> {
     const sealer = this.#sealer;
     if (!sealer || this.#isSealing) return;
@@ -154,13 +155,14 @@ export class SealedWebSocket {
   async #receive(data: unknown): Promise<void> {
     if (this.#isOver || this.#closing) return;
     if (!this.#opener) return this.#acknowledge(data);
-    if (!(data instanceof ArrayBuffer)) throw new SealError('frame_refused', 'a message came that is not sealed');
+    if (!(data instanceof ArrayBuffer))
+      throw new SealError('frame_refused', 'the server sent a message that is not sealed');
     const text = readText(await this.#opener.open(new Uint8Array(data)));
     for (const message of messagesIn(text)) this.#deliver(message);
   }
 
   async #acknowledge(data: unknown): Promise<void> {
-    if (!this.#init) throw new SealError('handshake_failed', 'a message came before connection_init was sent');
+    if (!this.#init) throw new SealError('handshake_failed', 'the server sent a message before connection_init');
     const { identity, keys } = this.#init;
     const { sealer, opener } = await openStream({ ...(await keys), ...identity, ...answerIn(data) });
     this.#opener = opener;
@@ -173,7 +175,7 @@ export class SealedWebSocket {
     if (!this.#isOver && !this.#closing) tell(this.onmessage, { type: 'message', data });
   }
 
-  /** Ends at once, without waiting for the other end: nothing that it says now is to be trusted. */
+  /** Closes without waiting for the server's close frame, because its messages can no longer be trusted. */
   #refuse(error: unknown): void {
     if (this.#isOver) return;
     const reason = error instanceof SealError ? error.code : 'internal';
@@ -181,7 +183,10 @@ export class SealedWebSocket {
     this.#end({ type: 'close', code: REFUSED_CODE, reason, wasClean: false }, error);
   }
 
-  /** Error and close in one go: a graphql-ws client that is back after the error takes a later close for the new one's. */
+  /**
+   * Calls `onerror` and `onclose` in the same task. Otherwise a graphql-ws client that reconnects after the error would
+   * attribute the late close to its new connection.
+   */
   #end(event: SealedCloseEvent, failure?: unknown): void {
     if (this.#isOver) return;
     this.#isOver = true;
@@ -191,7 +196,7 @@ export class SealedWebSocket {
   }
 }
 
-/** A listener that throws is an uncaught error, as on any WebSocket, and no reason to distrust the connection. */
+/** Rethrows an error of a listener as an uncaught error, as any WebSocket does, and keeps the connection open. */
 function tell<Event>(listener: Listener<Event>, event: Event): void {
   try {
     listener?.(event);
@@ -202,7 +207,7 @@ function tell<Event>(listener: Listener<Event>, event: Event): void {
   }
 }
 
-/** What the server's plain `connection_ack` holds of keys. */
+/** Reads public key and salt from the server's `connection_ack`. */
 function answerIn(data: unknown): { serverPublicKey: string; salt: string } {
   const message = typeof data === 'string' ? parsed(data) : undefined;
   const { type, payload } = (message ?? {}) as { type?: unknown; payload?: Record<string, unknown> | null };
@@ -211,16 +216,16 @@ function answerIn(data: unknown): { serverPublicKey: string; salt: string } {
     throw new SealError('handshake_failed', `the server did not answer with a connection_ack of ${STREAM_PROTOCOL}`);
   }
   if (typeof serverPublicKey !== 'string' || typeof salt !== 'string') {
-    throw new SealError('handshake_failed', 'connection_ack holds no serverPublicKey and salt');
+    throw new SealError('handshake_failed', 'connection_ack has no serverPublicKey or no salt');
   }
   return { serverPublicKey, salt };
 }
 
-/** The messages of a frame, each as JSON again; a single one as it came. */
+/** Splits a frame into the JSON of its messages. */
 function messagesIn(text: string): string[] {
   if (!text.trimStart().startsWith('[')) return [text];
   const messages = parsed(text);
-  if (!Array.isArray(messages)) throw new SealError('frame_refused', 'a frame held no JSON');
+  if (!Array.isArray(messages)) throw new SealError('frame_refused', 'the content of a frame is not JSON');
   return messages.map((message) => JSON.stringify(message));
 }
 
@@ -236,6 +241,6 @@ function readText(bytes: Bytes): string {
   try {
     return readUtf8(bytes);
   } catch (error) {
-    throw new SealError('frame_refused', 'a frame held no UTF-8', { cause: error });
+    throw new SealError('frame_refused', 'the content of a frame is not UTF-8', { cause: error });
   }
 }

@@ -64,7 +64,7 @@ describe('the client in Chromium', () => {
     await rm(folder, { recursive: true, force: true });
   });
 
-  it('asks over the encrypted connection, as a webSocketImpl of a stock graphql-ws client', async () => {
+  it('runs a query over the encrypted connection, as the webSocketImpl of a standard graphql-ws client', async () => {
     const answer = await page.evaluate(
       ([url, bearer]) => ask(url as string, bearer as string, '{ unreadNotificationCount }'),
       [stream, token],
@@ -72,7 +72,7 @@ describe('the client in Chromium', () => {
     expect(answer).toEqual({ data: { unreadNotificationCount: 0 } });
   });
 
-  it('follows an inbox: what was there after the cursor, and what comes', async () => {
+  it('receives the earlier notifications after a cursor, and then the new ones', async () => {
     const producer = await service.token({ tenant_id: TENANT, permissions: ['notif.ingest'] });
     const { notifications } = await query(service.url, token, InboxDocument, {});
     const before = Array.from({ length: 60 }, (_unused, index) => `trước ${index}`);

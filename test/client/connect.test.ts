@@ -43,14 +43,14 @@ describe('the client', () => {
   };
 
   it.each<[string, (server: SealedServer, client: Client) => void]>([
-    ['a lost network', (server) => server.connections[0]?.socket.terminate()],
-    ['a connection that froze', (_server, client) => client.terminate()],
-    ['a token that ran out', (server) => server.connections[0]?.socket.close(4403, 'token_expired')],
-    ['a failure inside the server', (server) => server.connections[0]?.socket.close(4500, 'internal')],
-    ['a server that shuts down', (server) => server.connections[0]?.socket.close(1001)],
-    ['a frame that was refused here', (server) => server.connections[0]?.socket.send(Buffer.alloc(40))],
-    ['a frame that was refused there', (server) => server.connections[0]?.socket.close(4400, 'frame_refused')],
-  ])('goes on after its last cursor, with a new token, after %s', async (_what, interrupt) => {
+    ['the network is lost', (server) => server.connections[0]?.socket.terminate()],
+    ['the client terminates a frozen connection', (_server, client) => client.terminate()],
+    ['the token expires', (server) => server.connections[0]?.socket.close(4403, 'token_expired')],
+    ['the server has an internal error', (server) => server.connections[0]?.socket.close(4500, 'internal')],
+    ['the server shuts down', (server) => server.connections[0]?.socket.close(1001)],
+    ['the client refuses a frame', (server) => server.connections[0]?.socket.send(Buffer.alloc(40))],
+    ['the server refuses a frame', (server) => server.connections[0]?.socket.close(4400, 'frame_refused')],
+  ])('continues after its last cursor, with a new token, when %s', async (_event, interrupt) => {
     const server = await serve();
     let asked = 0;
     const token = async () => tokenOf({ tenant_id: 'tenant', sub: 'user', jti: String(++asked) });
@@ -66,7 +66,7 @@ describe('the client', () => {
     expect(new Set(tokens).size).toBe(2);
   });
 
-  it('goes on after what came, not after what was looked at', async () => {
+  it('resumes after the last result that arrived, even if the application has not read it yet', async () => {
     const server = await serve();
     const results = follow(connectTo(server));
     server.add('a', 'b');
@@ -77,7 +77,7 @@ describe('the client', () => {
     expect(await take(results, 2)).toEqual(['b', 'c']);
   });
 
-  it('goes on when the server completes', async () => {
+  it('subscribes again after its last cursor when the server completes the subscription', async () => {
     const server = await serve();
     const results = follow(connectTo(server), { variables: { upTo: 1 } });
     server.add('a');
@@ -86,7 +86,7 @@ describe('the client', () => {
     expect(server.connections.flatMap(({ subscribed }) => subscribed).at(-1)).toEqual({ upTo: 1, after: '1' });
   });
 
-  it('waits for a server that is not there yet', async () => {
+  it('retries until the server is reachable', async () => {
     let url = 'ws://127.0.0.1:1';
     const results = follow(connect({ url: () => url, token: tokenOf }));
     const taken = take(results, 1);
@@ -96,14 +96,14 @@ describe('the client', () => {
     expect(await taken).toEqual(['a']);
   });
 
-  it('names the tenant that it is told', async () => {
+  it('acts in the tenant of the option tenantId', async () => {
     const server = await serve({ identity: { tenantId: 'other', userId: 'root' } });
     const results = follow(connectTo(server, { token: tokenOf({ sub: 'root' }), tenantId: 'other' }));
     server.add('a');
     expect(await take(results, 1)).toEqual(['a']);
   });
 
-  it('throws what GraphQL finds wrong', async () => {
+  it('throws a StreamError with the GraphQL errors of an invalid operation', async () => {
     const results = follow(connectTo(await serve()), { query: 'subscription { nothing }' });
     const error = await results.next().then(
       () => undefined,
@@ -117,12 +117,12 @@ describe('the client', () => {
   it.each<[number, string]>([
     [4401, 'unauthenticated'],
     [4400, 'invalid_token'],
-  ])('throws when the server refuses its token with %i', async (code, reason) => {
+  ])('throws a StreamError when the server refuses the token with %i', async (code, reason) => {
     const results = follow(connectTo(await serve({ refuse: () => [code, reason] })));
     await expect(results.next()).rejects.toMatchObject({ name: 'StreamError', code: reason });
   });
 
-  it('throws when it has no token to go by, and what cursorOf throws', async () => {
+  it('throws without a token, and rethrows an error of cursorOf', async () => {
     const server = await serve();
     await expect(follow(connectTo(server, { token: '' })).next()).rejects.toMatchObject({ code: 'token_missing' });
     const cursorOf = (): string => {
@@ -132,7 +132,7 @@ describe('the client', () => {
     await expect(follow(connectTo(server), { cursorOf }).next()).rejects.toThrow('no cursor here');
   });
 
-  it('ends on return, also while it waits, and leaves the server', async () => {
+  it('ends on return(), even while next() is pending, and closes the connection', async () => {
     const server = await serve();
     const results = follow(connectTo(server));
     server.add('a');

@@ -49,16 +49,19 @@ describe('the emitter', () => {
     ['destination.usr', 'refused', 1, { usr: 'u' }],
     ['destination.user', 'refused', 1, { tenant: 't', user: '' }],
     ['destination.user', 'refused', 1, { tenant: 't', user: undefined }],
-  ])('says what is wrong with %s, and sends nothing', async (what, topic, data, destination) => {
-    const emit = createEmitter(redis).emit as (...input: unknown[]) => Promise<void>;
-    await expect(emit(topic, data, destination)).rejects.toMatchObject({
-      code: 'invalid_message',
-      message: expect.stringMatching(new RegExp(`^${what} `)),
-    });
-    expect(heard.filter((message) => message.includes('refused'))).toEqual([]);
-  });
+  ])(
+    'rejects an invalid %s with an error that names it, and sends nothing',
+    async (field, topic, data, destination) => {
+      const emit = createEmitter(redis).emit as (...input: unknown[]) => Promise<void>;
+      await expect(emit(topic, data, destination)).rejects.toMatchObject({
+        code: 'invalid_message',
+        message: expect.stringMatching(new RegExp(`^${field} `)),
+      });
+      expect(heard.filter((message) => message.includes('refused'))).toEqual([]);
+    },
+  );
 
-  it('passes on what Redis says', async () => {
+  it('rejects with the error of the Redis client', async () => {
     const gone = new Redis(inject('redisUrl'), { lazyConnect: true });
     gone.disconnect();
     await expect(createEmitter(gone).emit('topic', 1, { user: 'u' })).rejects.toThrow('Connection is closed');

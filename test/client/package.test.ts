@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { projectRoot } from '../../src/project-root.ts';
 import { npm, program } from '../support/npm.ts';
 
-/** The oldest graphql-ws that the peer range allows. */
+/** Oldest version of graphql-ws in the range of the peer dependency. */
 const OLDEST_GRAPHQL_WS = '6.0.0';
 
 const APP = `

@@ -6,34 +6,34 @@ import { WebSocket, WebSocketServer } from 'ws';
 
 import { type AcceptedStream, acceptStream, SealError } from '../../src/live/seal.ts';
 
-/** One socket as the server saw it. */
+/** A connection, recorded by the server. */
 export interface Connection {
   socket: WebSocket;
   /** Payload of `connection_init`. */
   params: Record<string, unknown>;
   stream?: AcceptedStream;
-  /** What came on the wire: text, or bytes of a frame. */
+  /** Received messages: text, or the bytes of a frame. */
   received: (string | Buffer)[];
-  /** The types of the messages in each frame that came. */
+  /** Types of the messages in each received frame. */
   types: string[][];
   /** Variables of each `subscribe`. */
   subscribed: unknown[];
   closed?: { code: number; reason: string };
 }
 
-/** What happened, numbered from 1: the cursor of an item is its number. */
+/** Items, numbered from 1. The cursor of an item is its number. */
 export interface Feed {
   add(...titles: string[]): void;
 }
 
 export interface SealedServerOptions {
-  /** Whom the server takes its clients for. */
+  /** Identity that the server assumes for every client. */
   identity?: { tenantId: string; userId: string };
-  /** Stands between server and network: what is sent in place of frame number `count`, from 0. */
+  /** Returns the frames to send instead of frame number `count`, from 0. */
   wire?: (frame: Buffer, count: number, connection: Connection) => (Buffer | string)[];
-  /** Closes instead of acknowledging. */
+  /** Returns the code and reason with which to close instead of sending `connection_ack`. */
   refuse?: (params: Record<string, unknown>) => [code: number, reason: string] | undefined;
-  /** Stands between server and network for `connection_ack.payload`. */
+  /** Returns the payload to send instead of the one of `connection_ack`. */
   acknowledge?: (payload: Record<string, unknown>) => Record<string, unknown>;
 }
 
@@ -49,7 +49,7 @@ const schema = buildSchema(`
   type Subscription { item(after: String, upTo: Int): Item! }
 `);
 
-/** A graphql-ws server behind the server's half of the sealed connection, on a real socket. */
+/** Starts a graphql-ws server that uses the server side of the sealed protocol, on a real socket. */
 export async function sealedServer({
   identity = { tenantId: 'tenant', userId: 'user' },
   wire = (frame) => [frame],
@@ -77,7 +77,7 @@ export async function sealedServer({
       const refusal = refuse(connectionParams);
       if (refusal) {
         connection.socket.close(...refusal);
-        // Leaves the answer to the close above.
+        // Never settles, so that graphql-ws does not answer after the close above.
         return new Promise<never>(() => {});
       }
       const clientPublicKey = String(connectionParams['clientPublicKey']);
@@ -157,7 +157,7 @@ function messagesIn(data: Buffer, isBinary: boolean, stream: AcceptedStream | un
   return [JSON.parse(text) as Message | Message[]].flat();
 }
 
-/** A token that says who it is of. Nobody here verifies it. */
+/** Returns a JWT with these claims and an invalid signature, which {@link sealedServer} does not verify. */
 export function tokenOf(claims: Record<string, unknown> = { tenant_id: 'tenant', sub: 'user' }): string {
   const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url');
   return `${part({ alg: 'ES256' })}.${part(claims)}.c2lnbmF0dXJl`;

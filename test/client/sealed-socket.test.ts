@@ -8,7 +8,7 @@ import { type SealedServer, sealedServer, type SealedServerOptions, tokenOf } fr
 const ECHO = 'query ($text: String!) { echo(text: $text) }';
 const ITEMS = 'subscription ($after: String, $upTo: Int) { item(after: $after, upTo: $upTo) { title } }';
 
-describe('SealedWebSocket under a stock graphql-ws client', () => {
+describe('SealedWebSocket with a standard graphql-ws client', () => {
   const ends: (() => unknown)[] = [];
   afterEach(async () => {
     for (const end of ends.splice(0).toReversed()) await end();
@@ -34,7 +34,7 @@ describe('SealedWebSocket under a stock graphql-ws client', () => {
     for await (const { data } of client.iterate({ query: ECHO, variables: { text } })) return data?.['echo'];
     return undefined;
   };
-  /** Everything that a subscription gave, and how it ended. */
+  /** Returns all titles of a subscription and the error with which it ended. */
   const watch = async (client: Client, variables: object = {}): Promise<{ titles: string[]; error?: unknown }> => {
     const titles: string[] = [];
     try {
@@ -46,7 +46,7 @@ describe('SealedWebSocket under a stock graphql-ws client', () => {
     return { titles };
   };
 
-  it('brings queries, subscriptions and long texts, and nothing plain but the handshake', async () => {
+  it('transports queries, subscriptions and long texts, and sends only the handshake in plain text', async () => {
     const server = await serve();
     const client = connectTo(server, { lazyCloseTimeout: 60_000 });
     const long = 'đ'.repeat(70_000);
@@ -63,7 +63,7 @@ describe('SealedWebSocket under a stock graphql-ws client', () => {
     expect(frames.every((frame) => Buffer.isBuffer(frame) && !frame.includes('subscribe'))).toBe(true);
   });
 
-  it('brings what happens while it is open, in order', async () => {
+  it('delivers items that are added while it is open, in order', async () => {
     const server = await serve();
     const titles = Array.from({ length: 500 }, (_, number) => `item ${number}`);
     const watching = watch(connectTo(server), { after: '0', upTo: titles.length });
@@ -72,7 +72,7 @@ describe('SealedWebSocket under a stock graphql-ws client', () => {
     expect(await watching).toEqual({ titles });
   });
 
-  it('takes several messages out of one frame, in order', async () => {
+  it('delivers several messages of one frame in order', async () => {
     const server = await serve({
       wire: (frame, count, { stream }) => {
         if (count > 0 || !stream) return [frame];
@@ -87,7 +87,7 @@ describe('SealedWebSocket under a stock graphql-ws client', () => {
     });
   });
 
-  it('seals together what waits', async () => {
+  it('combines waiting messages into one frame', async () => {
     const server = await serve();
     const client = connectTo(server);
     const texts = Array.from({ length: 20 }, (_, number) => `text ${number}`);
@@ -97,7 +97,7 @@ describe('SealedWebSocket under a stock graphql-ws client', () => {
     expect(frames.length).toBeLessThan(texts.length);
   });
 
-  describe('reads tenant and user as the server does', () => {
+  describe('derives its keys from the same tenant and user as the server', () => {
     const token = tokenOf();
     const other = tokenOf({ tenant_id: 'other', sub: 'user' });
     it.each([
@@ -111,17 +111,17 @@ describe('SealedWebSocket under a stock graphql-ws client', () => {
       { token: other, 'X-Tenant-ID': 'tenant' },
       { token: other, headers: { 'X-Tenant-Id': 'tenant' } },
       { headers: { authorization: `Bearer ${other}`, 'x-tenant-id': 'tenant' }, 'x-tenant-id': 'later' },
-    ])('from %j', async (connectionParams) => {
+    ])('with connectionParams %j', async (connectionParams) => {
       expect(await echo(connectTo(await serve(), { connectionParams }), 'hello')).toBe('hello');
     });
 
-    it('of a superadmin without a tenant, and in unicode', async () => {
+    it('for a superadmin without a tenant and a user id in Unicode', async () => {
       const identity = { tenantId: '', userId: 'Nguyễn Văn A' };
       const connectionParams = { token: tokenOf({ sub: 'Nguyễn Văn A' }) };
       expect(await echo(connectTo(await serve({ identity }), { connectionParams }), 'hello')).toBe('hello');
     });
 
-    it('and shares no key with a server that means somebody else', async () => {
+    it('and closes with 4400 when the server derives them from another user', async () => {
       const server = await serve({ identity: { tenantId: 'tenant', userId: 'somebody else' } });
       await expect(echo(connectTo(server), 'hello')).rejects.toMatchObject({ code: 4400, reason: 'frame_refused' });
       expect(server.connections[0]?.subscribed).toEqual([]);
@@ -151,48 +151,52 @@ describe('SealedWebSocket under a stock graphql-ws client', () => {
       ['no protocol', () => ({}), 'handshake_failed'],
       ['no salt', ({ salt: _salt, ...payload }) => payload, 'handshake_failed'],
       ['a short salt', (payload) => ({ ...payload, salt: 'AAAA' }), 'invalid_key'],
-      ['no point', (payload) => ({ ...payload, serverPublicKey: 'B'.repeat(87) }), 'invalid_key'],
-    ])('that is answered with %s', async (_what, acknowledge, code) => {
+      [
+        'a public key that is not a point of P-256',
+        (payload) => ({ ...payload, serverPublicKey: 'B'.repeat(87) }),
+        'invalid_key',
+      ],
+    ])('when connection_ack has %s', async (_case, acknowledge, code) => {
       const server = await serve({ acknowledge });
       await expect(echo(connectTo(server), 'hello')).rejects.toMatchObject({ name: 'SealError', code });
       expect(await eventually(() => server.connections[0]?.closed, 'the close')).toEqual({ code: 4400, reason: code });
     });
   });
 
-  describe('ends the connection, and delivers no more, on a frame that is', () => {
+  describe('closes with 4400 and delivers no further messages', () => {
     const flip = (frame: Buffer): Buffer => {
       const flipped = Buffer.from(frame);
       flipped[0] = (flipped[0] as number) ^ 1;
       return flipped;
     };
     let kept: Buffer = Buffer.alloc(0);
-    // Each spoils the second frame, and has good ones behind it.
-    const spoilers: [string, NonNullable<SealedServerOptions['wire']>][] = [
-      ['changed', (frame, count) => [count === 1 ? flip(frame) : frame]],
-      ['cut', (frame, count) => [count === 1 ? frame.subarray(0, -1) : frame]],
-      ['shorter than a tag', (frame, count) => [count === 1 ? frame.subarray(0, 5) : frame]],
-      ['lost', (frame, count) => (count === 1 ? [] : [frame])],
-      ['replayed', (frame, count) => (count === 0 ? [frame, frame] : [frame])],
+    // Each replaces the second frame by an invalid one. Valid frames follow.
+    const invalidFrames: [string, NonNullable<SealedServerOptions['wire']>][] = [
+      ['a changed frame', (frame, count) => [count === 1 ? flip(frame) : frame]],
+      ['a truncated frame', (frame, count) => [count === 1 ? frame.subarray(0, -1) : frame]],
+      ['a frame shorter than a tag', (frame, count) => [count === 1 ? frame.subarray(0, 5) : frame]],
+      ['a frame after a lost one', (frame, count) => (count === 1 ? [] : [frame])],
+      ['a replayed frame', (frame, count) => (count === 0 ? [frame, frame] : [frame])],
       [
-        'reordered',
+        'a frame out of order',
         (frame, count) => {
           if (count === 1) kept = frame;
           return count === 1 ? [] : count === 2 ? [frame, kept] : [frame];
         },
       ],
-      ['text', (frame, count) => (count === 1 ? ['{"type":"ping"}', frame] : [frame])],
-      ['sent back', (frame, count, { received }) => [count === 1 ? (received[1] as Buffer) : frame]],
+      ['a message that is not sealed', (frame, count) => (count === 1 ? ['{"type":"ping"}', frame] : [frame])],
+      ['its own frame, sent back', (frame, count, { received }) => [count === 1 ? (received[1] as Buffer) : frame]],
       [
-        'an array that is none',
+        'sealed text that is not JSON',
         (frame, count, { stream }) => [frame, ...(count === 0 && stream ? [stream.sealer.seal('[1')] : [])],
       ],
       [
-        'no UTF-8',
+        'sealed bytes that are not UTF-8',
         (frame, count, { stream }) => [frame, ...(count === 0 && stream ? [stream.sealer.seal(Buffer.of(0xff))] : [])],
       ],
     ];
 
-    it.each(spoilers)('%s', async (_what, wire) => {
+    it.each(invalidFrames)('after receiving %s', async (_case, wire) => {
       const server = await serve({ wire });
       server.add('first', 'second', 'third', 'fourth');
       const closes: unknown[] = [];
@@ -208,7 +212,7 @@ describe('SealedWebSocket under a stock graphql-ws client', () => {
     });
   });
 
-  it('delivers what came before the close, and then the close', async () => {
+  it('delivers all messages that arrived before the close, and then the close', async () => {
     const server = await serve({
       wire: (frame, count, { socket }) => {
         if (count === 2) queueMicrotask(() => socket.close(4403, 'token_expired'));
@@ -221,14 +225,14 @@ describe('SealedWebSocket under a stock graphql-ws client', () => {
     expect(error).toMatchObject({ code: 4403, reason: 'token_expired' });
   });
 
-  it('tells of a server that is not there', async () => {
+  it('reports an error when the server is not reachable', async () => {
     const server = await serve();
     await server.close();
     const { error } = await watch(connectTo(server));
     expect(error).toMatchObject({ type: 'error' });
   });
 
-  it('is a WebSocket by its states', async () => {
+  it('has the same states as a WebSocket, and sends nothing after close()', async () => {
     const server = await serve();
     const socket = new SealedWebSocket(server.url, 'graphql-transport-ws');
     expect(socket.readyState).toBe(SealedWebSocket.CONNECTING);

@@ -67,14 +67,14 @@ const agreementOf = async (vector: Keys): Promise<Agreement> => ({
   privateKey: await importPrivateKey(vector.clientPrivateKey, vector.clientPublicKey),
 });
 
-/** A frame in the form in which its vector gives it. */
+/** Encodes a frame in the same form as its vector: base64url, or length and hash. */
 async function asGiven(frame: Bytes, given: Digest): Promise<Digest> {
   if (typeof given === 'string') return toBase64Url(frame);
   const sha256 = new Uint8Array(await crypto.subtle.digest('SHA-256', frame));
   return { length: frame.length, sha256: toBase64Url(sha256) };
 }
 
-/** Frames of the server, sealed here with WebCrypto alone from the key that the vector names. */
+/** Seals frames of the server with WebCrypto alone, with the key of the vector. */
 async function serverFrames(key: string, plaintexts: string[]): Promise<Bytes[]> {
   const secret = await crypto.subtle.importKey('raw', fromBase64Url(key), 'AES-GCM', false, ['encrypt']);
   return Promise.all(
@@ -86,12 +86,12 @@ async function serverFrames(key: string, plaintexts: string[]): Promise<Bytes[]>
   );
 }
 
-describe('the client, by the published vectors', () => {
-  it('has vectors to go by', () => {
+describe('the client, tested with the published vectors', () => {
+  it('has the expected number of vectors', () => {
     expect([streams.length, payloads.length, refused.length]).toEqual([4, 2, 10]);
   });
 
-  it.each(streams)('seals as in: $name', async (vector) => {
+  it.each(streams)('seals the expected frames: $name', async (vector) => {
     const { sealer } = await openStream(await agreementOf(vector));
     expect(vector.clientToServer).not.toHaveLength(0);
     for (const { plaintext, frame } of vector.clientToServer) {
@@ -99,20 +99,20 @@ describe('the client, by the published vectors', () => {
     }
   });
 
-  it.each(streams)('opens as in: $name', async (vector) => {
+  it.each(streams)('opens frames to the expected text: $name', async (vector) => {
     const { opener } = await openStream(await agreementOf(vector));
     const texts = vector.serverToClient.map(({ plaintext }) => expand(plaintext));
     const frames = await serverFrames(vector.serverToClientKey, texts);
     const opened: string[] = [];
-    for (const [place, frame] of frames.entries()) {
-      const given = vector.serverToClient[place]?.frame ?? '';
+    for (const [index, frame] of frames.entries()) {
+      const given = vector.serverToClient[index]?.frame ?? '';
       expect(await asGiven(frame, given)).toEqual(given);
       opened.push(readUtf8(await opener.open(frame)));
     }
     expect(opened).toEqual(texts);
   });
 
-  it.each(refused)('refuses a frame that is: $name', async ({ stream, frames }) => {
+  it.each(refused)('refuses an invalid frame and all later ones: $name', async ({ stream, frames }) => {
     const vector = streams.find(({ name }) => name === stream) as Vectors['streams'][number];
     const { opener } = await openStream(await agreementOf(vector));
     for (const frame of frames.slice(0, -1)) await opener.open(fromBase64Url(frame));
@@ -121,7 +121,7 @@ describe('the client, by the published vectors', () => {
     await expect(opener.open(good as Bytes)).rejects.toMatchObject({ code: 'frame_refused' });
   });
 
-  it.each(payloads)('opens a sealed payload: $name', async (vector) => {
+  it.each(payloads)('opens a sealed payload, and refuses it with any wrong input: $name', async (vector) => {
     const { privateKey } = await agreementOf(vector);
     const payload = { serverPublicKey: vector.serverPublicKey, salt: vector.salt, ciphertext: vector.ciphertext };
     expect(await openSealedPayload({ ...vector, privateKey, payload })).toBe(vector.plaintext);
@@ -142,14 +142,14 @@ describe('the client, by the published vectors', () => {
     }
   });
 
-  it('makes keys that are fresh and cannot be exported', async () => {
+  it('creates a new key pair each time, whose private key cannot be exported', async () => {
     const [one, other] = await Promise.all([createPayloadKeys(), createPayloadKeys()]);
     expect(one.clientPublicKey).not.toBe(other.clientPublicKey);
     expect(fromBase64Url(one.clientPublicKey)).toHaveLength(65);
     expect(one.privateKey.extractable).toBe(false);
   });
 
-  it('reads base64url in its one spelling', () => {
+  it('accepts only canonical base64url without padding', () => {
     for (const text of ['A', 'AB', 'AA==', 'A+/A', 'AA A', '\u{1F44B}'])
       expect(() => fromBase64Url(text)).toThrow(TypeError);
     expect(fromBase64Url('-_8')).toEqual(new Uint8Array([0xfb, 0xff]));

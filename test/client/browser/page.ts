@@ -2,10 +2,10 @@ import { createClient } from 'graphql-ws/client';
 
 import { connect, createPayloadKeys, openSealedPayload, resume, SealedWebSocket } from '../../../client/index.ts';
 
-// What a front end does, for the test to call. Everything here runs in the browser.
+// Functions of a front end that the test calls. They run in the browser.
 
 Object.assign(globalThis, {
-  /** A stock graphql-ws client over the sealed socket: asks once. */
+  /** Runs one query with a standard graphql-ws client over the sealed socket. */
   ask: async (url: string, token: string, query: string): Promise<unknown> => {
     const client = createClient({ url, webSocketImpl: SealedWebSocket, connectionParams: { token } });
     const answers = client.iterate({ query });
@@ -13,7 +13,7 @@ Object.assign(globalThis, {
     await client.dispose();
     return value;
   },
-  /** Follows an inbox until so many came. */
+  /** Returns the titles of the first `count` notifications after a cursor. */
   follow: async (url: string, token: string, after: string, count: number): Promise<unknown[]> => {
     const client = connect({ url, token });
     const seen: unknown[] = [];
