@@ -5,6 +5,7 @@ import { mailboxRoutes } from '../../resolvers/mailbox/mailbox.ts';
 import { startApolloServer } from '../../resolvers/server/apollo.ts';
 import { createDocuments } from '../../resolvers/server/documents.ts';
 import { graphHttpRoutes } from '../../resolvers/server/http.ts';
+import { indexPage } from '../../resolvers/server/index-page.ts';
 import { createPersistedOperations, loadTrustedOperations } from '../../resolvers/server/persisted.ts';
 import { createCostLimit } from '../../resolvers/server/query-limits.ts';
 import { buildGraph } from '../../resolvers/server/schema.ts';
@@ -69,6 +70,7 @@ export async function startApiRole(
   });
   await app.register(graphiqlRoutes);
   if (config.environment === 'dev') await app.register(mailboxRoutes, { mailbox: createMailbox(database) });
+  await app.register(indexPage, { isDev: config.environment === 'dev', authenticate });
   parts.defer(listenToSignals({ bus, topicFeeds: core.topicFeeds, log }));
   parts.defer(liveSockets({ ...operations, server: app.server, live, authenticate, log }));
 }

@@ -1,0 +1,126 @@
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import Negotiator from 'negotiator';
+
+import { type Actor, mayDo } from '../../src/identity/actor.ts';
+import type { Authenticate } from '../../src/identity/verify.ts';
+import { projectRoot } from '../../src/project-root.ts';
+import { identify } from './identity.ts';
+
+export interface IndexPageOptions {
+  isDev: boolean;
+  authenticate: Authenticate;
+}
+
+interface Link {
+  name: string;
+  method: 'GET' | 'POST';
+  /** Relative to this page, for a service that is mounted under a path. */
+  path: string;
+  description: string;
+}
+
+interface Entry extends Link {
+  /** Whether the page shows the link outside dev. */
+  isFor: (caller: Actor | undefined) => boolean;
+}
+
+const nobody = () => false;
+
+const ENTRIES: Entry[] = [
+  { name: 'GraphiQL', method: 'GET', path: 'graphiql', description: 'runs queries in the browser', isFor: () => true },
+  { name: 'Mailbox', method: 'GET', path: 'mailbox', description: 'messages that were not sent', isFor: nobody },
+  {
+    name: 'GraphQL',
+    method: 'POST',
+    path: 'graphql',
+    description: 'queries, mutations and subscriptions',
+    isFor: (caller) => caller !== undefined,
+  },
+  {
+    name: 'Events',
+    method: 'POST',
+    path: 'events',
+    description: 'CloudEvents of producers',
+    isFor: (caller) => caller !== undefined && mayDo(caller, 'notif.ingest'),
+  },
+  { name: 'Alive', method: 'GET', path: 'healthz', description: 'the process runs', isFor: nobody },
+  { name: 'Ready', method: 'GET', path: 'readyz', description: 'its servers answer', isFor: nobody },
+  { name: 'Metrics', method: 'GET', path: 'metrics', description: 'for Prometheus', isFor: nobody },
+];
+
+/** Pages of the documentation, which is part of the repository and not of the service. */
+const DOCUMENTATION = 'README.md and docs/ in the repository';
+
+const STYLE = `
+:root { color-scheme: light dark; font: 16px/1.6 system-ui, sans-serif; }
+body { max-width: 40rem; margin: 3rem auto; padding: 0 1.25rem; }
+h1 { margin: 0; font-size: 1.4rem; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: 0.25rem 1.25rem; margin: 1.5rem 0; }
+dd { margin: 0; }
+`;
+
+const HEADERS = {
+  'cache-control': 'no-store',
+  'content-security-policy': [
+    `default-src 'none'`,
+    `style-src 'sha256-${createHash('sha256').update(STYLE).digest('base64')}'`,
+    'img-src data:',
+    `base-uri 'none'`,
+    `form-action 'none'`,
+    `frame-ancestors 'none'`,
+  ].join('; '),
+  'referrer-policy': 'no-referrer',
+  vary: 'accept, authorization',
+  'x-content-type-options': 'nosniff',
+};
+
+/**
+ * Serves `/`: name and version of the service, and links. In dev these are all links; elsewhere those that the caller
+ * may use. Browsers get a page, other clients get JSON.
+ */
+export async function indexPage(app: FastifyInstance, { isDev, authenticate }: IndexPageOptions): Promise<void> {
+  const { name, version } = JSON.parse(await readFile(join(projectRoot, 'package.json'), 'utf8')) as {
+    name: string;
+    version: string;
+  };
+  const linksFor = (caller: Actor | undefined): Link[] =>
+    ENTRIES.filter(
+      ({ isFor, method, path }) => (isDev || isFor(caller)) && app.hasRoute({ method, url: `/${path}` }),
+    ).map(({ isFor: _isFor, ...link }) => link);
+
+  app.get('/', async (request, reply) => {
+    const links = linksFor(await callerOf(request, authenticate));
+    void reply.headers(HEADERS);
+    const isPage = new Negotiator(request.raw).mediaType(['application/json', 'text/html']) === 'text/html';
+    if (!isPage) return { name, version, links, ...(isDev ? { documentation: DOCUMENTATION } : {}) };
+    return reply.type('text/html; charset=utf-8').send(page(`${name} ${version}`, links, isDev));
+  });
+}
+
+/** The page is public: an invalid token shows what no token shows. */
+const callerOf = (request: FastifyRequest, authenticate: Authenticate): Promise<Actor | undefined> =>
+  identify(request, { authenticate, isSchemaOpen: true }).catch(() => undefined);
+
+// Nothing on the page comes from a request, so nothing needs escaping.
+const page = (title: string, links: Link[], isDev: boolean): string => `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>${title}</title>
+<link rel="icon" href="data:,">
+<style>${STYLE}</style>
+<h1>${title}</h1>
+<dl>
+${links.map((link) => `<dt>${label(link)}</dt><dd>${link.description}</dd>`).join('\n')}
+</dl>
+${isDev ? `<p>Documentation: ${DOCUMENTATION}.</p>` : ''}
+</html>
+`;
+
+/** A browser cannot open what is not a GET. */
+const label = ({ method, name, path }: Link): string =>
+  method === 'GET' ? `<a href="${path}">${name}</a>` : `${name} <code>${method} /${path}</code>`;
