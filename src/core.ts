@@ -6,6 +6,7 @@ import type { Inbox } from './inbox/notifications.ts';
 import type { PolicyDefinitions } from './inbox/policies.ts';
 import type { Intake } from './intake/intake.ts';
 import type { RejectedEvents } from './intake/rejected-events.ts';
+import type { SendTest } from './intake/send-test.ts';
 import type { Clients } from './live/clients.ts';
 import type { InboxFeeds } from './live/inbox-feeds.ts';
 import type { LogFeeds } from './live/log-feeds.ts';
@@ -36,6 +37,7 @@ export interface Core {
   policies: PolicyDefinitions;
   preferences: Preferences;
   rejectedEvents: RejectedEvents;
+  sendTest: SendTest;
   settings: TenantSettingsSource;
   suppressions: Suppressions;
   templateEditing: TemplateEditing;

@@ -16,6 +16,7 @@ import { createInbox } from './inbox/notifications.ts';
 import { createPolicyDefinitions } from './inbox/policies.ts';
 import { createIntake } from './intake/intake.ts';
 import { createRejectedEvents, type RejectedEventsOptions } from './intake/rejected-events.ts';
+import { createSendTest } from './intake/send-test.ts';
 import { createKeyring, type Keyring } from './keyring.ts';
 import { type Bus, topics } from './live/bus.ts';
 import { createClients } from './live/clients.ts';
@@ -153,6 +154,7 @@ export async function createCore(
     log,
     logFeeds: createLogFeeds({ bus, logs }),
     logs,
+    sendTest: createSendTest({ intake, templates: templateLookup }),
     settings,
     templateEditing: createTemplateEditing({ database, onChanged: configChanged }),
     templates: createTemplates({ database, onChanged: configChanged }),

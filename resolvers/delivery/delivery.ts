@@ -1,13 +1,19 @@
 import { Arg, Ctx, Field, ID, InputType, Int, Mutation, ObjectType, Query, Resolver } from 'type-graphql';
 
 import type { Core } from '../../src/core.ts';
-import type { DeliveryMode as Mode } from '../../src/delivery/mode.ts';
+import type { DeliveryMode as Mode, EffectiveMode, ModeOwner } from '../../src/delivery/mode.ts';
 import type { LogStatus } from '../../src/delivery/status.ts';
 import { AppError, validationFailed } from '../../src/errors.ts';
 import type { Channel } from '../../src/intake/channel.ts';
 import type { Priority, Recipient } from '../../src/intake/command.ts';
 import { type GraphContext, signedIn } from '../server/context.ts';
-import { DeliveryMode, NotificationChannel, NotificationPriority, NotificationStatus } from '../server/enums.ts';
+import {
+  DeliveryMode,
+  DeliveryModeOwner,
+  NotificationChannel,
+  NotificationPriority,
+  NotificationStatus,
+} from '../server/enums.ts';
 import { NotificationLog, toLog } from './notification-log.ts';
 import { Costs, Requires, Sized } from '../server/requires.ts';
 import { DateTime, JSONObject } from '../server/scalars.ts';
@@ -156,6 +162,40 @@ export class DeliveryExplanation {
   evaluated!: EvaluatedChannel[];
 }
 
+@ObjectType({ description: 'Delivery mode that applies to a tenant, and where it comes from.' })
+export class EffectiveDeliveryMode {
+  @Field(() => DeliveryMode, { description: 'Delivery mode that applies: the stricter of the two others.' })
+  mode!: Mode;
+
+  @Field(() => DeliveryMode, { description: 'Delivery mode of the server process that handles this request.' })
+  process!: Mode;
+
+  @Field(() => DeliveryMode, { nullable: true, description: 'Delivery mode of the tenant; null when it has none.' })
+  tenant!: Mode | null;
+
+  @Field(() => [DeliveryModeOwner], {
+    description: 'Who keeps notifications from being sent; empty when the delivery mode that applies is `LIVE`.',
+  })
+  limitedBy!: ModeOwner[];
+
+  @Field(() => String, {
+    nullable: true,
+    description: 'Reason why notifications are not sent, and what to change; null when they are sent.',
+  })
+  reason!: string | null;
+}
+
+const REMEDIES: Record<ModeOwner, (mode: Mode) => string> = {
+  process: (mode) =>
+    `The server process runs in the mode ${mode.toUpperCase()}: its operator changes DELIVERY_MODE, or a superadmin calls setDeliveryMode with process: true.`,
+  tenant: (mode) => `The tenant is in the mode ${mode.toUpperCase()}: call setDeliveryMode to change it.`,
+};
+
+const toEffectiveMode = (found: EffectiveMode): EffectiveDeliveryMode => ({
+  ...found,
+  reason: found.limitedBy.map((owner) => REMEDIES[owner](found.mode)).join(' ') || null,
+});
+
 @Resolver()
 export class DeliveryResolver {
   readonly #core: Core;
@@ -193,9 +233,19 @@ export class DeliveryResolver {
   }
 
   @Requires('notif.write.config')
+  @Query(() => EffectiveDeliveryMode, {
+    description:
+      'Returns the delivery mode that applies to the tenant, and the reason when notifications are not sent.',
+  })
+  async deliveryMode(@Ctx() context: GraphContext): Promise<EffectiveDeliveryMode> {
+    return toEffectiveMode(await this.#core.delivery.mode(signedIn(context).tenantId));
+  }
+
+  @Requires('notif.write.config')
   @Costs(10)
   @Mutation(() => DeliveryMode, {
-    description: 'Changes the delivery mode at run time. Returns the delivery mode that applies after the change.',
+    description:
+      'Changes the delivery mode at run time. Returns the delivery mode that applies after the change, which is stricter than the requested one when the server process is. The query `deliveryMode` gives the reason.',
   })
   async setDeliveryMode(
     @Arg('mode', () => DeliveryMode, {

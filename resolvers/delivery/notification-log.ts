@@ -24,7 +24,6 @@ import { AppError } from '../../src/errors.ts';
 import { mayDo, requirePermission } from '../../src/identity/actor.ts';
 import type { Channel } from '../../src/intake/channel.ts';
 import { maskAddress } from '../../src/intake/mask.ts';
-import { sendTestNotification } from '../../src/intake/send-test.ts';
 import { idCursor } from '../../src/paging/page.ts';
 import { connectionOf, Paged, PageArgs, toConnection } from '../server/connection.ts';
 import { type GraphContext, signedIn } from '../server/context.ts';
@@ -277,8 +276,7 @@ export class NotificationLogResolver {
     @Ctx() context: GraphContext,
   ): Promise<NotificationLog> {
     const { eventCode, channel, recipient, params, locale } = input;
-    const id = await sendTestNotification(
-      this.#core.intake,
+    const id = await this.#core.sendTest(
       signedIn(context),
       { eventCode, channel, recipient, params: params ?? {}, locale },
       context.traceId,

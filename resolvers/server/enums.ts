@@ -1,7 +1,7 @@
 import { registerEnumType } from 'type-graphql';
 
 import { type Dimension, DIMENSIONS } from '../../src/delivery/statistics.ts';
-import { DELIVERY_MODES } from '../../src/delivery/mode.ts';
+import { DELIVERY_MODES, MODE_OWNERS } from '../../src/delivery/mode.ts';
 import { LOG_STATUSES, type LogStatus } from '../../src/delivery/status.ts';
 import { CHANNELS, type Channel } from '../../src/intake/channel.ts';
 import { POLICY_SCOPES, type PolicyScope as Scope } from '../../src/inbox/policy-definition.entity.ts';
@@ -91,6 +91,16 @@ registerEnumType(DeliveryMode, {
     live: 'Notifications are sent.',
     sandbox: 'Notifications are captured and not sent.',
     hold: 'Notifications stay in the queue until the mode changes.',
+  }),
+});
+
+export const DeliveryModeOwner = named(MODE_OWNERS);
+registerEnumType(DeliveryModeOwner, {
+  name: 'DeliveryModeOwner',
+  description: 'Who has a delivery mode.',
+  valuesConfig: described({
+    process: 'The server process, configured by its operator.',
+    tenant: 'The tenant, configured by its admins.',
   }),
 });
 

@@ -6,7 +6,7 @@ import type { Log } from '../log.ts';
 import type { TenantSettingsSource } from '../tenants/settings.ts';
 import { findCircuits, type ProviderCircuit } from './circuit-breaker-report.ts';
 import { explainDelivery, type Explanation, type HypotheticalEvent } from './explain.ts';
-import { type DeliveryMode, type ProcessMode, stricterMode } from './mode.ts';
+import { type DeliveryMode, type EffectiveMode, effectiveMode, type ProcessMode } from './mode.ts';
 import type { PlanBatchOptions } from './plan-batch.ts';
 import { retryNotification } from './replay.ts';
 import { deliveryStatistics, type Dimension, type Statistic, type StatisticsRange } from './statistics.ts';
@@ -20,6 +20,8 @@ export interface DeliveryControl {
   /** @throws `validation_failed` */
   statistics(tenantId: string, range: StatisticsRange, groupBy: readonly Dimension[]): Promise<Statistic[]>;
   circuits(tenantId: string): Promise<ProviderCircuit[]>;
+  /** Returns the mode in force for a tenant in this process. */
+  mode(tenantId: string): Promise<EffectiveMode>;
   /** Sets the delivery mode of a tenant in all processes. @returns the mode in force for the tenant. */
   setTenantMode(actor: Actor, mode: DeliveryMode, traceId: string): Promise<DeliveryMode>;
   /** Sets the delivery mode of this process until it exits. @throws `validation_failed` if this process runs no dispatcher. */
@@ -29,7 +31,7 @@ export interface DeliveryControl {
 export interface DeliveryControlOptions {
   database: Database;
   bus: Bus;
-  settings: Pick<TenantSettingsSource, 'save'>;
+  settings: Pick<TenantSettingsSource, 'load' | 'save'>;
   /** The options that the dispatcher plans with, so that an explanation gives the same result. */
   planning: PlanBatchOptions;
   processMode: ProcessMode;
@@ -49,9 +51,13 @@ export function createDeliveryControl({
     explain: (actor, event) => explainDelivery(planning, actor, event),
     statistics: (tenantId, range, groupBy) => deliveryStatistics(database, tenantId, range, groupBy),
     circuits: (tenantId) => findCircuits(database, tenantId),
+    mode: async (tenantId) => {
+      const tenant = (await settings.load([tenantId])).get(tenantId);
+      return effectiveMode(processMode.current, tenant?.deliveryMode ?? null);
+    },
     setTenantMode: async ({ tenantId, userId }, deliveryMode, traceId) => {
       await settings.save(tenantId, { deliveryMode }, { userId, traceId });
-      return stricterMode(processMode.current, deliveryMode);
+      return effectiveMode(processMode.current, deliveryMode).mode;
     },
     setProcessMode: (mode) => {
       const { current, onChanged } = processMode;

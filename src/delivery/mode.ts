@@ -18,3 +18,23 @@ export function stricterMode(process: DeliveryMode, tenant: DeliveryMode | null)
   if (tenant === null) return process;
   return DELIVERY_MODES.indexOf(tenant) > DELIVERY_MODES.indexOf(process) ? tenant : process;
 }
+
+/** Whose mode it is. */
+export const MODE_OWNERS = ['process', 'tenant'] as const;
+export type ModeOwner = (typeof MODE_OWNERS)[number];
+
+/** The mode in force for a tenant, and where it comes from. */
+export interface EffectiveMode {
+  mode: DeliveryMode;
+  process: DeliveryMode;
+  /** Null when the tenant has no mode of its own. */
+  tenant: DeliveryMode | null;
+  /** Who keeps the mode from being `live`. Empty when it is `live`. */
+  limitedBy: ModeOwner[];
+}
+
+export function effectiveMode(process: DeliveryMode, tenant: DeliveryMode | null): EffectiveMode {
+  const mode = stricterMode(process, tenant);
+  const modes = { process, tenant };
+  return { mode, ...modes, limitedBy: mode === 'live' ? [] : MODE_OWNERS.filter((owner) => modes[owner] === mode) };
+}

@@ -4,6 +4,7 @@ import {
   RejectedEventsDocument,
   ReplayRejectedEventDocument,
   RetryNotificationDocument,
+  DeliveryModeDocument,
   SetDeliveryModeDocument,
 } from '../generated/operations.ts';
 import { query, run } from '../support/client.ts';
@@ -124,7 +125,16 @@ describe('an operator', () => {
     const [held, free] = [await service.newTenant({}, ['in_app']), await service.newTenant({}, ['in_app'])];
     const admin = await held.token(['notif.write.config']);
     const set = (mode: 'HOLD' | 'LIVE') => query(service.url, admin, SetDeliveryModeDocument, { mode });
+    const current = async () => (await query(service.url, admin, DeliveryModeDocument)).deliveryMode;
+    expect(await current()).toEqual({ mode: 'LIVE', process: 'LIVE', tenant: null, limitedBy: [], reason: null });
     expect(await set('HOLD')).toEqual({ setDeliveryMode: 'HOLD' });
+    expect(await current()).toMatchObject({
+      mode: 'HOLD',
+      process: 'LIVE',
+      tenant: 'HOLD',
+      limitedBy: ['TENANT'],
+      reason: expect.stringContaining('The tenant is in the mode HOLD'),
+    });
     const waiting = await Promise.all(Array.from({ length: 5 }, () => held.post(INBOX)));
     await free.reached(await free.post(INBOX), 'sent');
     for (const id of waiting) expect(await held.row(id)).toMatchObject({ status: 'queued', attempts: 0 });
@@ -148,6 +158,14 @@ describe('an operator', () => {
     // The stricter of the two modes applies.
     const answer = await query(service.url, sandboxed, SetDeliveryModeDocument, { mode: 'LIVE' });
     expect(answer).toEqual({ setDeliveryMode: 'HOLD' });
+    const { deliveryMode } = await query(service.url, sandboxed, DeliveryModeDocument);
+    expect(deliveryMode).toMatchObject({
+      mode: 'HOLD',
+      process: 'HOLD',
+      tenant: 'LIVE',
+      limitedBy: ['PROCESS'],
+      reason: expect.stringContaining('DELIVERY_MODE'),
+    });
     expect(await tenant.row(id)).toMatchObject({ status: 'queued' });
     await set('LIVE');
     await eventually(async () => (await tenant.row(id)).status === 'sent', 'the notification');

@@ -191,6 +191,27 @@ describe('delivery records', () => {
       expect(await idsOf({ isTest: true })).toEqual(before);
     });
 
+    it('are not written without a published template, and the error names template, channel and locale', async () => {
+      const unpublished = input({
+        eventCode: 'order.shipped',
+        channel: 'SMS',
+        recipient: '+84901234567',
+        locale: 'vi',
+      });
+      const before = await idsOf({ isTest: true });
+      const { status, errors } = await run(service.url, admin, SendTestNotificationDocument, unpublished);
+      expect({ status, errors }).toMatchObject({
+        status: 400,
+        errors: [
+          {
+            message: expect.stringContaining('order.shipped (sms, vi)'),
+            extensions: { error_code: 'validation_failed', fields: [{ path: 'input.eventCode' }] },
+          },
+        ],
+      });
+      expect(await idsOf({ isTest: true })).toEqual(before);
+    });
+
     it('are not written when an input field is missing or has the wrong type', async () => {
       for (const changes of [{ recipient: undefined }, { channel: 'pigeon' }, { params: 'x' }, { params: ['x'] }]) {
         const { status, errors } = await run(
