@@ -13,7 +13,7 @@ const decompressZstd = promisify(zstdDecompress);
 
 /** kafkajs asks a codec for both directions. */
 const compress = (): Promise<never> =>
-  Promise.reject(new Error('The service publishes nothing to Kafka, so it has no compression.'));
+  Promise.reject(new Error('Compression is not implemented, because the service does not publish to Kafka.'));
 
 CompressionCodecs[CompressionTypes.Snappy] = snappy;
 CompressionCodecs[CompressionTypes.LZ4] = () => ({

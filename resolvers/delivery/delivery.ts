@@ -263,7 +263,7 @@ export class DeliveryResolver {
     const actor = signedIn(context);
     if (!process) return this.#core.delivery.setTenantMode(actor, mode, context.traceId);
     if (!actor.isSuperadmin) {
-      throw validationFailed([{ path: 'process', message: 'is for superadmins' }]);
+      throw validationFailed([{ path: 'process', message: 'must be false, unless the caller is a superadmin' }]);
     }
     return this.#core.delivery.setProcessMode(mode);
   }

@@ -71,7 +71,9 @@ export async function graphHttpRoutes(app: FastifyInstance, options: GraphHttpOp
         const actor = await identify(request, options);
         const { mediaType } = negotiate(request);
         if (mediaType === undefined) {
-          throw new AppError('validation_failed', `Accept ${MEDIA_TYPES.join(' or ')}.`, { status: 406 });
+          throw new AppError('validation_failed', `The Accept header must allow ${MEDIA_TYPES.join(' or ')}.`, {
+            status: 406,
+          });
         }
         const isStream = mediaType === EVENT_STREAM;
         const operation = readRequest(request);

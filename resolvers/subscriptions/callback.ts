@@ -106,7 +106,8 @@ export async function subscribeWithCallback(
 ): Promise<ExecutionResult | undefined> {
   const { contextValue: context } = args;
   const { admission, limits } = live;
-  if (admission.isFull) throw new AppError('rate_limited', 'The server has reached its limit of open connections.');
+  if (admission.isFull)
+    throw new AppError('rate_limited', 'The server has reached its limit of open connections. Try again later.');
 
   const gateway = createCaller(callback, http);
   const outbox = createOutbox(limits.bufferBytes, async (payload) => {

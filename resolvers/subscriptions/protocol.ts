@@ -69,7 +69,7 @@ export function createProtocol(options: ProtocolOptions): Server<Connection> {
     onSubscribe: async ({ extra }, id, payload) => {
       if (extra.running.has(id)) {
         extra.close(CloseCode.SubscriberAlreadyExists, 'id in use');
-        return [new GraphQLError('An operation with this id is already running.')];
+        return [new GraphQLError('The connection already runs an operation with this id. Use a new id.')];
       }
       if (id.length > MAX_ID) {
         return [asGraphQLError(validationFailed([{ path: 'id', message: `exceeds ${MAX_ID} characters` }]))];

@@ -179,9 +179,9 @@ class BufferedSocketWriter implements SocketWriter {
   #write(first: Message): void {
     const socket = this.#socket;
     for (let start: Message | undefined = first; start;) {
-      const { rest, room } = chunkFrom(start);
+      const { rest, maxBytes } = chunkFrom(start);
       // A slow socket gets its own buffer, because the shared one must be free for the other sockets.
-      const target = room > CHUNK || this.#unsent() > 0 ? Buffer.allocUnsafe(room) : scratch;
+      const target = maxBytes > CHUNK || this.#unsent() > 0 ? Buffer.allocUnsafe(maxBytes) : scratch;
       const filled = this.#sealer ? putSealed(start, target, this.#sealer) : putText(start, target);
       socket.write(target.subarray(0, filled));
       this.#isClogged = socket.writableLength > 0;
@@ -193,17 +193,17 @@ class BufferedSocketWriter implements SocketWriter {
 }
 
 /**
- * Cuts the messages of one write off the list. `room` is the maximum size of the write in bytes: with a header for each
- * message, or with brackets, commas, one header and one tag.
+ * Removes the messages of the next write from the list. `maxBytes` is the maximum size of that write in bytes: with a
+ * header for each message, or with brackets, commas, one header and one tag.
  */
-function chunkFrom(start: Message): { rest: Message | undefined; room: number } {
-  let room = MAX_HEADER + TAG_BYTES + 1;
+function chunkFrom(start: Message): { rest: Message | undefined; maxBytes: number } {
+  let maxBytes = MAX_HEADER + TAG_BYTES + 1;
   for (let message = start; ; message = message.after) {
-    room += message.size + MAX_HEADER;
-    if (message.after && room + message.after.size + MAX_HEADER <= CHUNK) continue;
+    maxBytes += message.size + MAX_HEADER;
+    if (message.after && maxBytes + message.after.size + MAX_HEADER <= CHUNK) continue;
     const rest = message.after;
     message.after = undefined;
-    return { rest, room };
+    return { rest, maxBytes };
   }
 }
 

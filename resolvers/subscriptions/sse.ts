@@ -44,7 +44,8 @@ export async function subscribeOverSse(
 ): Promise<ExecutionResult | undefined> {
   const { contextValue: context } = args;
   const { limits, admission } = live;
-  if (admission.isFull) throw new AppError('rate_limited', 'The server has reached its limit of open connections.');
+  if (admission.isFull)
+    throw new AppError('rate_limited', 'The server has reached its limit of open connections. Try again later.');
 
   const end = (last?: Buffer): void => {
     // Releases resources now. The client may take longer to read the rest.

@@ -144,7 +144,8 @@ export class TenantSettingsResolver {
   ): Promise<TenantSettings> {
     const { tenantId, userId } = signedIn(context);
     const changes = Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined));
-    if (Object.keys(changes).length === 0) throw validationFailed([{ path: 'input', message: 'changes nothing' }]);
+    if (Object.keys(changes).length === 0)
+      throw validationFailed([{ path: 'input', message: 'must contain at least one setting' }]);
     await this.#core.settings.save(tenantId, changes as SettingsChanges, { userId, traceId: context.traceId });
     return this.tenantSettings(context);
   }

@@ -76,7 +76,10 @@ async function copyOnce(native: string): Promise<string> {
   if (existsSync(copy)) {
     // Other users can write to the temporary folder, so the programs there must belong to this user.
     const { uid, mode } = await stat(copy);
-    if (uid !== process.getuid?.() || (mode & constants.S_IWOTH) !== 0) throw new Error(`${copy} is not ours.`);
+    if (uid !== process.getuid?.() || (mode & constants.S_IWOTH) !== 0)
+      throw new Error(
+        `${copy} does not belong to this user, or other users can write to it. Remove it, or set DATABASE_URL.`,
+      );
   } else {
     const draft = `${copy}.${process.pid}`;
     await cp(native, join(draft, basename(native)), { recursive: true, verbatimSymlinks: true });

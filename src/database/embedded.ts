@@ -205,7 +205,8 @@ async function takeOver(home: string, cluster: string, log: Log): Promise<void> 
     // The server removes this file when all data is on disk. Its process may still exist as a zombie.
     const deadline = performance.now() + START_LIMIT_MS;
     while (existsSync(pidFile)) {
-      if (performance.now() > deadline) throw new Error(`The server ${server} in ${home} does not stop.`);
+      if (performance.now() > deadline)
+        throw new Error(`PostgreSQL (process ${server}) in ${home} has not stopped. Stop it, or set DATA_PATH.`);
       await sleep(20);
     }
   }

@@ -10,15 +10,15 @@ export const nulCharacter = (cause?: unknown): AppError =>
   new AppError('validation_failed', 'Text cannot contain the character U+0000.', { cause });
 
 /**
- * Translates errors that the caller can correct: U+0000 in a text becomes `validation_failed`, and a row that somebody
- * else changed in the meantime becomes `conflict`. Returns any other error as it is.
+ * Translates errors that the caller can correct: U+0000 in a text becomes `validation_failed`, and a row that another
+ * request changed in the meantime becomes `conflict`. Returns any other error as it is.
  */
 export function asCallersError(error: unknown): unknown {
   if (NUL_CODES.has(String((error as { code?: unknown }).code))) return nulCharacter(error);
   if (error instanceof OptimisticLockError) {
     return new AppError(
       'conflict',
-      'Somebody else changed this at the same time. Read it again and repeat the change.',
+      'Another request changed this at the same time. Read it again and repeat the change.',
       {
         cause: error,
       },

@@ -119,7 +119,7 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
       const { capacity, defaultCapacity } = inFlight;
       return await claimDue(database, { limit, leaseMs, after, capacity: capacity(), defaultCapacity });
     } catch (error) {
-      log.error({ error }, 'cannot claim due notifications');
+      log.error({ error }, 'claiming due notifications failed, trying again');
       return { rows: [], after: '' };
     }
   };
@@ -142,7 +142,10 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
         const task = planBatch(claimed.rows, options)
           .then(work)
           .catch((error: unknown) => {
-            log.error({ error, deliveries: claimed.rows.length }, 'batch failed');
+            log.error(
+              { error, deliveries: claimed.rows.length },
+              'delivering a batch failed, its notifications are queued again',
+            );
             return Promise.all(claimed.rows.map((row) => finish(unsent(row, pollMs))));
           })
           .finally(() => working.delete(task));
@@ -165,7 +168,7 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
 
   const renewal = setInterval(() => {
     renewLeases(database, inFlight.rows(), leaseMs).catch((error: unknown) =>
-      log.error({ error }, 'leases not renewed'),
+      log.error({ error }, 'renewing leases failed, trying again'),
     );
   }, leaseMs / 3);
   const wakeUp = (): void => {
@@ -234,6 +237,6 @@ const unknownProvider = (channel: Channel, name: string): Pick<Provider, 'send'>
     outcome: 'permanent',
     blames: 'provider',
     errorCode: 'channel_misconfigured',
-    errorMessage: `There is no provider "${name}" for ${channel}.`,
+    errorMessage: `This service has no provider "${name}" for ${channel}. Correct the tenant's channel configuration.`,
   }),
 });

@@ -80,7 +80,10 @@ export async function planBatch(claimed: ClaimedLog[], options: PlanBatchOptions
       });
       return { log: row, settings: tenant, mode, plan };
     } catch (error) {
-      log.error({ error, tenant_id: tenantId, event_id: row.eventId }, 'delivery cannot be planned');
+      log.error(
+        { error, tenant_id: tenantId, event_id: row.eventId },
+        'planning a delivery failed, it is recorded as failed',
+      );
       const plan: Plan = { kind: 'end', status: 'failed', evaluated: [], ...INTERNAL_FAILURE };
       return { log: row, settings: tenant, mode, plan };
     }

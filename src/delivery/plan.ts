@@ -90,22 +90,32 @@ const LOUD: readonly Channel[] = ['email', 'sms', 'push', 'zalo'];
 export function planDelivery(log: ClaimedLog, context: PlanContext): Plan {
   const { settings, now } = context;
   if (log.expiresAt && log.expiresAt <= now) {
-    return end('expired', 'expired', 'expires_at passed before it was sent.');
+    return end('expired', 'expired', 'The notification was not sent before its expires_at.');
   }
   if (log.claims > MAX_CLAIMS) {
-    return end('failed', 'attempts_exhausted', `The row was claimed ${log.claims} times and never settled.`);
+    return end(
+      'failed',
+      'attempts_exhausted',
+      `The delivery was started ${log.claims} times, but no outcome was recorded.`,
+    );
   }
   const policy = settings.events[log.eventCode];
   const category = log.category ?? policy?.category ?? null;
   const isMandatory = category === null || settings.categories[category]?.isMandatory === true;
   if (log.content && log.audience) {
     const { audience, content } = log;
-    const evaluated = [{ channel: 'in_app' as const, verdict: 'chosen', message: 'The event brings its own text.' }];
+    const evaluated = [
+      {
+        channel: 'in_app' as const,
+        verdict: 'chosen',
+        message: 'The event contains the text, so no template is used.',
+      },
+    ];
     const consent = consentFor(category, settings);
     return { kind: 'inbox', route: ['in_app'], step: 0, audience, content, category, consent, evaluated };
   }
   if (context.reach.collapsedBy !== undefined) {
-    return end('suppressed', 'collapsed', 'A newer notification with the same collapse_key took its place.');
+    return end('suppressed', 'collapsed', 'A newer notification with the same collapse_key replaced it.');
   }
 
   const route =
@@ -130,7 +140,7 @@ export function planDelivery(log: ClaimedLog, context: PlanContext): Plan {
       evaluated.push({
         channel,
         verdict: decision.reason,
-        message: `It waits until ${decision.until.toISOString()}.`,
+        message: `The notification waits until ${decision.until.toISOString()}.`,
       });
       return { kind: 'wait', channel, ...decision, evaluated };
     }
@@ -170,17 +180,17 @@ function evaluateChannel(
 
   const template = pickTemplate(context.templatesFor(channel), log.recipient.locale, settings.defaultLocale);
   if (!template) {
-    const message = `There is no active template for ${log.eventCode} and ${channel}.`;
+    const message = `The tenant has no published template for ${log.eventCode} and ${channel}.`;
     return { code: 'template_not_found', message, isFinal: true };
   }
   const providers = providersFor(channel, context);
   if (channel !== 'in_app' && providers.length === 0) {
-    return { code: 'channel_not_configured', message: `The tenant has no provider for ${channel}.` };
+    return { code: 'channel_not_configured', message: `The tenant has no enabled provider for ${channel}.` };
   }
   const quiet = quietEnd(channel, log, isMandatory, context);
   if (quiet) {
     if (log.expiresAt && log.expiresAt <= quiet) {
-      return { code: 'quiet_hours', message: 'It expires before the quiet hours end.' };
+      return { code: 'quiet_hours', message: 'The notification expires before the quiet hours end.' };
     }
     return { until: quiet, reason: 'quiet_hours' };
   }
@@ -205,11 +215,18 @@ function evaluateChannel(
 
   const left = providers.filter(({ name }) => !position?.excludedProviders.includes(name));
   const provider = pickProvider(channel, left, position?.provider ?? null, context);
-  if (!provider) return { code: 'providers_refused', message: `Every provider for ${channel} refused for good.` };
+  if (!provider)
+    return {
+      code: 'providers_refused',
+      message: `Every provider for ${channel} refused the notification permanently.`,
+    };
   if ('until' in provider) {
     const deadline = log.scheduledAt.getTime() + settings.retry.deadlineMs;
     if (provider.until.getTime() > Math.min(deadline, log.expiresAt?.getTime() ?? deadline)) {
-      return { code: 'circuit_open', message: `No provider for ${channel} answers, and there is no time to wait.` };
+      return {
+        code: 'circuit_open',
+        message: `The circuit breaker of every provider for ${channel} is open beyond the deadline or expiry of the notification.`,
+      };
     }
     return { until: provider.until, reason: 'circuit_open' };
   }

@@ -24,7 +24,7 @@ export interface RecorderOptions extends SettleOptions {
 
 export const INTERNAL_FAILURE = {
   errorCode: 'internal',
-  errorMessage: 'The delivery failed inside the service.',
+  errorMessage: 'The delivery failed because of an internal error. The log of the service contains the cause.',
 } as const;
 
 /** Maximum number of concurrent flushes: one collects its batch while the database writes the other. */
@@ -61,7 +61,10 @@ export function createRecorder({ log, onRecorded, onEnded, ...settling }: Record
         await writeWithBisection(batch.slice(middle));
         return;
       }
-      log.error({ tenant_id: only.log.tenantId, event_id: only.log.eventId }, 'outcome refused as data');
+      log.error(
+        { tenant_id: only.log.tenantId, event_id: only.log.eventId },
+        'the database refused an outcome, the delivery is recorded as failed',
+      );
       // If the failure is rejected too, the lease expires and the row is claimed again, up to the limit of claims.
       if (only.errorCode !== INTERNAL_FAILURE.errorCode) await writeWithBisection([internalFailure(only)]);
     }
@@ -86,7 +89,7 @@ export function createRecorder({ log, onRecorded, onEnded, ...settling }: Record
         // The messages were sent, so their outcomes are retried until the database is available. Outcomes that are already
         // written have no lease any longer, so a second write does not change them.
         isBehind = true;
-        log.error({ error, deliveries: batch.length }, 'deliveries not recorded, trying again');
+        log.error({ error, deliveries: batch.length }, 'recording deliveries failed, trying again');
         waiting.unshift(...batch);
         await new Promise((resolve) => setTimeout(resolve, delayMs));
         delayMs = Math.min(delayMs * 2, 2_000);
@@ -159,7 +162,7 @@ function logSettlement(log: Log, settlement: Settlement): void {
     status,
     attempts: attempt?.number ?? row.attempts,
   };
-  if (!isTerminal(status) && !attempt) log.debug(fields, 'notification waits');
+  if (!isTerminal(status) && !attempt) log.debug(fields, 'notification delayed');
   else if (errorCode === undefined) log.info(fields, 'notification delivered');
   else log.warn({ ...fields, error_code: errorCode, error_message: errorMessage }, 'notification not delivered');
 }

@@ -38,13 +38,13 @@ export async function retryNotification(
           logId,
         ])
       : [];
-    if (!log) throw new AppError('not_found', 'There is no such delivery record.');
+    if (!log) throw new AppError('not_found', `No delivery record has the id ${JSON.stringify(logId.slice(0, 64))}.`);
     if (!isTerminal(log.status)) return false;
     if (log.status === 'sent' || log.status === 'sent_fallback') {
-      throw new AppError('conflict', 'The notification was sent. Post a new event to send another.');
+      throw new AppError('conflict', 'The notification has already been sent. Post a new event to send another one.');
     }
     if (log.isReduced) {
-      throw new AppError('conflict', 'What it would be sent from was not kept. Post a new event.');
+      throw new AppError('conflict', 'The params or the address of the notification were not kept. Post a new event.');
     }
     await tx.query(REQUEUE_LOG, [tenantId, logId]);
     const details = { log_id: logId, event_id: log.eventId, was: log.status, error_code: log.errorCode };

@@ -153,7 +153,7 @@ function withoutAudience({ attempt: _none, ...settlement }: Settlement): Settlem
     ...settlement,
     status: 'suppressed',
     errorCode: 'audience_empty',
-    errorMessage: 'Nobody is the audience of this notification.',
+    errorMessage: 'The audience of the notification contains no user.',
   };
 }
 

@@ -56,9 +56,10 @@ export async function deliveryStatistics(
 ): Promise<Statistic[]> {
   const days = (to.getTime() - from.getTime()) / DAY_MS;
   if (!(days > 0)) throw validationFailed([{ path: 'to', message: 'must be later than from' }]);
-  if (days > MAX_DAYS) throw validationFailed([{ path: 'to', message: `may be ${MAX_DAYS} days after from at most` }]);
+  if (days > MAX_DAYS) throw validationFailed([{ path: 'to', message: `must be at most ${MAX_DAYS} days after from` }]);
   const has = (dimension: Dimension): boolean => groupBy.includes(dimension);
-  if (has('hour') && has('day')) throw validationFailed([{ path: 'groupBy', message: 'takes hour or day, not both' }]);
+  if (has('hour') && has('day'))
+    throw validationFailed([{ path: 'groupBy', message: 'must not contain both hour and day' }]);
 
   const dimensions = DIMENSIONS.filter(has);
   const column = (dimension: Dimension, type: string): string =>
@@ -82,5 +83,10 @@ export async function deliveryStatistics(
     ),
   );
   if (rows.length <= MAX_GROUPS) return rows;
-  throw validationFailed([{ path: 'groupBy', message: `gives more than ${MAX_GROUPS} groups` }]);
+  throw validationFailed([
+    {
+      path: 'groupBy',
+      message: `results in more than ${MAX_GROUPS} groups; use fewer dimensions or a shorter time range`,
+    },
+  ]);
 }

@@ -119,6 +119,6 @@ function onlyKey(key: JWK): JWTVerifyGetKey {
 
 function publicJwk(pem: string): JWK {
   // `createPublicKey` would also accept a private key, which this service must not have.
-  if (!pem.startsWith('-----BEGIN PUBLIC KEY-----')) throw new Error('no public key');
+  if (!pem.startsWith('-----BEGIN PUBLIC KEY-----')) throw new Error('the key is not a public key');
   return createPublicKey(pem).export({ format: 'jwk' }) as JWK;
 }

@@ -49,7 +49,7 @@ export async function createRevocations(options: { database: Database; bus: Bus;
     for (const listener of listeners) listener();
   };
   const refresh = (): void => {
-    load().catch((error: unknown) => log.warn({ error }, 'reading revocations failed'));
+    load().catch((error: unknown) => log.warn({ error }, 'reading revoked tokens failed, trying again'));
   };
 
   const unsubscribe = bus.subscribe(topics.revocations, refresh, refresh);

@@ -82,7 +82,7 @@ export const bearerToken = (header: string | undefined): string | undefined =>
 
 function assertLooksLikeJwt(token: string): void {
   try {
-    if (token.split('.').length !== 3) throw new Error('three parts expected');
+    if (token.split('.').length !== 3) throw new Error('a JWT must have three parts');
     decodeProtectedHeader(token);
   } catch (error) {
     throw new AppError('invalid_token', 'The token is not a JWT.', { status: 400, cause: error });

@@ -132,4 +132,4 @@ export function createInbox({ database, bus }: { database: Database; bus: Bus })
 const FIND = `select ${NOTIFICATION_COLUMNS} from notification n
   where n.id = any($3::uuid[]) and n.tenant_id = $1 and n.user_id = $2`;
 
-const notFound = (): AppError => new AppError('not_found', 'There is no such notification in this inbox.');
+const notFound = (): AppError => new AppError('not_found', 'The inbox has no notification with this id.');

@@ -6,7 +6,7 @@ import { newId } from '../ids.ts';
 import { findPage, idCursor, keysetQuery, type Page, type PageArgs, toPage } from '../paging/page.ts';
 import { PolicyDefinitionEntity, type PolicyScope, type StoredPolicy } from './policy-definition.entity.ts';
 
-/** A user's role over one merchant or organization, as an import gives it. */
+/** A user's role over one merchant or organization, as it is imported. */
 export type PolicyDefinition = Pick<StoredPolicy, 'userId' | 'role' | 'scope' | 'scopeId'>;
 
 export interface PolicyFilter {
@@ -119,7 +119,7 @@ const audit = (
 
 function check(definitions: PolicyDefinition[]): void {
   if (definitions.length > MAX_POLICIES) {
-    throw validationFailed([{ path: 'input.definitions', message: `may hold ${MAX_POLICIES} at most` }]);
+    throw validationFailed([{ path: 'input.definitions', message: `must have at most ${MAX_POLICIES} items` }]);
   }
   const problems = definitions.flatMap((definition, index) =>
     (['userId', 'role', 'scopeId'] as const)

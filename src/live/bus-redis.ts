@@ -45,8 +45,8 @@ export function redisBus({ urls, log }: RedisBusOptions): Bus {
   const engine = new RedisPubSub({ publisher, subscriber: retryingSubscriber(subscriber, log) });
   return {
     ...engineBus(engine, (error, source) => {
-      if (source === 'listener') log.error({ error }, 'listener of a bus message failed');
-      else log.debug({ error }, 'wake-up not published');
+      if (source === 'listener') log.error({ error }, 'a listener threw an error for a bus message');
+      else log.debug({ error }, 'publishing a wake-up failed');
     }),
     onGap: (listener) => gapListeners.add(listener),
     ping: async () => {

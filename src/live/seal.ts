@@ -110,7 +110,8 @@ export function openBytes(key: Uint8Array, nonce: Uint8Array, sealed: Uint8Array
     throw new SealError('frame_refused', `the frame is shorter than the tag of ${TAG_BYTES} bytes`);
   }
   const frame = Buffer.from(sealed);
-  if (!aesGcm.open(key, nonce, frame, aad)) throw new SealError('frame_refused', 'the tag is wrong');
+  if (!aesGcm.open(key, nonce, frame, aad))
+    throw new SealError('frame_refused', 'the authentication tag of the frame does not match');
   return frame.subarray(0, -TAG_BYTES);
 }
 

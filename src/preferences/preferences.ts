@@ -56,8 +56,10 @@ export function createPreferences({ database, categoriesOf }: PreferencesOptions
       const policy = (await categoriesOf(owner.tenantId))[category];
       const refuse = (path: string, message: string) => validationFailed([{ path: `input.${path}`, message }]);
       if (!policy) throw refuse('category', 'is not a category of this tenant');
-      if (policy.channels?.includes(channel) === false) throw refuse('channel', 'is not one that people decide about');
-      if (policy.isMandatory && !isEnabled) throw refuse('isEnabled', 'this category is mandatory');
+      if (policy.channels?.includes(channel) === false)
+        throw refuse('channel', 'is not a channel on which users can choose this category');
+      if (policy.isMandatory && !isEnabled)
+        throw refuse('isEnabled', 'must be true, because the category is mandatory');
       if (timeZone && !isTimeZone(timeZone)) throw refuse('timeZone', 'must be an IANA time zone');
       await database.asTenant(owner.tenantId, async (tx) => {
         await savePreference(tx, owner, category, channel, isEnabled);

@@ -133,7 +133,7 @@ function reachOf({ category, policy, addresses, userId }: ReachRequest, found: F
     const byDefault = policy?.defaultEnabled ?? true;
     const isEnabled = userId === undefined ? byDefault : (decided.get(channel) ?? byDefault);
     if (mayDecide && !isEnabled) {
-      const errorMessage = `The person does not want "${category}" by ${channel}.`;
+      const errorMessage = `The recipient has disabled the category "${category}" for ${channel}, or has not enabled it.`;
       reach.blocked[channel] ??= { errorCode: 'opted_out', errorMessage };
     }
   }

@@ -25,7 +25,7 @@ export function startPrivacyJobs({
     let pause = new AbortController();
     const run = async (): Promise<void> => {
       while (!isClosing) {
-        await work().catch((error: unknown) => log.warn({ error }, `${what} failed; it will be retried`));
+        await work().catch((error: unknown) => log.warn({ error }, `${what} failed, trying again`));
         await delay(isClosing ? 0 : pauseMs, undefined, { signal: pause.signal, ref: false }).catch(() => {});
         pause = new AbortController();
       }

@@ -13,7 +13,7 @@ const FIRST = '00000000-0000-0000-0000-000000000000';
  * @throws when a needed key is missing.
  */
 export async function rotateKeys(database: Database, keyring: Keyring): Promise<{ channels: number; records: number }> {
-  if (keyring.currentKey === undefined) throw new Error('there is no key to encrypt with (DATA_KEYS)');
+  if (keyring.currentKey === undefined) throw new Error('DATA_KEYS is not set, so there is no key to encrypt with');
   return { channels: await rotateChannels(database, keyring), records: await rotateRecords(database, keyring) };
 }
 

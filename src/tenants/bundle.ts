@@ -118,7 +118,7 @@ export async function parseBundle(source: string): Promise<TenantBundle> {
   for (const [index, template] of (bundle.templates ?? []).entries()) {
     const place = `templates[${index}]`;
     const key = keyOf(template);
-    if (seen.has(key)) problems.push({ path: place, message: `${key} is there twice` });
+    if (seen.has(key)) problems.push({ path: place, message: `${key} is a duplicate` });
     seen.add(key);
     const { subject = null, body, text: plain = null, channel, defaultParams = {} } = template;
     const lint = await lintTemplate({ channel, subject, body, text: plain, defaultParams }, { mayUseRaw: true });

@@ -175,7 +175,8 @@ export async function saveChannelConfig(
   const known = schemas.find(({ channel, name }) => channel === change.channel && name === change.provider);
   if (!known) {
     const names = schemas.filter(({ channel }) => channel === change.channel).map(({ name }) => name);
-    const message = names.length > 0 ? `must be one of ${names.join(', ')}` : 'is not needed for this channel';
+    const message =
+      names.length > 0 ? `must be one of ${names.join(', ')}` : 'is not allowed, because this channel has no providers';
     throw validationFailed([{ path: 'input.provider', message }]);
   }
   const schema: ConfigSchema = known.configSchema;
@@ -285,7 +286,7 @@ export const readChannelConfigs = ({ em }: Transaction, tenantId: string): Promi
     { orderBy: { channel: 'asc', position: 'asc', updatedAt: 'asc', id: 'asc' } },
   );
 
-/** @returns the new version. @throws `conflict` when somebody else created the configuration since it was read. */
+/** @returns the new version. @throws `conflict` when another request created the configuration since it was read. */
 async function write(
   { em }: Transaction,
   { tenantId, userId }: Pick<Actor, 'tenantId' | 'userId'>,
@@ -300,7 +301,9 @@ async function write(
     await em.flush();
   } catch (error) {
     if (!(error instanceof UniqueConstraintViolationException)) throw error;
-    throw new AppError('conflict', `Somebody else has just configured ${provider} for ${channel}.`, { cause: error });
+    throw new AppError('conflict', `Another request has just configured ${provider} for ${channel}. Read it again.`, {
+      cause: error,
+    });
   }
   return saved.version;
 }

@@ -31,7 +31,7 @@ export function outOfBounds({ name, position, limits }: Surroundings): FieldProb
     problems.push({ path: 'input.concurrency', message: 'must be from 1 to 10 000' });
   }
   if (!(ratePerSecond > 0) || ratePerSecond > 1_000_000) {
-    problems.push({ path: 'input.ratePerSecond', message: 'must be more than 0, and 1 000 000 at most' });
+    problems.push({ path: 'input.ratePerSecond', message: 'must be greater than 0 and at most 1 000 000' });
   }
   if (burst < 1 || burst > 1_000_000) {
     problems.push({ path: 'input.burst', message: 'must be from 1 to 1 000 000' });

@@ -43,9 +43,11 @@ export function misplaced(schema: ConfigSchema, config: Config, place = 'input.c
   return Object.entries(config).flatMap(([key, value]) => {
     const inner = innerOf(schema, key);
     const path = `${place}.${key}`;
-    if (holdsSealed(value)) return [{ path, message: 'is not written like this: give the secret, or secret://name' }];
+    if (holdsSealed(value))
+      return [{ path, message: 'must be the secret itself or secret://name, not an encrypted value' }];
     if (!inner || inner.writeOnly) return [];
-    if (isSecretReference(value)) return [{ path, message: 'is no secret, and cannot be named as one' }];
+    if (isSecretReference(value))
+      return [{ path, message: 'must not be a secret:// reference, because this field is shown' }];
     return isObject(value) ? misplaced(inner, value, path) : [];
   });
 }
@@ -68,7 +70,7 @@ export function leftBehind(schema: ConfigSchema, given: Config, before: Config):
       const path = `${place}.${key}`;
       if (!writeOnly) return isObject(value) && isObject(was) ? kept(rest, value, was, path) : [];
       if (value !== undefined || was === undefined) return [];
-      return [{ path, message: 'has to be given again, since the address is another' }];
+      return [{ path, message: 'must be entered again, because the host or URL has changed' }];
     });
   return kept(schema, given, before, 'input.config');
 }
@@ -97,7 +99,7 @@ export const sealSecrets = (schema: ConfigSchema, config: Config, tenantId: stri
   mapSecrets(schema, config, (value, path) => {
     if (isSealedSecret(value) || isNamed(value)) return value;
     if (keyring.currentKey === undefined) {
-      const message = 'is a secret, and there is no key to encrypt it with (DATA_KEYS): name one as secret://name';
+      const message = 'cannot be encrypted, because DATA_KEYS is not set. Use a reference like secret://name';
       throw validationFailed([{ path, message }]);
     }
     return { $sealed: keyring.seal(JSON.stringify(value), tenantId) };
@@ -128,6 +130,6 @@ function openOne({ $sealed }: SealedSecret, tenantId: string, keyring: Keyring):
   try {
     return JSON.parse(keyring.open($sealed, tenantId)) as unknown;
   } catch (error) {
-    throw new AppError('unavailable', `A secret that is there cannot be kept here: ${(error as Error).message}.`);
+    throw new AppError('unavailable', `The stored secrets cannot be decrypted: ${(error as Error).message}.`);
   }
 }

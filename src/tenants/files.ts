@@ -88,7 +88,7 @@ export function tenantFiles(folder: string, log: Log, onInvalid: () => void = ()
         onInvalid();
         log.error(
           { error, tenant_id: tenantId },
-          'invalid tenant configuration file; the last good one stays in force',
+          'invalid tenant configuration file; the last valid version stays in use',
         );
         return lastGood.get(tenantId);
       }

@@ -32,7 +32,7 @@ const TENANT = /^[A-Za-z0-9][A-Za-z0-9._:-]*$/;
 export function secretReader(folder: string): (reference: string) => Promise<string> {
   return async (reference) => {
     const name = NAME.exec(reference)?.[1];
-    if (name === undefined) throw new SecretUnavailable('a secret is named as secret://name');
+    if (name === undefined) throw new SecretUnavailable('a reference to a secret must have the form secret://name');
     try {
       return (await readFile(join(folder, name), 'utf8')).trim();
     } catch (error) {
@@ -45,7 +45,8 @@ export function secretReader(folder: string): (reference: string) => Promise<str
 export function allSecretsReader(folder: string, keyring: Keyring): ReadSecret {
   const ofOperator = secretReader(folder);
   const ofTenant = async (reference: string, tenantId: string): Promise<string> => {
-    if (!TENANT.test(tenantId)) throw new SecretUnavailable('this tenant has no folder of secrets');
+    if (!TENANT.test(tenantId))
+      throw new SecretUnavailable('the id of this tenant cannot be the name of a folder, so it has no secrets');
     return secretReader(join(folder, tenantId))(reference);
   };
   return async (secret) => {

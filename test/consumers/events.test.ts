@@ -347,7 +347,7 @@ describe('signal.activity-notification', () => {
 });
 
 describe('event', () => {
-  it('config.updated contains the tenant', () => {
+  it('of type config.updated is parsed to its tenant', () => {
     const payload = { tenant_id: TENANT, at: '2025-06-14T07:32:00Z' };
     expect(parseEvent(raw('config.updated', payload))).toEqual({ kind: 'config-updated', tenantId: TENANT });
     expect(refusal('config.updated', { tenant_id: TENANT }).reason).toBe('validation_failed');
@@ -381,7 +381,7 @@ describe('event', () => {
     expect(refusal(ACTIVITY, activityEvent(TENANT, ['anna'], { data: value })).reason).toBe('validation_failed');
   });
 
-  it('may have reasonable nesting', () => {
+  it('may have 40 levels of nesting', () => {
     expect(command(V1, welcomeEvent(TENANT, { params: nested(40) })).params).toEqual(nested(40));
   });
 

@@ -98,7 +98,7 @@ describe('the dispatcher', () => {
       // Outcomes cannot be written while rows can be claimed: the worst kind of outage.
       await privilege('revoke insert on audit_event from');
       const { body } = await postEvent(holding, token, V1, welcomeEvent(TENANT));
-      const failures = (): number => lines.filter((line) => line.includes('deliveries not recorded')).length;
+      const failures = (): number => lines.filter((line) => line.includes('recording deliveries failed')).length;
       await eventually(() => failures() > 0, 'the failed record');
       await sql(holding.databaseUrl, `update notification_log set due_at = now() - interval '1 minute'`);
       // The delays between retries double. Before the fifth attempt the dispatcher has looked for due rows itself.

@@ -54,7 +54,7 @@ describe('tenant bundle', () => {
       tenantId,
     ]);
 
-  it('starts with a default set, and each of its templates can be sent', async () => {
+  it('contains default templates, and each of them can be sent after the import', async () => {
     const first = await tool('import', STARTER, '--tenant', 'tenant-new');
     expect(first).toMatchObject({ code: 0, stderr: '' });
     expect(first.stdout.trim().split('\n')).toHaveLength(33);
@@ -193,7 +193,7 @@ templates:
     expect(await run(secretAlone, '--dry-run')).toBe('~ channel email smtp\n    (a secret)\n1 would be changed\n');
   });
 
-  it('may be JSON, and one difference is one change', async () => {
+  it('may be JSON, and reports one change for one difference', async () => {
     const bundle = {
       templates: [
         { eventCode: 'a', channel: 'sms', locale: 'en', body: 'one' },
@@ -214,7 +214,7 @@ templates:
 
   it.each([
     ['invalid YAML', 'a: [', /file/],
-    ['an unknown key', 'colour: red', /file\.colour: is not known here/],
+    ['an unknown key', 'colour: red', /file\.colour: is not an allowed field/],
     [
       'an invalid template',
       `templates:\n  - { eventCode: a, channel: sms, locale: en, body: "a\\n{{#if}}" }`,
@@ -223,7 +223,7 @@ templates:
     [
       'a duplicate template',
       `templates:\n${'  - { eventCode: a, channel: sms, locale: en, body: x }\n'.repeat(2)}`,
-      /there twice/,
+      /is a duplicate/,
     ],
     [
       'an invalid channel',

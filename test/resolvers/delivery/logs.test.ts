@@ -46,7 +46,7 @@ describe('delivery records', () => {
   const idsOf = async (filter: DeliveryLogsQueryVariables['filter']) =>
     (await list({ first: 100, filter })).edges.map(({ node }) => node.id);
 
-  it.each([3, 24, 25, 100])('are read whole, newest first, in pages of %i', async (first) => {
+  it.each([3, 24, 25, 100])('are returned completely, newest first, in pages of %i', async (first) => {
     const pages = await allPages((after) => list({ first, after }));
     expect(nodesOf(pages).map(({ id }) => id)).toEqual(ids.toReversed());
     expect(pages).toHaveLength(Math.ceil(25 / first));

@@ -55,7 +55,7 @@ describe('the inbox', () => {
     for (const { cursor, node } of page.edges) expect(cursor).toBe(node.cursor);
   });
 
-  it.each([1, 7, 24, 25, 26, 100])('is read whole, forward in pages of %i', async (first) => {
+  it.each([1, 7, 24, 25, 26, 100])('is returned completely when read forward in pages of %i', async (first) => {
     const pages = await allPages((after) => list('anna', { first, after }));
     expect(nodesOf(pages).map(({ title }) => title)).toEqual(NUMBERS.toReversed());
     expect(pages).toHaveLength(Math.ceil(25 / first));
@@ -63,7 +63,7 @@ describe('the inbox', () => {
     expect(pages.map(({ pageInfo }) => pageInfo.hasPreviousPage)).toEqual(pages.map((page) => page !== pages[0]));
   });
 
-  it.each([1, 7, 25, 100])('is read whole, backward in pages of %i', async (last) => {
+  it.each([1, 7, 25, 100])('is returned completely when read backward in pages of %i', async (last) => {
     const token = await tokenOf('anna');
     const page = async (before: string | null): Promise<InboxBackwardsQuery['notifications']> =>
       (await query(service.url, token, InboxBackwardsDocument, { last, before })).notifications;

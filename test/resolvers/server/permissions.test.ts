@@ -251,7 +251,7 @@ describe('permissions', () => {
       { __typename: 'User', id: 'anna' },
     ];
 
-    it('are those of the user: with all permissions every entity is found, in order', async () => {
+    it('let a user with all permissions read every entity, in the order of the references', async () => {
       const { data, errors } = await entities(await tokenOf(PERMISSIONS), references());
       expect(errors).toEqual([]);
       expect(data?.entities).toEqual([

@@ -42,7 +42,7 @@ describe('persisted operations', () => {
   describe('requested by hash', () => {
     const text = '{ unreadNotificationCount }';
 
-    it('are sent once and then known, by POST and GET', async () => {
+    it('are sent once and then found by their hash, by POST and GET', async () => {
       const unknown = await post({ extensions: persisted(sha256(text)) });
       expect(unknown.status).toBe(400);
       expect(unknown.errors).toMatchObject([
@@ -58,7 +58,7 @@ describe('persisted operations', () => {
       expect(await response.json()).toEqual({ data: answer.data });
     });
 
-    it('never run another text', async () => {
+    it('are refused when the text has another hash', async () => {
       const wrong = sha256('{ notificationPreferences { category } }');
       expect(await post({ query: text, extensions: persisted(wrong) })).toMatchObject({
         status: 400,
@@ -123,7 +123,7 @@ describe('persisted operations', () => {
         `${print(UnreadCountDocument)} query Other { unreadNotificationCount }`,
         'Other',
       ],
-    ])('refuse everything else: %s', async (_what, text, operationName?: string) => {
+    ])('are the only operations that run: %s is refused', async (_what, text, operationName?: string) => {
       const expected = refused('operation_not_trusted');
       expect(await post({ query: text, operationName }, trusting)).toMatchObject({ status: 403, ...expected });
       const live = liveClient(trusting.url, { token });

@@ -82,7 +82,7 @@ describe('live updates', () => {
   const titlesIn = (inbox: Inbox): (string | null | undefined)[] =>
     inbox.pending.map(({ data }) => data?.notificationCreated.title);
 
-  it('deliver each new notification, in order, from now on', async () => {
+  it('deliver each notification that is created after the subscription has started, in order', async () => {
     const user = somebody();
     await begin(user);
     const inbox: Inbox = (await connect(service, user)).subscribe(WatchInboxDocument, {});
@@ -209,7 +209,7 @@ describe('live updates', () => {
       });
     });
 
-    it('are filtered', async () => {
+    it('are delivered only if they match the filter', async () => {
       const live = await connect(neighbour, 'admin', 'notif.read.log');
       const everything = live.subscribe(WatchDeliveriesDocument, {});
       const failures = live.subscribe(WatchDeliveriesDocument, { filter: { statuses: ['FAILED'] } });

@@ -252,7 +252,7 @@ describe('server-sent events', () => {
   };
   const tokenOf = (sub: string) => service.token({ tenant_id: TENANT, sub });
 
-  it.each(['GET', 'POST'] as const)('carry queries by %s, too', async (method) => {
+  it.each(['GET', 'POST'] as const)('also return the result of a query sent by %s', async (method) => {
     const { status, text } = await ask(method, '{ unreadNotificationCount }', await tokenOf('ilja'));
     expect(status).toBe(200);
     expect(text).toBe('event: next\ndata: {"data":{"unreadNotificationCount":0}}\n\nevent: complete\ndata:\n\n');

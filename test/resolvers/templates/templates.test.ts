@@ -40,7 +40,7 @@ describe('templates', () => {
       .map(({ node }) => `${node.eventCode} ${node.channel} ${node.locale}`)
       .toSorted();
 
-  it.each([4, 25, 100])('are read whole in pages of %i, each once', async (first) => {
+  it.each([4, 25, 100])('are returned completely in pages of %i, each template once', async (first) => {
     const pages = await allPages((after) => list({ first, after }));
     const codes = nodesOf(pages).map(({ eventCode }) => eventCode);
     expect(pages).toHaveLength(Math.ceil(25 / first));
