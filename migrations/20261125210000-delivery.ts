@@ -16,7 +16,7 @@ export class Delivery extends Migration {
       drop index "notification_log_due";
       create index "notification_log_due" on "notification_log" ("tenant_id", "priority", "due_at")
         where status in ('queued', 'sending', 'retrying');
-      -- The table is a queue as well: room for rows to be updated in place, and dead ones cleared away early.
+      -- The table is also a queue: the fill factor leaves space for in-place updates, and vacuum runs early.
       alter table "notification_log" set (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02);
       alter table "delivery_attempt" set (fillfactor = 70);
 

@@ -46,7 +46,7 @@ describe("an admin's day", () => {
     await rm(folder, { recursive: true });
   });
 
-  it('starts with a file, continues with edits and test mails, and ends with a rollback', async () => {
+  it('succeeds: import a file, edit a template, send test mails, change the relay, roll back', async () => {
     const file = join(folder, 'tenant.yaml');
     await writeFile(
       file,

@@ -29,7 +29,7 @@ const page = (path: string) => {
 };
 const { scripts } = JSON.parse(readFileSync(join(projectRoot, 'package.json'), 'utf8')) as { scripts: object };
 
-/** Every block of the languages, named by its page and its first line. */
+/** Returns every block in one of the languages, with a name of its page and first line. */
 const blocksIn = (...languages: string[]): [string, Block][] =>
   pages.flatMap(({ path, blocks }) =>
     blocks
@@ -37,11 +37,11 @@ const blocksIn = (...languages: string[]): [string, Block][] =>
       .map((block): [string, Block] => [`${path}: ${block.code.split('\n', 1)[0]}`, block]),
   );
 
-/** The code spans of a text. */
+/** Returns the code spans of a text. */
 const codeIn = (text: string): string[] => [...text.matchAll(/`([^`\n]+)`/g)].map(([, code]) => code as string);
 
-describe('a page', () => {
-  it('is read as GitHub reads it', () => {
+describe('parsePage', () => {
+  it('finds blocks, anchors and links like GitHub does', () => {
     const { blocks, anchors, prose } = parsePage(
       '# A `b` & c\n\n## Why?\n\n```sh no-run\n# not a heading\n```\n\n## Why?\n\n[x](docs/a.md#b) `[y](z)` <img src="i.png">\n',
     );
@@ -51,11 +51,11 @@ describe('a page', () => {
   });
 });
 
-/** Pages beside the code that the documentation links to. */
+/** Pages outside docs/ to which the documentation links. */
 const linked = ['bench/README.md', 'client/README.md', 'schema/stream-protocol.md'].map(readPage);
 
 describe.each([...pages, ...linked].map((one) => [one.path, one] as const))('%s', (path, { blocks, prose }) => {
-  it('links to files and headings that exist', () => {
+  it('links only to files and headings that exist', () => {
     const broken = linksOf({ prose }).filter((link) => {
       if (/^[a-z]+:/.test(link)) return !/^(https:\/\/|http:\/\/127\.0\.0\.1)/.test(link);
       const [file = '', anchor] = link.split('#', 2);
@@ -66,14 +66,14 @@ describe.each([...pages, ...linked].map((one) => [one.path, one] as const))('%s'
     expect(broken).toEqual([]);
   });
 
-  it('names npm scripts that exist', () => {
+  it('names only npm scripts that exist', () => {
     const code = [...codeIn(prose), ...blocks.map((block) => block.code)].join('\n');
     const named = [...code.matchAll(/npm (?:run (?:-s )?)?([a-z][a-z:-]*)/g)].map((match) => match[1] as string);
     const known = new Set([...Object.keys(scripts), 'ci', 'install', 'pack']);
     expect(named.filter((name) => !known.has(name))).toEqual([]);
   });
 
-  it('names files of the project that exist', () => {
+  it('names only files of the project that exist', () => {
     const roots = 'bench|client|consumers|demo|docs|migrations|resolvers|schema|src|tenants|test|tools';
     const named = codeIn(prose).filter((code) => new RegExp(`^(${roots})/[\\w./-]*$`).test(code));
     expect(named.filter((file) => !existsSync(join(projectRoot, file)))).toEqual([]);
@@ -91,7 +91,7 @@ describe('names in the documentation', () => {
   const camelCase = /^[a-z]+(?:[A-Z][a-z]+)+$/;
 
   it.each(pages.filter(({ path }) => path !== 'CHANGELOG.md').map(({ path, prose }) => [path, prose]))(
-    '%s names fields, settings and variables that exist',
+    'exist as fields, settings or variables: %s',
     (_path, prose = '') => {
       const words = codeIn(prose).flatMap((code) => code.match(/\w+/g) ?? []);
       const named = words.filter((word) => camelCase.test(word) || /^[A-Z]+_[A-Z_]+$/.test(word));
@@ -105,39 +105,42 @@ describe('blocks of the documentation', () => {
     assumeValid: true,
   });
 
-  it.each(blocksIn('graphql'))('hold GraphQL that the schema accepts: %s', (_name, { code }) => {
+  it.each(blocksIn('graphql'))('contain GraphQL that is valid against the schema: %s', (_name, { code }) => {
     expect(validate(schema, parseGraphql(code)).map(({ message }) => message)).toEqual([]);
   });
 
   const isEvent = ([, { info }]: [string, Block]): boolean => info !== 'signal.emit';
 
-  it.each(blocksIn('json').filter(isEvent))('hold an event that the service accepts: %s', (_name, { code, info }) => {
-    const payload: unknown = JSON.parse(code);
-    expect(parseEvent({ type: info, payload, position: ['docs'] })).toMatchObject({ kind: 'command' });
-  });
+  it.each(blocksIn('json').filter(isEvent))(
+    'contain an event that the service accepts: %s',
+    (_name, { code, info }) => {
+      const payload: unknown = JSON.parse(code);
+      expect(parseEvent({ type: info, payload, position: ['docs'] })).toMatchObject({ kind: 'command' });
+    },
+  );
 
   it.each(blocksIn('json').filter((block) => !isEvent(block)))(
-    'hold a message that the service pushes: %s',
+    'contain a message that is valid for the Redis channel: %s',
     (_name, { code, info }) => {
       const payload: unknown = JSON.parse(code);
       expect(eventValidator(info)(payload)).toEqual(payload);
     },
   );
 
-  it.each(blocksIn('ts', 'js'))('hold code that compiles: %s', async (_name, { code }) => {
+  it.each(blocksIn('ts', 'js'))('contain code that compiles: %s', async (_name, { code }) => {
     await expect(transformWithOxc(code, 'block.ts')).resolves.toMatchObject({ code: expect.any(String) });
   });
 
-  it.each(blocksIn('yaml'))('hold YAML: %s', (_name, { code }) => {
+  it.each(blocksIn('yaml'))('contain valid YAML: %s', (_name, { code }) => {
     expect(parseYaml(code)).toBeTypeOf('object');
   });
 
-  it.each(blocksIn('sh'))('hold a script that bash can parse: %s', async (_name, { code, info }) => {
+  it.each(blocksIn('sh'))('contain a script that bash can parse: %s', async (_name, { code, info }) => {
     expect(['', 'no-run']).toContain(info);
     await promisify(execFile)('bash', ['-n', '-c', code]);
   });
 
-  it('are of no language that this test does not check', () => {
+  it('use only languages that this test checks', () => {
     const checked = new Set(['graphql', 'json', 'js', 'mermaid', 'sh', 'ts', 'yaml']);
     const languages = pages.flatMap(({ blocks }) => blocks.map(({ language }) => language));
     expect(languages.filter((language) => !checked.has(language))).toEqual([]);
@@ -209,7 +212,7 @@ describe('docs/admins.md', () => {
 });
 
 describe('pictures', () => {
-  it.each(['graphiql', 'mailbox', 'demo'])('%s.png is shown, and is smaller than 200 KB', (name) => {
+  it.each(['graphiql', 'mailbox', 'demo'])('%s.png is shown on a page, and is smaller than 200 KB', (name) => {
     const file = `docs/images/${name}.png`;
     expect(page('README.md').text).toContain(`](${file})`);
     expect(readFileSync(join(projectRoot, file)).subarray(1, 4).toString()).toBe('PNG');

@@ -34,7 +34,7 @@ describe('npm start', () => {
         DATA_PATH: dataPath,
       },
       stdio: ['ignore', 'pipe', 'pipe'],
-      // A process group of its own, so that nothing outlives a test that fails.
+      // A separate process group, so that no process keeps running after a failed test.
       detached: true,
     });
     try {
@@ -80,7 +80,7 @@ describe('nodeVersionProblem', () => {
     expect(nodeVersionProblem(version)).toBeUndefined();
   });
 
-  it('names the version that package.json names', () => {
+  it('contains the minimum version of package.json', () => {
     const { engines } = JSON.parse(readFileSync(join(projectRoot, 'package.json'), 'utf8')) as {
       engines: { node: string };
     };
@@ -89,7 +89,7 @@ describe('nodeVersionProblem', () => {
   });
 });
 
-/** Kills what is left of a process group. */
+/** Kills the remaining processes of a process group. */
 function endGroup(group: number): void {
   try {
     process.kill(-group, 'SIGKILL');

@@ -16,12 +16,12 @@ import { type Block, readPage, readPages, tableUnder } from './support/pages.ts'
 
 const readme = readPage('README.md');
 
-/** The shell blocks of a page that can be pasted. */
+/** Returns the shell blocks of a page that a reader can paste. */
 const pasted = ({ blocks }: { blocks: Block[] }): string[] =>
   blocks.filter(({ language, info }) => language === 'sh' && info === '').map(({ code }) => code);
 
 describe('the README', () => {
-  it('has at most 300 lines, in the order that a stranger reads', () => {
+  it('has at most 300 lines and the expected headings in order', () => {
     expect(readme.text.trimEnd().split('\n').length).toBeLessThanOrEqual(300);
     expect([...readme.prose.matchAll(/^## (.+)$/gm)].map(([, heading]) => heading)).toEqual([
       'Who it is for',
@@ -33,7 +33,7 @@ describe('the README', () => {
     ]);
   });
 
-  it('tells the truth about the demo: exit code 0 and every step seen', async () => {
+  it('describes a demo that completes every step and exits with 0', async () => {
     const { code, stdout, stderr } = await outputOf(spawnScript('demo/demo.js', {}));
     expect(stderr).toBe('');
     for (const step of [
@@ -49,8 +49,8 @@ describe('the README', () => {
   });
 });
 
-describe('beside npm run dev', () => {
-  /** A folder as the blocks expect it: with the dependencies, and with the data of the service. */
+describe('while npm run dev is running', () => {
+  /** A folder with the files that the blocks need: the dependencies and the data of the service. */
   let folder: string;
   let printed = '';
   let output: ReturnType<typeof outputOf>;
@@ -58,7 +58,7 @@ describe('beside npm run dev', () => {
 
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'notification-readme-'));
-    // The embedded database runs as another user where this runs as root.
+    // The embedded database runs as another user when this test runs as root.
     await chmod(folder, 0o755);
     await mkdir(join(folder, '.data'), { mode: 0o755 });
     await symlink(join(projectRoot, 'node_modules'), join(folder, 'node_modules'));
@@ -90,8 +90,8 @@ describe('beside npm run dev', () => {
 
   it.each([
     ['once', {}],
-    ['again, on a Node.js without a WebSocket of its own', { NODE_OPTIONS: '--no-experimental-websocket' }],
-  ])('the three blocks of the README work when pasted %s', async (_when, env: Record<string, string>) => {
+    ['a second time, on a Node without a global WebSocket', { NODE_OPTIONS: '--no-experimental-websocket' }],
+  ])('the three blocks of the README succeed when pasted %s', async (_when, env: Record<string, string>) => {
     expect(others).toEqual([]);
     expect(JSON.parse(await paste(produce, env))).toMatchObject({ results: [{ status: 'accepted' }] });
     expect(JSON.parse(await paste(query_, env))).toMatchObject({
@@ -108,7 +108,7 @@ describe('beside npm run dev', () => {
     readPages()
       .filter(({ path }) => path !== 'README.md')
       .flatMap(({ path, ...page }) => pasted(page).map((code) => [path, code] as const)),
-  )('the blocks of %s work when pasted, and again', async (_path, code) => {
+  )('a block of %s succeeds when pasted twice', async (_path, code) => {
     for (let time = 0; time < 2; time += 1) {
       const answer = JSON.parse(await paste(code)) as { errors?: unknown; results?: { status: string }[] };
       expect(answer.errors).toBeUndefined();
@@ -116,7 +116,7 @@ describe('beside npm run dev', () => {
     }
   });
 
-  it('serves the addresses and accepts the tokens that it prints', async () => {
+  it('the printed URLs are served and the printed tokens are accepted', async () => {
     const [base] = /http:\/\/127\.0\.0\.1:\d+/.exec(printed) ?? [''];
     for (const path of ['graphiql/', 'mailbox', 'healthz', 'readyz']) {
       expect((await fetch(`${base}/${path}`)).status, path).toBe(200);
@@ -141,7 +141,7 @@ describe('beside npm run dev', () => {
     }
   });
 
-  it('writes the same tokens to a file that only its owner can read', async () => {
+  it('the printed tokens are also in a file that only its owner can read', async () => {
     const file = join(folder, '.data', 'dev.env');
     expect((await stat(file)).mode & 0o777).toBe(0o600);
     expect(readFileSync(file, 'utf8').match(/^export [A-Z_]+=\S+$/gm)).toHaveLength(4);
@@ -149,7 +149,7 @@ describe('beside npm run dev', () => {
       expect(printed).toContain(token);
   });
 
-  it('stops with exit code 0', async () => {
+  it('SIGTERM stops it with exit code 0', async () => {
     stop();
     expect(await output).toMatchObject({ code: 0, stderr: '' });
   });

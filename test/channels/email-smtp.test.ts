@@ -28,7 +28,7 @@ describe('a slow relay', () => {
   });
   afterEach(() => sink.close());
 
-  it('gets no more mails at once than it has connections, and waiting mails neither time out nor are sent twice', async () => {
+  it('gets at most one mail per connection at a time, and waiting mails neither time out nor are sent twice', async () => {
     const provider = smtpProvider(providerContext());
     const config = { host: '127.0.0.1', port: sink.port, from: 'a@example.com', maxConnections: 2 };
     const release = Promise.withResolvers<void>();

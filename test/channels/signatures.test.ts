@@ -75,7 +75,7 @@ describe('a receiver can verify', () => {
     await provider.close();
   });
 
-  it('nothing of a token of another kind, which is passed on to the next provider', async () => {
+  it('no message for a device token that is not a Web Push subscription: the next provider is used', async () => {
     const example = httpProviders.find(({ name }) => name === 'web push');
     const provider = webPushProvider(providerContext());
     const message = outboundMessage('push', 'an-fcm-token');

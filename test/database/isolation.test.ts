@@ -27,11 +27,11 @@ describe('tenant isolation', () => {
   });
 
   it('forces row-level security with a policy for the API role on every tenant table', async () => {
-    const tables = await sql<{ name: string; enabled: boolean; forced: boolean; walled: boolean }>(
+    const tables = await sql<{ name: string; enabled: boolean; forced: boolean; isolated: boolean }>(
       files.url,
       `select c.relname as name, c.relrowsecurity as enabled, c.relforcerowsecurity as forced,
               exists (select from pg_policies p where p.tablename = c.relname and 'notif_api' = any(p.roles)
-                      and p.qual like '%app.tenant_id%' and p.with_check like '%app.tenant_id%') as walled
+                      and p.qual like '%app.tenant_id%' and p.with_check like '%app.tenant_id%') as isolated
        from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attname = 'tenant_id'
        where c.relkind in ('r', 'p') and c.relnamespace = 'public'::regnamespace`,
     );
@@ -43,10 +43,10 @@ describe('tenant isolation', () => {
         .filter((name) => !shared.has(name))
         .toSorted(),
     );
-    expect(tables.filter((table) => !(table.enabled && table.forced && table.walled))).toEqual([]);
+    expect(tables.filter((table) => !(table.enabled && table.forced && table.isolated))).toEqual([]);
   });
 
-  it('gives the roles no way around it: no superuser, no bypassrls, no ownership, no change of audit events', async () => {
+  it('cannot be bypassed by a role: none is superuser, has bypassrls, owns a table or may change audit events', async () => {
     const roles = await sql(
       files.url,
       `select rolname, rolsuper, rolbypassrls, rolcanlogin,
@@ -96,7 +96,7 @@ describe('tenant isolation', () => {
     expect(others).toEqual([]);
   });
 
-  it('treats a tenant id as plain data for all contents', async () => {
+  it('never executes the content of a tenant id as SQL', async () => {
     const hostile = `x', true); reset role; select set_config('app.tenant_id', 'tenant-7`;
     expect(await database.asTenant(hostile, (tx) => tx.query('select * from inbox'))).toEqual([]);
     await expect(database.asTenant('nul\0', (tx) => tx.query('select 1'))).rejects.toMatchObject({
@@ -118,7 +118,7 @@ describe('tenant isolation', () => {
     expect(seen.filter((isOwn) => !isOwn)).toEqual([]);
   });
 
-  it('gives reads that share a transaction their own tenant, answer and failure', async () => {
+  it('runs combined reads with the tenant of each, and a failed read does not affect the others', async () => {
     const read = (tenantId: string): Promise<unknown[]> =>
       database.readAsTenant(tenantId, 'select tenant_id, $1::text as asked from inbox', [tenantId]);
     const tenants = Array.from({ length: 100 }, (_unused, index) => `tenant-${index % 3}`);

@@ -154,7 +154,7 @@ describe('the EntityManager of a tenant transaction', () => {
     expect(await asTenant((em) => em.count(PolicyDefinitionEntity, { userId: 'new' }))).toBe(1);
   });
 
-  it('gives two tenants at the same time their own rows', async () => {
+  it('returns each of two concurrent tenants only its own rows', async () => {
     const shared = openDatabase({ url: files.loginUrl, log: createLog('silent'), poolSize: 2 });
     try {
       const tenants = Array.from({ length: 100 }, (_unused, index) => (index % 2 === 0 ? OWN : FOREIGN));

@@ -37,7 +37,7 @@ describe('createInFlight', () => {
     expect(inFlight.capacity().get('own')).toBe(2);
   });
 
-  it('frees one row only once when it is released twice', () => {
+  it('frees the place of a row only once when the row is released twice', () => {
     const inFlight = createInFlight(10, 10);
     const [row] = rowsOf('t', 1) as [ClaimedLog];
     inFlight.add(row);

@@ -47,7 +47,7 @@ describe('masking', () => {
 });
 
 describe('statuses', () => {
-  it('are open or terminal', () => {
+  it('are each either open or terminal', () => {
     expect(LOG_STATUSES.filter((status) => !isTerminal(status))).toEqual(['queued', 'sending', 'retrying']);
   });
 });

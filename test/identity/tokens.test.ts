@@ -209,7 +209,7 @@ describe('a token', () => {
     socket.terminate();
   });
 
-  it('request keeps the trace id of the caller', async () => {
+  it('does not change the trace id that the caller has sent', async () => {
     const { headers, errors } = await run(service.url, undefined, UnreadCountDocument, {}, { 'x-trace-id': 'mine-1' });
     expect(headers.get('x-trace-id')).toBe('mine-1');
     expect(errors[0]?.extensions?.['trace_id']).toBe('mine-1');

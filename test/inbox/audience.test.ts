@@ -53,28 +53,28 @@ describe('the audience of an activity notification', () => {
     (await query(service.url, await service.token({ tenant_id: TENANT, sub }), UnreadCountDocument))
       .unreadNotificationCount;
 
-  it('is the named users, each once', async () => {
+  it('of scope users contains each named user once', async () => {
     const sent = await send({ recipient_scope: 'users', recipient_ids: ['x', 'y', 'x'] });
     expect(sent).toMatchObject({ status: 'sent', people: ['x', 'y'] });
     expect([await unread('x'), await unread('y')]).toEqual([1, 1]);
   });
 
-  it('is whoever holds any role over the merchant, in this tenant, each once', async () => {
+  it('of scope merchant contains each user of the tenant with any role over the merchant once', async () => {
     const sent = await send({ recipient_scope: 'merchant', merchant_id: 'm-1', recipient_ids: undefined });
     expect(sent).toMatchObject({ status: 'sent', people: ['anna', 'bình'] });
   });
 
-  it('is whoever holds any role over the organization', async () => {
+  it('of scope organization contains the users with any role over the organization', async () => {
     const sent = await send({ recipientScope: 'organization', organizationId: 'm-1', recipient_scope: undefined });
     expect(sent).toMatchObject({ status: 'sent', people: ['chi'] });
   });
 
-  it('that is empty suppresses the notification, with the reason', async () => {
+  it('suppresses the notification with audience_empty when it contains no user', async () => {
     const sent = await send({ recipient_scope: 'merchant', merchant_id: 'nobody' });
     expect(sent).toMatchObject({ status: 'suppressed', error_code: 'audience_empty', people: [] });
   });
 
-  it('sees what the producer wrote', async () => {
+  it('receives the title, body, data and other fields of the event', async () => {
     await send({ recipient_scope: 'users', recipient_ids: ['reader'], category: 'payments' });
     const token = await service.token({ tenant_id: TENANT, sub: 'reader' });
     const { notifications, unreadNotificationCount } = await query(service.url, token, InboxDocument, {});
@@ -94,7 +94,7 @@ describe('the audience of an activity notification', () => {
     ]);
   });
 
-  it('gets dense positions and a right count when many arrive at once', async () => {
+  it('receives concurrent notifications at positions without gaps, with a correct unread count', async () => {
     const count = 60;
     await Promise.all(
       Array.from({ length: count }, () => send({ recipient_scope: 'users', recipient_ids: ['busy', 'idle'] })),

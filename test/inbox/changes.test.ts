@@ -42,7 +42,7 @@ describe('an inbox', () => {
     await service.close();
   });
 
-  /** Somebody with these notifications, oldest first. */
+  /** Creates a user with these notifications, oldest first. */
   async function personWith(...titles: string[]) {
     const user = `person-${(people += 1)}`;
     const token = await service.token({ tenant_id: TENANT, sub: user });
@@ -72,7 +72,7 @@ describe('an inbox', () => {
     (await query(service.url, token, InboxDocument, {})).notifications.liveCursor;
   const titled = (nodes: Node[]) => nodes.map(({ title }) => title);
 
-  it('is read and unread again, and counts each once', async () => {
+  it('counts a notification once when it is marked as read or unread repeatedly', async () => {
     const { token, ids, list, unread } = await personWith('one', 'two', 'three');
     expect(await unread()).toBe(3);
     for (const id of [ids[0], ids[0], ids[1]] as string[]) {
@@ -89,7 +89,7 @@ describe('an inbox', () => {
     expect(titled(await list({ isRead: false }))).toEqual(['two', 'three']);
   });
 
-  it('is read as a whole, or up to a time, and says how many were unread', async () => {
+  it('marks all notifications as read, or those up to a time, and returns how many were unread', async () => {
     const { token, ids, list, unread } = await personWith('one', 'two', 'three', 'four');
     await query(service.url, token, MarkNotificationReadDocument, { id: ids[0] as string });
     const before = (await list())[2]?.createdAt as string;
@@ -103,7 +103,7 @@ describe('an inbox', () => {
     expect(await unread()).toBe(0);
   });
 
-  it('is archived: no longer listed unless asked for, and not counted', async () => {
+  it('neither counts an archived notification nor lists it, except with the filter isArchived', async () => {
     const { token, ids, list, unread } = await personWith('one', 'two', 'three');
     for (const id of [ids[0], ids[0], ids[1]] as string[]) {
       const { archiveNotification } = await query(service.url, token, ArchiveNotificationDocument, { id });
@@ -112,7 +112,7 @@ describe('an inbox', () => {
     expect(await unread()).toBe(1);
     expect(titled(await list())).toEqual(['three']);
     expect(titled(await list({ isArchived: true }))).toEqual(['one', 'two']);
-    // What is put away is not in the badge, whether it was read or not.
+    // Archived notifications do not count as unread, whether they were read or not.
     await query(service.url, token, MarkNotificationReadDocument, { id: ids[0] as string });
     expect(await unread()).toBe(1);
     await query(service.url, token, MarkNotificationUnreadDocument, { id: ids[0] as string });
@@ -121,23 +121,26 @@ describe('an inbox', () => {
     expect(all).toEqual({ markAllNotificationsRead: 1 });
   });
 
-  it.each(MUTATIONS)("%s does not know another person's notification, nor nonsense", async (_name, document) => {
-    const { ids, unread } = await personWith('mine');
-    const stranger = await service.token({ tenant_id: TENANT, sub: 'stranger' });
-    const foreigner = await service.token({ tenant_id: 'tenant-foreign', sub: 'stranger' });
-    for (const [token, id] of [
-      [stranger, ids[0]],
-      [foreigner, ids[0]],
-      [stranger, 'nonsense'],
-    ] as [string, string][]) {
-      const { status, errors } = await run(service.url, token, document, { id });
-      expect(status).toBe(404);
-      expect(errors).toMatchObject([{ extensions: { error_code: 'not_found' } }]);
-    }
-    expect(await unread()).toBe(1);
-  });
+  it.each(MUTATIONS)(
+    'answers 404 to %s for the notification of another user and for an invalid id',
+    async (_name, document) => {
+      const { ids, unread } = await personWith('mine');
+      const stranger = await service.token({ tenant_id: TENANT, sub: 'stranger' });
+      const foreigner = await service.token({ tenant_id: 'tenant-foreign', sub: 'stranger' });
+      for (const [token, id] of [
+        [stranger, ids[0]],
+        [foreigner, ids[0]],
+        [stranger, 'nonsense'],
+      ] as [string, string][]) {
+        const { status, errors } = await run(service.url, token, document, { id });
+        expect(status).toBe(404);
+        expect(errors).toMatchObject([{ extensions: { error_code: 'not_found' } }]);
+      }
+      expect(await unread()).toBe(1);
+    },
+  );
 
-  it('tells of each change in order, with the count, and a reader who was away of the newest state alone', async () => {
+  it('delivers each change in order with the unread count, and after a pause only the newest state of each notification', async () => {
     const { token, ids, watch } = await personWith('one', 'two', 'three');
     const after = await cursorNow(token);
     const take = await watch(after);
@@ -165,7 +168,7 @@ describe('an inbox', () => {
     expect(late.map(({ unreadCount }) => unreadCount)).toEqual([0, 0, 0]);
   });
 
-  it('says where it stands, empty or not, so that a subscription goes on from a list without a gap', async () => {
+  it('returns a liveCursor even when it is empty, after which a subscription misses no change', async () => {
     const { user, token, watch } = await personWith();
     const after = await cursorNow(token);
     await settled(service.databaseUrl, await postActivities(service, producer, TENANT, [user], ['between']));
@@ -174,7 +177,7 @@ describe('an inbox', () => {
     ]);
   });
 
-  it('counts right whatever is done to it at once', async () => {
+  it('keeps a correct unread count under concurrent changes of all kinds', async () => {
     const { user, token, ids } = await personWith('1', '2', '3', '4', '5', '6');
     await Promise.all([
       ...ids.flatMap((id) => MUTATIONS.map(([, document]) => run(service.url, token, document, { id }))),

@@ -35,7 +35,7 @@ describe('policy definitions', () => {
     return policyDefinitions.edges.map(({ node }) => node.userId).toSorted();
   };
 
-  it('are imported, again without harm, and as a whole', async () => {
+  it('are imported without duplicates, replaced by an import with isWhole, and removed', async () => {
     expect(await take(over('m-1', 'anna', 'bình', 'anna'))).toEqual({ added: 2, removed: 0, unchanged: 0 });
     expect(await take(over('m-2', 'dũng'))).toEqual({ added: 1, removed: 0, unchanged: 0 });
     expect(await take(over('m-1', 'bình', 'chi'))).toEqual({ added: 1, removed: 0, unchanged: 1 });
@@ -49,7 +49,7 @@ describe('policy definitions', () => {
     expect(await holders('m-1')).toEqual(['chi']);
   });
 
-  it('are written to the audit log with who did it', async () => {
+  it('write an audit event with the user and the numbers of an import', async () => {
     await take(over('m-audit', 'anna'));
     const rows = await sql(
       service.databaseUrl,
@@ -65,7 +65,7 @@ describe('policy definitions', () => {
     ]);
   });
 
-  it('are all taken or none: each that is wrong is named', async () => {
+  it('are not imported at all when one is invalid, and the error contains the path of each invalid one', async () => {
     const definitions = [...over('m-3', 'anna', ' '), ...over('x'.repeat(257), 'anna')];
     const { status, errors } = await run(service.url, admin, ImportPolicyDefinitionsDocument, {
       input: { definitions },
@@ -82,7 +82,7 @@ describe('policy definitions', () => {
     expect(await holders('m-3')).toEqual([]);
   });
 
-  it('of another tenant are neither seen nor touched', async () => {
+  it('of another tenant are not changed by an import', async () => {
     await take(over('m-shared', 'anna'));
     const other = await service.token({ tenant_id: 'tenant-other', permissions: ['notif.write.config'] });
     const input = { definitions: over('m-shared', 'foreigner'), isWhole: true };
@@ -91,13 +91,13 @@ describe('policy definitions', () => {
     expect(await holders('m-shared')).toEqual(['anna']);
   });
 
-  it('need notif.write.config', async () => {
+  it('can be read only with the permission notif.write.config', async () => {
     const { status, errors } = await run(service.url, producer, PolicyDefinitionsDocument, {});
     expect(status).toBe(403);
     expect(errors).toMatchObject([{ extensions: { required: 'notif.write.config' } }]);
   });
 
-  it('make an audience of 10 000 people, each of whom is told once', async () => {
+  it('address 10 000 users with one event, and each receives one notification', async () => {
     const people = Array.from({ length: 10_000 }, (_unused, index) => `person-${index}`);
     expect(await take(over('m-large', ...people))).toEqual({ added: 10_000, removed: 0, unchanged: 0 });
     const event = activityEvent(TENANT, [], { recipient_scope: 'merchant', merchant_id: 'm-large' });

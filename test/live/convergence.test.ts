@@ -61,7 +61,7 @@ describe('an inbox that is watched during many failures', () => {
   let redis: OwnRedis;
   let publisher: Redis;
   let service: TestService;
-  let doors: TcpProxy[];
+  let proxies: TcpProxy[];
   let children: ChildService[];
   let producer: string;
   /** URLs of the running instances. */
@@ -82,13 +82,13 @@ describe('an inbox that is watched during many failures', () => {
          for each row execute function hold_open()`,
     );
     children = await Promise.all([1, 2].map(() => startChild(childEnv())));
-    doors = await Promise.all(children.map(({ url }) => tcpProxy('127.0.0.1', Number(new URL(url).port))));
-    urls = [service.url, ...doors.map(({ port }) => `http://127.0.0.1:${port}`)];
+    proxies = await Promise.all(children.map(({ url }) => tcpProxy('127.0.0.1', Number(new URL(url).port))));
+    urls = [service.url, ...proxies.map(({ port }) => `http://127.0.0.1:${port}`)];
   }, 60_000);
   afterAll(async () => {
     publisher.disconnect();
     await Promise.all(children.map((child) => child.kill('SIGKILL')));
-    await Promise.all(doors.map((proxy) => proxy.shut()));
+    await Promise.all(proxies.map((proxy) => proxy.shut()));
     await service.close();
     await redis.stop();
   });
@@ -224,8 +224,8 @@ describe('an inbox that is watched during many failures', () => {
     const [first, second] = children as [ChildService, ChildService];
     const disasters: (() => Promise<unknown>)[] = [
       async () => {
-        await doors[0]?.shut();
-        await doors[0]?.open();
+        await proxies[0]?.shut();
+        await proxies[0]?.open();
       },
       () => redis.killConnections('pubsub'),
       async () => {
@@ -248,7 +248,7 @@ describe('an inbox that is watched during many failures', () => {
         await post(USERS, 5);
         await redis.start();
       },
-      () => first.kill('SIGKILL').then(() => (urls = urls.filter((url) => !url.endsWith(`:${doors[0]?.port}`)))),
+      () => first.kill('SIGKILL').then(() => (urls = urls.filter((url) => !url.endsWith(`:${proxies[0]?.port}`)))),
     ];
     for (const disaster of disasters) {
       const [patient, hasty] = USERS.toSorted(() => Math.random() - 0.5) as [string, string];

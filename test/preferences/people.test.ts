@@ -140,7 +140,7 @@ describe('user preferences', () => {
     expect(await audits(tenant)).toMatchObject([{ details: { unsuppressed: { reason: 'hard_bounce' } } }]);
   });
 
-  it('and suppressions by feedback or by hand apply only in their tenant', async () => {
+  it('and suppressions, by provider feedback or by an admin, apply only in their tenant', async () => {
     const [tenant, other] = [await newTenant(), await newTenant()];
     const recipient = anna();
     const feedback = { channel: 'email', recipient: recipient.email, created_at: '2026-01-01T00:00:00Z' };

@@ -23,7 +23,7 @@ describe('quiet hours', () => {
     expect(until(from, to, zone, now)).toBe(expected);
   });
 
-  it('end at the first minute outside of them', () => {
+  it('end at the first minute that is not quiet', () => {
     const clock = fc
       .integer({ min: 0, max: 24 * 60 - 1 })
       .map((minute) => `${String(Math.floor(minute / 60)).padStart(2, '0')}:${String(minute % 60).padStart(2, '0')}`);

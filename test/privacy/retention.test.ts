@@ -60,7 +60,7 @@ describe('retention', () => {
       )
     )[0]?.count as number;
 
-  it('keeps data until it is old enough', async () => {
+  it('changes no data before its retention period ends', async () => {
     expect(await keep(9)).toEqual({ removed: 0, anonymised: 0 });
   });
 

@@ -34,7 +34,7 @@ describe('a replaced key', () => {
     return rows.flatMap(({ text }) => [...text.matchAll(/"key": "(\w+)"/g)].map((match) => match[1] as string));
   };
 
-  it('encrypts nothing any more, and its data can be decrypted with the new key', async () => {
+  it('is no longer needed after keys:rotate has encrypted its data with the new key', async () => {
     const admin = await service.token({
       tenant_id: TENANT,
       permissions: [

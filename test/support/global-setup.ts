@@ -25,7 +25,7 @@ const run = (script: string, ...args: string[]): Promise<unknown> =>
 // The suites that kill the service run the compiled code in a separate process, like users do.
 const compile = (): Promise<unknown> => run('node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json');
 
-/** The first run installs what `npm ci` in the root leaves out, which takes about a minute. */
+/** The first run installs packages that `npm ci` in the root does not, which takes about a minute. */
 async function prepare(): Promise<void> {
   await run('tools/install-packages.js', 'test/peers');
   await run('tools/build-graphiql.js', '--if-changed');

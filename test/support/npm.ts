@@ -3,7 +3,7 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
-/** Environment of a shell outside of npm scripts. Otherwise npm would use the folder of the running script. */
+/** Environment without the variables of npm scripts, which would make npm use the folder of the running script. */
 export const shellEnv = (): NodeJS.ProcessEnv => {
   const inherited = Object.entries(process.env).filter(
     ([name]) => !/^npm_(package|lifecycle)_|^npm_config_local_prefix$|^(NODE_ENV|NODE_OPTIONS|VITEST.*)$/i.test(name),

@@ -6,7 +6,7 @@ import { projectRoot } from '../../src/project-root.ts';
 /** A fenced block of a page. */
 export interface Block {
   language: string;
-  /** What follows the language in the opening fence, for example `no-run`. */
+  /** Text after the language in the opening fence, for example `no-run`. */
   info: string;
   code: string;
 }
@@ -19,13 +19,13 @@ export interface Page {
   /** The text without fenced blocks. */
   prose: string;
   blocks: Block[];
-  /** What links can point to behind `#`. */
+  /** Anchors of the headings, the targets of links with `#`. */
   anchors: Set<string>;
 }
 
 const ROOT_PAGES = ['README.md', 'CONTRIBUTING.md', 'SECURITY.md', 'CHANGELOG.md'];
 
-/** The README, the other pages of the root that people read, and everything in `docs/`. */
+/** Returns the README, the other pages in the root folder, and all pages in `docs/`. */
 export function readPages(): Page[] {
   const names = readdirSync(join(projectRoot, 'docs')).filter((name) => name.endsWith('.md'));
   return [...ROOT_PAGES, ...names.map((name) => `docs/${name}`)].map(readPage);
@@ -54,7 +54,7 @@ export function parsePage(text: string): Omit<Page, 'path'> {
   return { text, prose: prose.join('\n'), blocks, anchors: anchorsOf(prose) };
 }
 
-/** The anchors that GitHub gives to headings: a heading that comes again gets a number. */
+/** Returns the anchors that GitHub creates for headings. A repeated heading gets a number. */
 function anchorsOf(lines: readonly string[]): Set<string> {
   const anchors = new Set<string>();
   for (const line of lines) {
@@ -72,7 +72,7 @@ function anchorsOf(lines: readonly string[]): Set<string> {
   return anchors;
 }
 
-/** The targets of links and images, without those in code. */
+/** Returns the targets of links and images, except those in code. */
 export function linksOf({ prose }: Pick<Page, 'prose'>): string[] {
   const text = prose.replaceAll(/`[^`\n]*`/g, '');
   return [...text.matchAll(/\]\(([^)\s]+)\)|<(?:img|a)[^>]* (?:src|href)="([^"]+)"/g)].map(
@@ -80,7 +80,7 @@ export function linksOf({ prose }: Pick<Page, 'prose'>): string[] {
   );
 }
 
-/** The cells of the rows of the table that follows a heading, without its head. */
+/** Returns the cells of the table that follows a heading, row by row, without its header. */
 export function tableUnder({ text }: Pick<Page, 'text'>, heading: string): string[][] {
   const from = text.indexOf(`${heading}\n`);
   if (from < 0) throw new Error(`There is no heading ${heading}.`);

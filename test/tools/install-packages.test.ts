@@ -25,7 +25,7 @@ describe('tools/install-packages.js', () => {
     await dependOn('one');
   });
 
-  /** Writes a package.json and its lock, as npm would for one dependency beside them. */
+  /** Writes a package.json and a package-lock.json with one dependency from a local folder, as npm would. */
   const dependOn = async (name: string): Promise<void> => {
     const root = { name: 'app', dependencies: { [name]: `file:${name}` } };
     const packages = {
@@ -42,12 +42,12 @@ describe('tools/install-packages.js', () => {
   const install = () => program(projectRoot, process.execPath, join(projectRoot, 'tools', 'install-packages.js'), app);
   const installed = (name: string): boolean => existsSync(join(app, 'node_modules', name, 'package.json'));
 
-  it('installs what the lock names', async () => {
+  it('installs the packages of package-lock.json', async () => {
     await install();
     expect(installed('one')).toBe(true);
   });
 
-  it('leaves an installation alone while the lock stays the same', async () => {
+  it('does not install again while package-lock.json is unchanged', async () => {
     await install();
     const marker = join(app, 'node_modules', 'marker');
     await writeFile(marker, 'kept');
@@ -55,7 +55,7 @@ describe('tools/install-packages.js', () => {
     expect(await readFile(marker, 'utf8')).toBe('kept');
   });
 
-  it('installs again after the lock has changed', async () => {
+  it('installs again after package-lock.json has changed', async () => {
     await install();
     await dependOn('two');
     await install();

@@ -9,7 +9,7 @@ import { exists, whenItAnswers } from '../sources.ts';
 
 export interface KafkaOptions {
   /**
-   * Clients have to come over TLS and log in as this user, with PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.
+   * Clients must connect with TLS and log in as this user, with PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.
    * Letters, digits, `-` and `_` only, because Kafka's configuration has no quoting that covers the rest.
    */
   secure?: { username: string; password: string };
