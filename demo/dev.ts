@@ -2,7 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 
 import { ConfigError, readConfig } from '../src/config.ts';
-import { createLog } from '../src/log.ts';
+import { createLog, logProcessWarnings } from '../src/log.ts';
 import { startService } from '../src/service.ts';
 import { runUntilStopped } from '../src/run-until-stopped.ts';
 import { type DemoTokens, demoTokens, seedDemoTenant } from './seed.ts';
@@ -27,6 +27,7 @@ async function writeShellFile(folder: string, url: string, tokens: DemoTokens): 
 try {
   const config = readConfig({ LOG_LEVEL: 'warn', ...process.env, ENVIRONMENT: 'dev' });
   const log = createLog(config.logLevel);
+  logProcessWarnings(log);
   const service = await startService(config, { log });
   const { tenantId } = await seedDemoTenant(service);
   const { url, devIdentity } = service;

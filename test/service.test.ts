@@ -6,7 +6,7 @@ import { join } from 'node:path';
 
 import { afterEach, describe, expect, inject, it } from 'vitest';
 
-import { outputOf, spawnScript, startChild } from './support/child.ts';
+import { exitOf, outputOf, spawnScript } from './support/child.ts';
 import { liveClient } from './support/client.ts';
 import { eventually } from './support/eventually.ts';
 import { WatchDeliveriesDocument, WatchInboxDocument } from './generated/operations.ts';
@@ -138,31 +138,40 @@ describe('a running service', () => {
 });
 
 describe('a warning of Node or a library', () => {
-  it('is a line of the JSON log, and nothing else is printed', async () => {
-    const database = await testDatabase();
-    const warn = 'setInterval(() => process.emitWarning("probe", "ProbeWarning"), 50).unref()';
-    const child = await startChild({
-      ENVIRONMENT: 'dev',
-      DATABASE_URL: database.loginUrl,
-      DATABASE_OWNER_URL: database.url,
-      DATA_PATH: await mkdtemp(join(tmpdir(), 'notification-warning-')),
-      NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(warn)}`,
-    });
-    let printed = '';
-    child.process.stderr?.on('data', (chunk: Buffer) => (printed += chunk.toString()));
-    const logged = (): number => child.lines.filter(({ warning }) => warning === 'ProbeWarning').length;
-    await eventually(() => logged() > 0, 'the first warning');
-    // Node prints warnings from before the log was created.
-    printed = '';
-    await eventually(() => logged() > 3, 'more warnings');
-    await child.kill('SIGTERM');
-    expect(child.lines.find(({ warning }) => warning === 'ProbeWarning')).toMatchObject({
-      level: 'warn',
-      message: 'probe',
-    });
-    expect(printed).toBe('');
-    await database.drop();
-  });
+  it.each(['src/main.js', 'demo/dev.js'])(
+    'is a line of the JSON log of %s, and nothing else is printed',
+    async (script) => {
+      const database = await testDatabase();
+      const warn = 'setInterval(() => process.emitWarning("probe", "ProbeWarning"), 50).unref()';
+      const child = spawnScript(script, {
+        ENVIRONMENT: 'dev',
+        SERVICE_PORT: '0',
+        DATABASE_URL: database.loginUrl,
+        DATABASE_OWNER_URL: database.url,
+        DATA_PATH: await mkdtemp(join(tmpdir(), 'notification-warning-')),
+        NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(warn)}`,
+      });
+      const exited = exitOf(child);
+      const text = { stdout: '', stderr: '' };
+      child.stdout?.on('data', (chunk: Buffer) => (text.stdout += chunk.toString()));
+      child.stderr?.on('data', (chunk: Buffer) => (text.stderr += chunk.toString()));
+      const logged = (): string[] =>
+        text.stdout.split('\n').filter((line) => line.includes('"warning":"ProbeWarning"'));
+      try {
+        await eventually(() => logged().length > 0, 'the first warning');
+        // Node prints warnings from before the log was created.
+        text.stderr = '';
+        const before = logged().length;
+        await eventually(() => logged().length > before + 3, 'more warnings');
+        expect(JSON.parse(logged()[0] as string)).toMatchObject({ level: 'warn', message: 'probe' });
+        expect(text.stderr).toBe('');
+      } finally {
+        child.kill('SIGTERM');
+        await exited;
+        await database.drop();
+      }
+    },
+  );
 });
 
 describe('a service that cannot start', () => {
