@@ -67,7 +67,7 @@ export interface Connection<Node> {
 export function connectionOf<Node extends object>(name: string, node: ClassType<Node>): ClassType<Connection<Node>> {
   @ObjectType(`${name}Edge`, { description: `One ${name} with its cursor in the list.` })
   class EdgeType implements Edge<Node> {
-    @Field(() => node, { description: 'The item itself.' })
+    @Field(() => node, { description: `The ${name} of this edge.` })
     node!: Node;
 
     @Field(() => String, { description: 'Opaque cursor of the item, to pass as `after` or `before`.' })

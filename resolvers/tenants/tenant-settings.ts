@@ -9,7 +9,7 @@ import { DeliveryMode } from '../server/enums.ts';
 import { Costs, Requires } from '../server/requires.ts';
 import { JSONObject } from '../server/scalars.ts';
 
-@ObjectType({ description: 'Settings of the tenant. A setting that nobody has set has its default value.' })
+@ObjectType({ description: 'Settings of the tenant. A setting that has not been changed has its default value.' })
 export class TenantSettings {
   @Field(() => String, {
     description: 'Language of users without a known language, as a BCP 47 tag, for example `vi-VN`.',
