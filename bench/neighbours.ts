@@ -69,16 +69,16 @@ async function measure(noisyPort: number, flood: number, count: number): Promise
   await Promise.all([tenantFile(LOAD_TENANT, relay.port), tenantFile(NOISY, noisyPort)]);
   await fillQueue(setup.databaseUrl, 'email', flood, { tenant: NOISY });
   const child = await startChild({ ...setup.env, LOG_LEVEL: 'info', TENANT_CONFIG_SECRET_PATH: folder });
-  // Waits for the start of the flood to pass: the steady state is measured.
-  const inHand = Math.min(flood, 500);
+  // Waits until the other tenant's deliveries have started, so that the steady state is measured.
+  const started = Math.min(flood, 500);
   await eventually(async () => {
     const [row] = await sql<{ n: number }>(
       setup.databaseUrl,
       `select count(*)::int as n from notification_log where tenant_id = $1 and status <> 'queued'`,
       [NOISY],
     );
-    return (row?.n ?? 0) >= inHand;
-  }, 'the other tenant at work');
+    return (row?.n ?? 0) >= started;
+  }, 'the deliveries of the other tenant');
   // Warm-up.
   await latencies(child, 50);
   const measured = await latencies(child, count);
@@ -97,11 +97,11 @@ const show = (name: string, sorted: number[]): void => {
   );
 };
 show('alone', alone);
-show('beside a relay that never answers', besideTarpit);
-show(`beside ${values.flood} queued mails`, besideFlood);
+show('with a relay that never answers', besideTarpit);
+show(`with ${values.flood} queued mails`, besideFlood);
 process.stdout.write(
-  `p99 ratio beside the tarpit ${(percentile(besideTarpit, 0.99) / percentile(alone, 0.99)).toFixed(2)} (goal 1.2); ` +
-    `longest delay beside the flood ${((besideFlood.at(-1) ?? 0) / 1_000).toFixed(2)} s (goal 1)\n`,
+  `p99 ratio with the relay that never answers ${(percentile(besideTarpit, 0.99) / percentile(alone, 0.99)).toFixed(2)} (goal 1.2); ` +
+    `longest delay with the queue ${((besideFlood.at(-1) ?? 0) / 1_000).toFixed(2)} s (goal 1)\n`,
 );
 
 tarpit.close();

@@ -12,7 +12,10 @@ const PONG_WAIT_MS = 10_000;
 export interface ConnectOptions {
   /** URL of the service's `/stream`, `wss://…`. A function is called for each connection. */
   url: string | (() => string | Promise<string>);
-  /** A JWT. A function is called for each connection, so that the client reconnects with a new token after the old one expired. */
+  /**
+   * A JWT. A function is called for each connection, so that the client reconnects with a new token after the old one
+   * expired.
+   */
   token: string | (() => string | Promise<string>);
   /** For a superadmin: the tenant to act in. Default: the tenant of the token. */
   tenantId?: string;

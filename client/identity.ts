@@ -38,7 +38,9 @@ function headerIn(params: Params, name: string): string | undefined {
   return undefined;
 }
 
-/** Decodes the claims without verification. The server verifies the token and derives its keys from the verified ids. */
+/**
+ * Decodes the claims without verification. The server verifies the token and derives its keys from the verified ids.
+ */
 function claimsOf(token: string): Params {
   try {
     const [, payload = ''] = token.split('.');

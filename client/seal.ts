@@ -92,12 +92,17 @@ export interface Agreement extends ClientKeys {
 }
 
 export interface Sealer {
-  /** Seals a frame. Frames must be sent in the order of the calls. Rejects with `key_spent` after {@link FRAME_LIMIT} frames. */
+  /**
+   * Seals a frame. Frames must be sent in the order of the calls. Rejects with `key_spent` after {@link FRAME_LIMIT}
+   * frames.
+   */
   seal(plaintext: Bytes): Promise<Bytes>;
 }
 
 export interface Opener {
-  /** Opens a frame. Await each call before the next one. After the first `frame_refused`, every call rejects with it. */
+  /**
+   * Opens a frame. Await each call before the next one. After the first `frame_refused`, every call rejects with it.
+   */
   open(frame: Bytes): Promise<Bytes>;
 }
 
@@ -145,7 +150,9 @@ async function decrypt(key: Key, nonce: Bytes, sealed: Bytes): Promise<Bytes> {
 
 const gcm = (iv: Bytes) => ({ name: 'AES-GCM', iv, tagLength: 8 * TAG_BYTES }) as const;
 
-/** Returns a counter of 96-bit big-endian nonces from 0. Each is a new array, because WebCrypto reads it asynchronously. */
+/**
+ * Returns a counter of 96-bit big-endian nonces from 0. Each is a new array, because WebCrypto reads it asynchronously.
+ */
 function nonces(): () => Bytes {
   let frames = 0;
   return () => {

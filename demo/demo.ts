@@ -9,8 +9,8 @@ import { readConfig } from '../src/config.ts';
 import { startService } from '../src/service.ts';
 import { demoTokens, seedDemoTenant } from './seed.ts';
 
-// npm run demo: starts the service from nothing, uses it from outside as its users do, and says what it saw.
-// Exit code 0 when everything was seen.
+// npm run demo: starts the service with embedded parts, uses it over HTTP and WebSocket, and prints each result.
+// The exit code is 0 when every step succeeded.
 
 const STEP_LIMIT_MS = 15_000;
 const missing: string[] = [];
@@ -21,7 +21,7 @@ const say = (text: string): void => {
   process.stdout.write(`${seconds.padStart(6)} s  ${text}\n`);
 };
 
-/** Runs a step and says whether what it waits for was seen in time. */
+/** Runs a step and prints whether it succeeded within the time limit. */
 async function step<T>(name: string, work: Promise<T>): Promise<T | undefined> {
   let timer: NodeJS.Timeout | undefined;
   const timeout = new Promise<never>((_resolve, reject) => {
@@ -208,7 +208,7 @@ if (missing.length > 0) process.stderr.write(`\nNot seen:\n${missing.map((line) 
 else say('✓ everything was seen');
 process.exit(missing.length > 0 ? 1 : 0);
 
-/** Asks again until there is an answer; the step's own limit ends it. */
+/** Polls until `ask` returns a value. The time limit of the step bounds it. */
 async function until<T>(ask: () => Promise<T | undefined>): Promise<T> {
   for (;;) {
     const answer = await ask();

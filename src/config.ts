@@ -17,7 +17,7 @@ export interface KafkaConfig {
   brokers: string[];
   groupId: string;
   ssl: boolean;
-  /** PEM file of the certificate authority, for brokers whose certificate no public authority signed. */
+  /** PEM file of the certificate authority; required when the brokers' certificate is not signed by a public one. */
   sslCaPath?: string;
   sasl?: { mechanism: (typeof SASL_MECHANISMS)[number]; username: string; password: string };
 }

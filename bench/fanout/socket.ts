@@ -39,7 +39,7 @@ export class LeanSocket {
       },
     });
     this.#socket.once('connect', () => this.#socket.write(upgradeRequest(url)));
-    let why = 'the server hung up';
+    let why = 'the server closed the connection during the handshake';
     this.#socket.once('error', (error) => (why = error.message));
     this.#socket.once('close', () => {
       if (!this.#closing) handlers.closed(why);

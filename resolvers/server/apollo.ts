@@ -33,9 +33,9 @@ export interface ApolloOptions extends OperationOptions {
 }
 
 /**
- * Creates and starts the Apollo Server that executes queries and mutations over HTTP. Our rules are plugins; the first
- * one that refuses an operation wins. The WebSocket, SSE and callback transports call the same functions as the
- * plugins.
+ * Creates and starts the Apollo Server that executes queries and mutations over HTTP. Our rules are plugins. The first
+ * plugin that refuses an operation determines its error. The WebSocket, SSE and callback transports call the same
+ * functions as the plugins.
  */
 export async function startApolloServer(options: ApolloOptions): Promise<ApolloServer<GraphContext>> {
   const { schema, isSchemaOpen, persisted, assertCost, formatError, log, drain } = options;

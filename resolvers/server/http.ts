@@ -32,7 +32,7 @@ export interface GraphHttpOptions extends OperationOptions {
 /** Maximum request body size, in bytes. */
 const BODY_LIMIT = 1024 * 1024;
 
-/** Time after which a client may send a request again that failed with 503, in seconds. */
+/** `Retry-After` of a response with status 503, in seconds. */
 const RETRY_AFTER_S = '5';
 
 const EVENT_STREAM = 'text/event-stream';
@@ -239,7 +239,7 @@ function send(reply: FastifyReply, request: FastifyRequest, status: number, body
     .send(body);
 }
 
-/** An error that Fastify raises for a bad request is the client's fault and keeps its status. */
+/** Converts an error that Fastify raises for an invalid request to an error for the client, with the same status. */
 function asKnown(error: FastifyError): Error {
   const { statusCode = 500, message } = error;
   if (error instanceof AppError || statusCode < 400 || statusCode >= 500) return error;

@@ -101,7 +101,7 @@ export async function indexPage(app: FastifyInstance, { isDev, authenticate }: I
   });
 }
 
-/** The page is public: an invalid token shows what no token shows. */
+/** Returns undefined for an invalid token, because the page is public. */
 const callerOf = (request: FastifyRequest, authenticate: Authenticate): Promise<Actor | undefined> =>
   identify(request, { authenticate, isSchemaOpen: true }).catch(() => undefined);
 
@@ -121,6 +121,6 @@ ${isDev ? `<p>Documentation: ${DOCUMENTATION}.</p>` : ''}
 </html>
 `;
 
-/** A browser cannot open what is not a GET. */
+/** A link only for GET, because a browser cannot open other methods. */
 const label = ({ method, name, path }: Link): string =>
   method === 'GET' ? `<a href="${path}">${name}</a>` : `${name} <code>${method} /${path}</code>`;

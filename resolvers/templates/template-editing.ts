@@ -182,7 +182,7 @@ export class TemplateEditingResolver {
     return preview(checked(source, timeZone), input.params ?? {}, {
       timeZone,
       parts: await this.#core.templateEditing.sharedParts(actor.tenantId, source.locale),
-      // A saved template may contain raw HTML that somebody with the permission wrote; every reader can preview it.
+      // A saved template may contain raw HTML, because its author had the permission. Every reader may preview it.
       mayUseRaw: Boolean(input.templateId) || mayDo(actor, 'notif.write.template.raw'),
     });
   }

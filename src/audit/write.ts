@@ -21,11 +21,11 @@ export type AuditAction =
   | 'person.erasure_requested'
   | 'tenant.accessed';
 
-/** Part of nearly every transaction of the service, also of those that are SQL alone. */
+/** SQL, because most transactions write an audit event, including those that use no entities. */
 const INSERT_EVENT =
   'insert into audit_event (id, tenant_id, action, actor_id, trace_id, details) values ($1, $2, $3, $4, $5, $6)';
 
-/** Writes an audit event in the transaction of what it describes. */
+/** Writes an audit event in the same transaction as the change that it describes. */
 export async function writeAudit(tx: Transaction, { actor, traceId, action, details }: AuditEntry): Promise<void> {
   await tx.query(INSERT_EVENT, [newId(), actor.tenantId, action, actor.userId, traceId, details]);
 }

@@ -7,17 +7,17 @@
  */
 export type SendResult = { outcome: 'ok'; providerMessageId?: string } | SendFailure;
 
-/** A failed send. Admins read the message: it says what went wrong, without the recipient and without secrets. */
+/** A failed send. The message is shown to admins and contains neither the recipient nor secrets. */
 export interface SendFailure {
   outcome: 'transient' | 'permanent' | 'unknown';
   /**
-   * The part that has to change: another provider may accept what this one's account or outage stopped; no provider
+   * The cause of the failure. After a failure of the provider, another provider may succeed. No provider
    * accepts a recipient that does not exist or a malformed message.
    */
   blames: 'recipient' | 'message' | 'provider';
   errorCode: string;
   errorMessage: string;
-  /** Time in which the provider asked not to be called again, in milliseconds. */
+  /** Time for which the provider must not be called again, in milliseconds; from `Retry-After`. */
   retryAfterMs?: number;
   /** Set when the address does not exist or its owner complained: the address is not used again. */
   suppress?: 'hard_bounce' | 'complaint';

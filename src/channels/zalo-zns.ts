@@ -49,7 +49,7 @@ const CODES: Record<string, Pick<SendFailure, 'outcome' | 'blames' | 'suppress'>
 };
 
 /**
- * Messages through Zalo Notification Service. Zalo keeps the approved texts, so the tenant's template renders to JSON
+ * Messages through Zalo Notification Service. Zalo stores the approved texts, so the tenant's template renders to JSON
  * that refers to one of them: `{"template_id": "…", "template_data": {…}}`.
  */
 export const znsProvider: CreateProvider = ({ readSecret, http }) => {

@@ -15,8 +15,8 @@ export interface Transaction {
   /** Runs one statement with `$1…` parameters and returns its rows: for batches and for reads at every request. */
   query<Row extends object = Record<string, unknown>>(text: string, values?: unknown[]): Promise<Row[]>;
   /**
-   * The EntityManager of this transaction, for what people edit. Its identity map is empty at the start and ends with
-   * the transaction. What was changed is flushed before the commit.
+   * The EntityManager of this transaction, for data that users edit. Its identity map is empty at the start and ends with
+   * the transaction. Changes are flushed before the commit.
    */
   readonly em: EntityManager;
 }
@@ -134,7 +134,7 @@ interface TransactOptions {
 }
 
 /**
- * Runs `work` in a transaction. `begin` is a statement of its own: if `scope` fails after it, the transaction is aborted
+ * Runs `work` in a transaction. `begin` is a separate statement: if `scope` fails after it, the transaction is aborted
  * and no later statement runs outside of it.
  */
 async function transact<T>(
@@ -209,7 +209,7 @@ function markHandled<T>(promise: Promise<T>): Promise<T> {
   return promise;
 }
 
-/** Buffers outgoing statements until the returned function is called, so that they leave in one write. */
+/** Buffers outgoing statements until the returned function is called, so that they are sent in one write. */
 function corked(client: pg.PoolClient): () => void {
   // The types of the driver do not declare this stream.
   const { stream } = (client as unknown as { connection: { stream: Socket } }).connection;
@@ -224,7 +224,10 @@ interface Read {
   reject: (error: unknown) => void;
 }
 
-/** Groups the reads of one turn by tenant. If a group fails, each read runs again alone, so that only the faulty one fails. */
+/**
+ * Groups the reads of one turn of the event loop by tenant. If a group fails, each read runs again alone, so that only
+ * the faulty one fails.
+ */
 function createReader(asTenant: Database['asTenant']): Database['readAsTenant'] {
   let waiting = new Map<string, Read[]>();
 

@@ -2,8 +2,8 @@ import { LockMode, OptimisticLockError } from '@mikro-orm/core';
 import type { EntityManager } from '@mikro-orm/postgresql';
 
 /**
- * Returns whether an entity still has the version that the caller has read, by the entity's version property. Without an
- * expected version there is nothing to compare, and the answer is true.
+ * Returns whether an entity still has the version that the caller has read, by the entity's version property. Returns
+ * true when no version is expected.
  */
 export async function hasVersion(
   em: EntityManager,

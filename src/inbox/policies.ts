@@ -63,7 +63,7 @@ const IMPORT_POLICIES = `with input as (
   )
   select (select count(*)::int from added) as added, (select count(*)::int from removed) as removed`;
 
-/** One statement for up to 10 000 definitions, and only the number of deleted rows comes back. */
+/** One statement for up to 10 000 definitions. It returns only the number of deleted rows. */
 const DELETE_POLICIES = `delete from policy_definition policy
   using jsonb_to_recordset($2::jsonb) as input (user_id text, role text, scope text, scope_id text)
   where policy.tenant_id = $1 and policy.scope = input.scope and policy.scope_id = input.scope_id

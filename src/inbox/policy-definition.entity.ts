@@ -2,7 +2,7 @@ import { defineEntity, type InferEntity, p } from '@mikro-orm/core';
 
 import { tenantIsolation } from '../database/row-level-security.ts';
 
-/** Values of `scope`: what a role is held over. */
+/** Values of `scope`: the kind of object to which a role applies. */
 export const POLICY_SCOPES = ['merchant', 'organization'] as const;
 export type PolicyScope = (typeof POLICY_SCOPES)[number];
 

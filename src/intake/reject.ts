@@ -5,7 +5,7 @@ import type { RejectionReason } from './rejected-event.entity.ts';
 /** An input that cannot become a notification. */
 export interface Rejection {
   reason: RejectionReason;
-  /** Says what is wrong and where, without a value of the event. */
+  /** Describes the problem and names the field. Contains no value of the event. */
   message: string;
   raw: Buffer;
   headers: Record<string, string>;

@@ -154,7 +154,7 @@ async function eraseRecords(tx: Transaction, erasure: StoredErasure): Promise<bo
   return true;
 }
 
-/** Deletes from five tables in one statement; only the counts come back. */
+/** Deletes from five tables in one statement, which returns only the counts. */
 const DELETE_OTHERS = `with box as (delete from inbox where tenant_id = $1 and user_id = $2),
   preference as (delete from notification_preference where tenant_id = $1 and user_id = $2 returning 1),
   profile as (delete from recipient_profile where tenant_id = $1 and user_id = $2 returning 1),

@@ -175,7 +175,7 @@ const lintFor = (actor: Actor, texts: TemplateTexts & { eventCode: string; local
     ...(!isShared(texts.eventCode) && { email: { locale: texts.locale, parts } }),
   });
 
-/** Returns the template. Others who want to change it wait for the end of the transaction. */
+/** Returns the template and locks its row until the end of the transaction. */
 async function lock({ em }: Transaction, tenantId: string, id: string): Promise<StoredTemplate> {
   const template = isUuid(id)
     ? await em.findOne(NotificationTemplateEntity, { tenantId, id }, { lockMode: LockMode.PESSIMISTIC_WRITE })

@@ -269,7 +269,7 @@ function statedIn(row: StoredChannelConfig, tenantId: string, keyring: Keyring):
   }
 }
 
-/** Returns the stored configuration. Others who want to change it wait for the end of the transaction. */
+/** Returns the stored configuration and locks its row until the end of the transaction. */
 function lock({ em }: Transaction, tenantId: string, key: ChannelConfigKey): Promise<StoredChannelConfig | null> {
   return em.findOne(
     ChannelConfigEntity,

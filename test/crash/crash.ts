@@ -36,11 +36,11 @@ const children: (ChildService | undefined)[] = [await startChild(env), await sta
 const alive = (): ChildService[] => children.filter((child) => child !== undefined);
 
 let accepted = 0;
-/** The producer waits for the next kill, so that each kill finds a busy process. */
+/** The producer waits when this number is reached, so that the next kill finds a process with open deliveries. */
 let acceptedUpTo = 0;
-let killsAtWork = 0;
+let killsWithOpen = 0;
 const BATCH = 20;
-/** Events that are accepted between a kill and the producer's wait for it. */
+/** Number of events that the producer may send after a kill is due, before it waits for the kill. */
 const HEADWAY = 100;
 const produce = async (): Promise<void> => {
   for (let from = 0; from < events; from += BATCH) {
@@ -53,7 +53,7 @@ const produce = async (): Promise<void> => {
   }
 };
 
-/** Kills at moments that are spread over the events, so that deliveries are always in flight. */
+/** Kills processes at random points of the sequence of events, so that deliveries are in flight at each kill. */
 const killAtRandom = async (): Promise<void> => {
   const moments = Array.from({ length: kills }, () => Math.floor(random() * events * 0.98)).toSorted((a, b) => a - b);
   for (const moment of moments) {
@@ -62,7 +62,7 @@ const killAtRandom = async (): Promise<void> => {
     await new Promise((resolve) => setTimeout(resolve, random() * 50));
     const victim = random() < 0.5 ? 0 : 1;
     const child = children[victim];
-    if ((await tally(setup.databaseUrl)).open > 0) killsAtWork += 1;
+    if ((await tally(setup.databaseUrl)).open > 0) killsWithOpen += 1;
     children[victim] = undefined;
     await child?.kill('SIGKILL');
     children[victim] = await startChild(env);
@@ -90,7 +90,7 @@ const checks: [string, boolean][] = [
   [`${state.sent} of them were sent, and ${state.open} are open`, state.sent === events && state.open === 0],
   [`${mails} mails have ${relay.received.size} Message-IDs`, relay.received.size === mails],
   [
-    `${duplicates} mails went out twice, each with its own Message-ID; ${state.unknownAttempts} attempts were in hand at a kill`,
+    `${duplicates} mails were sent again with the same Message-ID; ${state.unknownAttempts} attempts were interrupted by a kill`,
     duplicates <= state.unknownAttempts,
   ],
   [`${state.inboxRows} inbox rows for ${events - mails} notifications`, state.inboxRows === events - mails],
@@ -98,7 +98,7 @@ const checks: [string, boolean][] = [
 process.stdout.write(
   [
     '',
-    `Killed ${kills} times (seed ${values.seed}), ${killsAtWork} times with deliveries open; all accepted after ${(acceptedAfter / 1_000).toFixed(1)} s, all ended after ${seconds.toFixed(1)} s`,
+    `Killed ${kills} times (seed ${values.seed}), ${killsWithOpen} times with deliveries open; all accepted after ${(acceptedAfter / 1_000).toFixed(1)} s, all ended after ${seconds.toFixed(1)} s`,
     ...checks.map(([text, isTrue]) => `${isTrue ? 'ok  ' : 'FAIL'} ${text}`),
     '',
   ].join('\n'),
@@ -108,7 +108,7 @@ await relay.close();
 await postgres.stop();
 process.exit(checks.every(([, isTrue]) => isTrue) ? 0 : 1);
 
-/** A small random generator that can be repeated with its seed. */
+/** A small random number generator. The same seed gives the same sequence. */
 function mulberry32(seed: number): () => number {
   let state = seed;
   return () => {

@@ -66,7 +66,9 @@ const env = {
   SMTP_PROVIDER_SECRET: `smtp://127.0.0.1:${relay.port}?from=load@vas.example`,
 };
 const children: ChildService[] = [await startChild(env), await startChild(env)];
-/** A process that exits before the end fails the test, because nothing restarts it. */
+/**
+ * Number of processes that exited before the end. Any makes the test fail, because a service must survive each fault.
+ */
 let died = 0;
 let isOver = false;
 for (const child of children) void child.exited.finally(() => (died += isOver ? 0 : 1));
@@ -80,7 +82,7 @@ const nextEvents = (count: number): Record<string, unknown>[] =>
     return loadEvent(number % 4 === 3 ? 'in_app' : 'email', number);
   });
 
-/** Sends events at a steady rate until `done`, and waits until all are accepted. */
+/** Sends events at a steady rate until `done` resolves, and waits until all are accepted. */
 async function underLoad(done: Promise<void>): Promise<{ sent: number; overAt: number }> {
   const sending: Promise<unknown>[] = [];
   let isDone = false;
@@ -100,7 +102,9 @@ async function underLoad(done: Promise<void>): Promise<{ sent: number; overAt: n
   const overAt = performance.now();
   await Promise.race([
     Promise.all([ended, ...sending]),
-    pause(BACKLOG_LIMIT_MS * 2).then(() => Promise.reject(new Error('events are not accepted any more'))),
+    pause(BACKLOG_LIMIT_MS * 2).then(() =>
+      Promise.reject(new Error('not all events were accepted after the fault had ended')),
+    ),
   ]);
   return { sent, overAt };
 }
@@ -137,9 +141,9 @@ async function scenario(fault: string, run: () => Promise<void>): Promise<void> 
 }
 
 const line = ({ fault, events, lost, backlogSeconds, isGood }: Result): string =>
-  `${isGood ? 'ok  ' : 'FAIL'} ${fault.padEnd(34)} ${String(events).padStart(6)} events ${String(lost).padStart(4)} lost, backlog gone after ${backlogSeconds.toFixed(1)} s`;
+  `${isGood ? 'ok  ' : 'FAIL'} ${fault.padEnd(34)} ${String(events).padStart(6)} events ${String(lost).padStart(4)} lost, backlog processed after ${backlogSeconds.toFixed(1)} s`;
 
-await scenario(`PostgreSQL away for ${values.seconds} s`, async () => {
+await scenario(`PostgreSQL outage of ${values.seconds} s`, async () => {
   await pause(2_000);
   // Like a server that is shut down: connections end with an error, and new ones are refused.
   await sql(
@@ -151,19 +155,19 @@ await scenario(`PostgreSQL away for ${values.seconds} s`, async () => {
   await pause(outageMs);
   await postgresProxy.open();
 });
-await scenario(`Redis away for ${values.seconds} s`, async () => {
+await scenario(`Redis outage of ${values.seconds} s`, async () => {
   await pause(2_000);
   await redisProxy.shut();
   await pause(outageMs);
   await redisProxy.open();
 });
-await scenario(`Kafka frozen for ${values.seconds} s`, async () => {
+await scenario(`Kafka suspended for ${values.seconds} s`, async () => {
   await pause(2_000);
   kafka.pause();
   await pause(outageMs);
   kafka.resume();
 });
-await scenario(`consumers joining and leaving, ${values.joins} times`, async () => {
+await scenario(`${values.joins} consumers join and leave`, async () => {
   for (let join = 0; join < Number(values.joins); join += 1) {
     const member = await startChild({ ...env, ROLES: 'consumer' });
     await pause(500);
@@ -179,11 +183,13 @@ const state = await tally(setup.databaseUrl);
 const duplicates = [...relay.received.values()].reduce((sum, times) => sum + times - 1, 0);
 const isCounted = relay.received.size === mails && duplicates <= state.unknownAttempts;
 process.stdout.write(
-  `${isCounted ? 'ok  ' : 'FAIL'} ${mails} mails have ${relay.received.size} Message-IDs, ${duplicates} of them twice, ` +
-    `${state.unknownAttempts} attempts in doubt\n`,
+  `${isCounted ? 'ok  ' : 'FAIL'} ${mails} mails have ${relay.received.size} Message-IDs, ${duplicates} mails were sent twice, ` +
+    `${state.unknownAttempts} attempts have an unknown outcome\n`,
 );
 
-process.stdout.write(`${died === 0 ? 'ok  ' : 'FAIL'} ${died} of ${children.length} processes ended by themselves\n`);
+process.stdout.write(
+  `${died === 0 ? 'ok  ' : 'FAIL'} ${died} of ${children.length} processes exited during the test\n`,
+);
 isOver = true;
 for (const child of children) await child.kill('SIGTERM');
 await producer.disconnect();
@@ -250,8 +256,8 @@ async function noStall(count: number): Promise<boolean> {
   const kept = await rejected();
   const isGood = state.sent - before.sent === count && kept === count && longestStallMs <= STALL_LIMIT_MS;
   process.stdout.write(
-    `${isGood ? 'ok  ' : 'FAIL'} ${count} good among ${count} malformed: ${state.sent - before.sent} delivered, ` +
-      `${kept} kept with a reason, longest stall ${longestStallMs.toFixed(0)} ms\n`,
+    `${isGood ? 'ok  ' : 'FAIL'} ${count} valid and ${count} malformed events: ${state.sent - before.sent} delivered, ` +
+      `${kept} rejected with a reason, longest stall of a partition ${longestStallMs.toFixed(0)} ms\n`,
   );
   return isGood;
 }
