@@ -35,7 +35,7 @@ describe('GraphiQL in Chromium', () => {
     page.on('websocket', (socket) => requested.push(socket.url()));
     await page.goto(`${service.url}/graphiql`);
     await page.getByRole('textbox', { name: /token/i }).fill(token);
-    await page.locator('.graphiql-query-editor').getByText('Paste a token').waitFor();
+    await page.locator('.graphiql-query-editor').getByText('First paste a token').waitFor();
   });
 
   const post = (title: string) => postActivities(service, token, TENANT, [USER], [title]);
@@ -88,5 +88,49 @@ describe('GraphiQL in Chromium', () => {
     expect(await other.getByRole('textbox', { name: /token/i }).inputValue()).toBe('');
     await page.reload();
     expect(await page.getByRole('textbox', { name: /token/i }).inputValue()).toBe(token);
+  });
+
+  describe('opened by a link with a token', () => {
+    const openLink = async (size: { width: number; height: number }): Promise<void> => {
+      const opened = await openPage(browser);
+      await page.close();
+      ({ page, problems } = opened);
+      await page.setViewportSize(size);
+      await page.goto(`${service.url}/graphiql#token=${token}`);
+      await page.locator('.graphiql-query-editor').getByText('FirstLook').waitFor();
+    };
+
+    it('runs its first query at once, and does not ask for a token', async () => {
+      await openLink({ width: 1_280, height: 800 });
+      expect(await page.locator('.graphiql-query-editor').textContent()).not.toMatch(/token/i);
+      await run();
+      await shows('"unreadNotificationCount":');
+      expect(await response()).not.toContain('errors');
+      expect(problems).toEqual([]);
+    });
+
+    it('fits into a window of 375 pixels, with every line of its first query', async () => {
+      await openLink({ width: 375, height: 812 });
+      await run();
+      await shows('"unreadNotificationCount":');
+      expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(375);
+      const parts = [
+        page.getByRole('textbox', { name: /token/i }),
+        page.getByRole('button', { name: 'Clear' }),
+        page.getByRole('button', { name: /execute query/i }),
+        page.locator('.graphiql-query-editor'),
+        page.locator('.graphiql-response'),
+      ];
+      for (const part of parts) {
+        const box = await part.boundingBox();
+        expect(box?.x).toBeGreaterThanOrEqual(0);
+        expect((box?.x ?? 0) + (box?.width ?? Infinity)).toBeLessThanOrEqual(375);
+      }
+      const toolbar = await page.locator('.graphiql-toolbar').boundingBox();
+      for (const text of await page.locator('.graphiql-query-editor .view-line > span').all()) {
+        const box = await text.boundingBox();
+        expect((box?.x ?? 0) + (box?.width ?? Infinity)).toBeLessThanOrEqual(toolbar?.x ?? 0);
+      }
+    });
   });
 });

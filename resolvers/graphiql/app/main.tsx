@@ -15,11 +15,24 @@ import { loadToken, saveToken, takeTokenFromAddress } from './token.ts';
 // Outside of the component, because a new array on each render would make GraphiQL initialize its plugins again.
 const PLUGINS = [OPERATIONS_PLUGIN, HISTORY_PLUGIN];
 
-const WELCOME = `# Paste a token at the top right.
-# Then open an operation on the left
-# or write your own here:
-# Ctrl-Space completes, Ctrl-Enter runs.
+/** Below this width, in CSS pixels, the panes are stacked. `app.css` has the same limit. */
+const NARROW = 700;
 
+/** The text of the first tab: a query that every user may run. The lines fit into a narrow editor. */
+const firstQuery = (hasToken: boolean): string => `${hasToken ? '' : '# First paste a token.\n'}# Ctrl-Enter runs this.
+# The list icon has more.
+query FirstLook {
+  unreadNotificationCount
+  notifications(first: 5) {
+    edges {
+      node {
+        title
+        body
+        createdAt
+      }
+    }
+  }
+}
 `;
 
 function App({ initialToken }: { initialToken: string }) {
@@ -43,9 +56,9 @@ function App({ initialToken }: { initialToken: string }) {
       storage={storage}
       shouldPersistHeaders={false}
       plugins={PLUGINS}
-      visiblePlugin={OPERATIONS_PLUGIN}
+      {...(innerWidth < NARROW ? {} : { visiblePlugin: OPERATIONS_PLUGIN })}
       externalFragments={savedFragments}
-      defaultQuery={WELCOME}
+      defaultQuery={firstQuery(initialToken !== '')}
       defaultEditorToolsVisibility="variables"
     >
       <GraphiQL.Logo>
