@@ -162,9 +162,9 @@ export class DeliveryExplanation {
   evaluated!: EvaluatedChannel[];
 }
 
-@ObjectType({ description: 'Delivery mode that applies to a tenant, and where it comes from.' })
+@ObjectType({ description: 'Delivery mode that applies to a tenant, and the modes of which it is the stricter one.' })
 export class EffectiveDeliveryMode {
-  @Field(() => DeliveryMode, { description: 'Delivery mode that applies: the stricter of the two others.' })
+  @Field(() => DeliveryMode, { description: 'Delivery mode that applies: the stricter one of `process` and `tenant`.' })
   mode!: Mode;
 
   @Field(() => DeliveryMode, { description: 'Delivery mode of the server process that handles this request.' })
@@ -174,7 +174,8 @@ export class EffectiveDeliveryMode {
   tenant!: Mode | null;
 
   @Field(() => [DeliveryModeOwner], {
-    description: 'Who keeps notifications from being sent; empty when the delivery mode that applies is `LIVE`.',
+    description:
+      'Levels whose delivery mode keeps notifications from being sent; empty when the delivery mode that applies is `LIVE`.',
   })
   limitedBy!: ModeOwner[];
 

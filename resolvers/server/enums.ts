@@ -97,7 +97,7 @@ registerEnumType(DeliveryMode, {
 export const DeliveryModeOwner = named(MODE_OWNERS);
 registerEnumType(DeliveryModeOwner, {
   name: 'DeliveryModeOwner',
-  description: 'Who has a delivery mode.',
+  description: 'Level at which a delivery mode is set.',
   valuesConfig: described({
     process: 'The server process, configured by its operator.',
     tenant: 'The tenant, configured by its admins.',

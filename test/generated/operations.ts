@@ -84,7 +84,7 @@ export type DeliveryMode =
   /** Notifications are captured and not sent. */
   | 'SANDBOX';
 
-/** Who has a delivery mode. */
+/** Level at which a delivery mode is set. */
 export type DeliveryModeOwner =
   /** The server process, configured by its operator. */
   | 'PROCESS'
