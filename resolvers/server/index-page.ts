@@ -28,11 +28,11 @@ interface Entry extends Link {
   isFor: (caller: Actor | undefined) => boolean;
 }
 
-const nobody = () => false;
+const never = () => false;
 
 const ENTRIES: Entry[] = [
   { name: 'GraphiQL', method: 'GET', path: 'graphiql', description: 'runs queries in the browser', isFor: () => true },
-  { name: 'Mailbox', method: 'GET', path: 'mailbox', description: 'messages that were not sent', isFor: nobody },
+  { name: 'Mailbox', method: 'GET', path: 'mailbox', description: 'messages that were not sent', isFor: never },
   {
     name: 'GraphQL',
     method: 'POST',
@@ -47,9 +47,9 @@ const ENTRIES: Entry[] = [
     description: 'CloudEvents of producers',
     isFor: (caller) => caller !== undefined && mayDo(caller, 'notif.ingest'),
   },
-  { name: 'Alive', method: 'GET', path: 'healthz', description: 'the process runs', isFor: nobody },
-  { name: 'Ready', method: 'GET', path: 'readyz', description: 'its servers answer', isFor: nobody },
-  { name: 'Metrics', method: 'GET', path: 'metrics', description: 'for Prometheus', isFor: nobody },
+  { name: 'Alive', method: 'GET', path: 'healthz', description: 'the process runs', isFor: never },
+  { name: 'Ready', method: 'GET', path: 'readyz', description: 'its servers answer', isFor: never },
+  { name: 'Metrics', method: 'GET', path: 'metrics', description: 'for Prometheus', isFor: never },
 ];
 
 /** Pages of the documentation, which is part of the repository and not of the service. */

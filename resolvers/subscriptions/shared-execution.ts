@@ -54,7 +54,7 @@ export async function subscribeShared(
     throw new Error('the `subscribe` function of a subscription must return a LiveSource');
 
   const ended = Promise.withResolvers<IteratorResult<never, undefined>>();
-  // Avoids an unhandled rejection when nobody waits any more.
+  // Avoids an unhandled rejection when no caller waits any more.
   ended.promise.catch(() => {});
   const leaveFeed = broadcasts.join(source.feed, operationOf(args, formatError), subscriber, ended.reject);
   let isOver = false;

@@ -27,7 +27,7 @@ export type ModeOwner = (typeof MODE_OWNERS)[number];
 export interface EffectiveMode {
   mode: DeliveryMode;
   process: DeliveryMode;
-  /** Null when the tenant has no mode of its own. */
+  /** Mode of the tenant; null when it has not set one. */
   tenant: DeliveryMode | null;
   /** Who keeps the mode from being `live`. Empty when it is `live`. */
   limitedBy: ModeOwner[];

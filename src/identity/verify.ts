@@ -5,7 +5,7 @@ import { AppError } from '../errors.ts';
 import type { Actor } from './actor.ts';
 import { KeysUnavailable } from './keys.ts';
 
-/** Asymmetric algorithms only: with a symmetric one, anybody who knows the public key could sign tokens. */
+/** Asymmetric algorithms only: with a symmetric one, the public key could be used to sign tokens. */
 const ALGORITHMS = [
   'RS256',
   'RS384',

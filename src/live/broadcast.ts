@@ -58,7 +58,7 @@ const SWEEP_MS = 15_000;
 
 /**
  * Distributes feeds to many subscribers. A subscriber is *behind* while it replays past items or when it reads too
- * slowly. It then reads batches of its own, one at a time. When it has reached the position of its group, it becomes
+ * slowly. It then reads its batches separately, one at a time. When it has reached the position of its group, it becomes
  * *live*: the group reads and renders each batch once for all live members.
  */
 export function createBroadcasts<Rendered>({ log }: { log: Log }): Broadcasts<Rendered> {

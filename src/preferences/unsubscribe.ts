@@ -32,7 +32,7 @@ export interface UnsubscribeLinksOptions {
   key: string;
 }
 
-/** Creates and reads links that work without a login. Anybody who has the mail can use its token; it cannot be forged. */
+/** Creates and reads links that work without a login. Each contains a signed token, so links cannot be forged. */
 export function unsubscribeLinks({ publicUrl, key }: UnsubscribeLinksOptions): UnsubscribeLinks {
   const sign = (payload: string): string =>
     createHmac('sha256', key).update(`unsubscribe.${payload}`).digest('base64url');

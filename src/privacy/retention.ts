@@ -17,7 +17,7 @@ export interface RetentionOptions {
 }
 
 /**
- * Deletes and anonymises rows whose retention has passed. Each batch is a transaction of its own, so that the job can
+ * Deletes and anonymises rows whose retention has passed. Each batch is a separate transaction, so that the job can
  * stop and continue at any point, and several instances can run it at the same time.
  *
  * @returns the number of deleted and anonymised rows.

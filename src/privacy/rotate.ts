@@ -6,7 +6,7 @@ const BATCH = 1_000;
 const FIRST = '00000000-0000-0000-0000-000000000000';
 
 /**
- * Encrypts values again that were encrypted with an older key. Each batch is a transaction of its own, so that an
+ * Encrypts values again that were encrypted with an older key. Each batch is a separate transaction, so that an
  * interrupted rotation can be started again. Until then the older keys decrypt the rest.
  *
  * @returns the number of channel configurations and delivery records that were encrypted again.

@@ -37,7 +37,7 @@ const CACHE_SIZE = 16 * 1024 * 1024;
  */
 const compiled = new LRUCache<string, CompiledTemplate>({ max: 5_000, maxSize: CACHE_SIZE });
 
-/** Reader for delivery, with a thread of its own, so that authors of templates cannot delay deliveries. */
+/** Reader for delivery. It has a separate thread, so that authors of templates cannot delay deliveries. */
 const readForDelivery = createTemplateReader();
 
 const keyOf = ({ templateId, version }: Identified): string => `${templateId}:${version}`;

@@ -194,7 +194,7 @@ describe('createBroadcasts', () => {
         }
         for (const { leave } of watchers) leave();
         await run(scheduler);
-        expect(source.listeners.size, 'nobody listens for those who left').toBe(0);
+        expect(source.listeners.size, 'number of listeners after all subscribers have left').toBe(0);
         broadcasts.close();
       }),
       { numRuns: 2_000 },

@@ -138,7 +138,7 @@ export async function untilItAnswers(
 }
 
 /**
- * A port below the range that the system hands out for outgoing connections, so that none of those takes it between
+ * Returns a port below the ephemeral range of the system, so that no outgoing connection uses it between
  * this check and the start of the server.
  */
 export async function freePort(): Promise<number> {

@@ -47,5 +47,5 @@ const load = async <Module>(file: string): Promise<Module> => (await import(join
 
 export const loadComposers = (): Promise<Composers> => load('composers.ts');
 export const loadApolloGateways = (): Promise<ApolloGateways> => load('apollo-gateway.ts');
-/** A script for a process of its own. */
+/** Script of the process that runs the gateways. */
 export const hiveGatewayScript = join(PEERS, 'hive.ts');

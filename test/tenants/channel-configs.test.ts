@@ -249,7 +249,7 @@ describe('channel configuration', () => {
     await remove(fcm);
   });
 
-  it('is refused with `conflict` when somebody else has changed it meanwhile', async () => {
+  it('is refused with `conflict` when another request has changed it meanwhile', async () => {
     await remove();
     const conflict = (version: number) => ({
       status: 409,

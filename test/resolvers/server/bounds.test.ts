@@ -58,7 +58,7 @@ describe('a connection', () => {
     await service.close();
   });
 
-  const somebody = (): string => `person-${(people += 1)}`;
+  const newUser = (): string => `person-${(people += 1)}`;
   const tokenOf = (sub: string, ...permissions: string[]): Promise<string> =>
     service.token({ tenant_id: TENANT, sub, permissions });
   const kept = <Client extends SocketClient>(client: Client): Client => {
@@ -117,7 +117,7 @@ describe('a connection', () => {
     const BODY = 400;
 
     it('uses no memory under 100 000 events, does not delay others, and converges when it reads again', async () => {
-      const user = somebody();
+      const user = newUser();
       const query = 'subscription ($after: String) { inboxChanged(after: $after) { notification { title body } } }';
       const stalled = await connect(service, user);
       const titles: number[] = [];
@@ -173,7 +173,7 @@ describe('a connection', () => {
 
     it('has one buffer for all of its subscriptions', async () => {
       const topic = `flood-${newId()}`;
-      const user = somebody();
+      const user = newUser();
       const stalled = await connect(service, user);
       const ids = Array.from({ length: 60 }, (_unused, id) => String(id));
       // Different documents, so that they share nothing.
@@ -221,7 +221,7 @@ describe('a connection', () => {
         children.push(child);
         const topic = `flood-${newId()}`;
         const query = `subscription { topicMessage(topic: "${topic}") { data } }`;
-        const [user, reader] = [somebody(), somebody()];
+        const [user, reader] = [newUser(), newUser()];
         const healthy = await connect(child, reader);
         healthy.subscribe('1', query);
         const emit = (data: string): Promise<unknown> =>
@@ -265,7 +265,7 @@ describe('a connection', () => {
 
     it('is closed when the client keeps sending requests without reading the replies', async () => {
       const small = await bounded({ LIVE_BUFFER_BYTES: '16384' });
-      const client = await connect(small, somebody());
+      const client = await connect(small, newUser());
       client.ws.pause();
       const payload = { text: 'x'.repeat(100_000) };
       for (let pings = 0; pings < 300; pings += 1) client.say({ type: 'ping', payload });
@@ -279,7 +279,7 @@ describe('a connection', () => {
   describe('is closed', () => {
     it('with 4408 when the client does not send connection_init', async () => {
       const impatient = await bounded({ LIVE_INIT_TIMEOUT_MS: '100' });
-      const [silent, known] = [await bare(impatient), await connect(impatient, somebody())];
+      const [silent, known] = [await bare(impatient), await connect(impatient, newUser())];
       expect(await silent.closed).toMatchObject({ code: 4408 });
       known.subscribe('1', COUNT);
       await answered(known, '1');
@@ -287,8 +287,8 @@ describe('a connection', () => {
 
     it('when a ping is not answered, and not otherwise', async () => {
       const impatient = await bounded({ LIVE_PING_MS: '100' });
-      const deaf = await connect(impatient, somebody(), { autoPong: false });
-      const polite = await connect(impatient, somebody());
+      const deaf = await connect(impatient, newUser(), { autoPong: false });
+      const polite = await connect(impatient, newUser());
       expect(await deaf.closed).toMatchObject({ code: 1006 });
       polite.subscribe('1', COUNT);
       await answered(polite, '1');
@@ -296,13 +296,13 @@ describe('a connection', () => {
     });
 
     it('with 1009 after a message of more than 1 MB', async () => {
-      const client = await connect(service, somebody());
+      const client = await connect(service, newUser());
       client.say({ type: 'ping', payload: { text: 'x'.repeat(1024 * 1024) } });
       expect(await client.closed).toMatchObject({ code: 1009 });
     });
 
     it('with 4403 when the token expires', async () => {
-      const token = await service.token({ tenant_id: TENANT, sub: somebody() }, '1s');
+      const token = await service.token({ tenant_id: TENANT, sub: newUser() }, '1s');
       const client = kept(await connectSocket(service.url, token));
       expect(await client.closed).toEqual({ code: 4403, reason: 'token_expired' });
     });
@@ -314,7 +314,7 @@ describe('a connection', () => {
 
     it('with 4403 when the token is revoked, on every instance, and a client that resumes with a new token misses nothing', async () => {
       const neighbour = await bounded({});
-      const user = somebody();
+      const user = newUser();
       await post(user, 'begin');
       const inboxes = [service, neighbour].map(({ url }) =>
         resumingInbox({ url: () => url, token: () => tokenOf(user), after: START }),
@@ -333,7 +333,7 @@ describe('a connection', () => {
     });
 
     it('for a client that ignores the close: its later messages have no effect', async () => {
-      const user = somebody();
+      const user = newUser();
       await post(user, 'unread');
       const [deaf, witness] = [await connect(service, user), await connect(service, user)];
       // Does not answer the close frame, so that the connection stays half open.
@@ -350,7 +350,7 @@ describe('a connection', () => {
 
     it('with 1001 on shutdown, also next to connections with protocol or network errors', async () => {
       const mortal = await service.startAnother({ LIVE_DRAIN_MS: '300' });
-      const clients = await Promise.all(Array.from({ length: 12 }, async () => connect(mortal, somebody())));
+      const clients = await Promise.all(Array.from({ length: 12 }, async () => connect(mortal, newUser())));
       for (const client of clients) client.subscribe('1', CREATED, { after: START });
       const spoilers = await Promise.all(
         (['garbage', 'reset'] as const).map(async (how) => {
@@ -376,7 +376,7 @@ describe('a connection', () => {
 
     it('and accepts more after some have ended', async () => {
       const narrow = await bounded({ LIVE_MAX_OPERATIONS: '3' });
-      const client = await connect(narrow, somebody());
+      const client = await connect(narrow, newUser());
       for (const id of ['1', '2', '3', '4']) client.subscribe(id, CREATED, { after: START });
       await answered(client, '4');
       expect(refusalOf(client, '4')).toMatchObject(refused);
@@ -402,7 +402,7 @@ describe('a connection', () => {
 
     it('including cancelled ones that are still running', async () => {
       const narrow = await bounded({ LIVE_MAX_OPERATIONS: '3' });
-      const client = await connect(narrow, somebody());
+      const client = await connect(narrow, newUser());
       const held = await hold('inbox');
       for (const id of ['1', '2', '3']) {
         client.subscribe(id, id === '1' ? COUNT : 'subscription { inboxChanged { unreadCount } }');
@@ -421,7 +421,7 @@ describe('a connection', () => {
     });
 
     it('and the length of documents of subscriptions', async () => {
-      const client = await connect(service, somebody());
+      const client = await connect(service, newUser());
       const comment = `# ${'x'.repeat(33_000)}\n`;
       client.subscribe('1', comment + CREATED);
       client.subscribe('2', `${comment}{ a: __typename }`);
@@ -436,7 +436,7 @@ describe('a connection', () => {
     });
 
     it('with one id each, also while the first one is starting', async () => {
-      const user = somebody();
+      const user = newUser();
       const client = await connect(service, user);
       const held = await hold('inbox');
       // Without a cursor it first reads the position of the inbox.
@@ -483,7 +483,7 @@ describe('a connection', () => {
     it('on every instance, and removed with its process, even after a kill', async () => {
       const child = await startChild({ ...service.env, LOG_LEVEL: 'info' });
       children.push(child);
-      const [here, there] = [somebody(), somebody()];
+      const [here, there] = [newUser(), newUser()];
       const [mine] = await Promise.all([connect(service, here), connect(child, there)]);
       await eventually(async () => (await isListed(here)) && (await isListed(there)), 'both connections');
       const instances = (await listed()).filter(({ userId }) => userId === here || userId === there);
@@ -504,7 +504,7 @@ describe('a connection', () => {
       const lines: string[] = [];
       const logTo = { write: (line: string) => void lines.push(line) };
       const cutOff = await bounded({ DATABASE_URL: target.toString(), LOG_LEVEL: 'warn' }, logTo);
-      const [leaving, staying] = [somebody(), somebody()];
+      const [leaving, staying] = [newUser(), newUser()];
       const client = await connect(cutOff, leaving);
       await connect(cutOff, staying);
       await eventually(async () => (await isListed(leaving)) && (await isListed(staying)), 'both connections');

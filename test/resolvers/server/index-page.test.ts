@@ -47,7 +47,7 @@ describe('the page at /', () => {
     expect(answers).toEqual(pages.map(() => 200));
   });
 
-  it('leaves out what the roles of the process do not serve', async () => {
+  it('contains no link to a URL that the roles of the process do not serve', async () => {
     const api = await dev.startAnother({ ROLES: 'api' });
     expect(names(await ask(`${api.url}/`))).not.toContain('Events');
     await api.close();
@@ -60,7 +60,7 @@ describe('the page at /', () => {
     }, 600_000);
     afterAll(() => browser?.close());
 
-    it('shows its style under its policy, and leads to the mailbox', async () => {
+    it('applies its style under its content security policy, and its link opens the mailbox', async () => {
       const { page, problems } = await openPage(browser);
       await page.goto(`${dev.url}/`);
       expect(await page.locator('dl').evaluate((list) => getComputedStyle(list).display)).toBe('grid');
@@ -94,15 +94,15 @@ describe('the page at /', () => {
     });
 
     it.each([
-      { caller: 'nobody', permissions: undefined, expected: ['GraphiQL'] },
+      { caller: 'a caller without a token', permissions: undefined, expected: ['GraphiQL'] },
       { caller: 'a user', permissions: [], expected: ['GraphiQL', 'GraphQL'] },
       { caller: 'a producer', permissions: ['notif.ingest'], expected: ['GraphiQL', 'GraphQL', 'Events'] },
-    ])('shows $caller only what the caller may use', async ({ permissions, expected }) => {
+    ])('shows $caller only the permitted links', async ({ permissions, expected }) => {
       const headers = permissions ? { authorization: `Bearer ${await signer.sign({ permissions })}` } : {};
       expect(names(await ask(`${staging.url}/`, headers))).toEqual(expected);
     });
 
-    it('shows an invalid token what it shows to nobody', async () => {
+    it('shows the same links for an invalid token as without a token', async () => {
       expect(names(await ask(`${staging.url}/`, { authorization: 'Bearer a.b.c' }))).toEqual(['GraphiQL']);
     });
   });

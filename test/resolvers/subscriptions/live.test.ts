@@ -49,7 +49,7 @@ describe('live updates', () => {
   });
 
   /** Returns a user whose inbox no other test uses. */
-  const somebody = (): string => `person-${(people += 1)}`;
+  const newUser = (): string => `person-${(people += 1)}`;
   const tokenOf = (sub: string, ...permissions: string[]): Promise<string> =>
     service.token({ tenant_id: TENANT, sub, permissions });
   const connect = async (to: Pick<Service, 'url'>, sub: string, ...permissions: string[]): Promise<LiveClient> => {
@@ -83,7 +83,7 @@ describe('live updates', () => {
     inbox.pending.map(({ data }) => data?.notificationCreated.title);
 
   it('deliver each notification that is created after the subscription has started, in order', async () => {
-    const user = somebody();
+    const user = newUser();
     await begin(user);
     const inbox: Inbox = (await connect(service, user)).subscribe(WatchInboxDocument, {});
     await eventually(async () => {
@@ -99,7 +99,7 @@ describe('live updates', () => {
   });
 
   it('replay changes after a cursor and then continue live', async () => {
-    const user = somebody();
+    const user = newUser();
     const after = await begin(user);
     const before = Array.from({ length: 120 }, (_unused, index) => `before-${index}`);
     await settled(service.databaseUrl, await post(service, user, ...before));
@@ -110,14 +110,14 @@ describe('live updates', () => {
   });
 
   it('refuse a cursor of another user', async () => {
-    const inbox = (await connect(service, somebody())).subscribe(WatchInboxDocument, { after: 'nonsense' });
+    const inbox = (await connect(service, newUser())).subscribe(WatchInboxDocument, { after: 'nonsense' });
     await expect(inbox.next()).rejects.toMatchObject({
       errors: [{ extensions: { error_code: 'validation_failed', fields: [{ path: 'after' }] } }],
     });
   });
 
   it('deliver nothing of other users', async () => {
-    const [user, other] = [somebody(), somebody()];
+    const [user, other] = [newUser(), newUser()];
     const after = await begin(user);
     const inbox = (await connect(service, user)).subscribe(WatchInboxDocument, { after });
     const foreign = await service.token({ tenant_id: 'tenant-foreign', permissions: ['notif.ingest'] });
@@ -130,7 +130,7 @@ describe('live updates', () => {
   });
 
   it('lose nothing, repeat nothing and keep the order while 200 notifications arrive and the client is disconnected repeatedly', async () => {
-    const user = somebody();
+    const user = newUser();
     const after = await begin(user);
     const token = await tokenOf(user);
     // Each connection uses the other instance.
@@ -160,7 +160,7 @@ describe('live updates', () => {
   });
 
   it('reach a subscriber on another instance', async () => {
-    const user = somebody();
+    const user = newUser();
     const after = await begin(user);
     const inbox: Inbox = (await connect(neighbour, user)).subscribe(WatchInboxDocument, { after });
     // One after another: without the bus each would wait for the periodic read.
@@ -273,7 +273,7 @@ describe('live updates', () => {
 
   describe('on one socket', () => {
     it('run several subscriptions, queries and mutations concurrently', async () => {
-      const user = somebody();
+      const user = newUser();
       const after = await begin(user);
       const live = await connect(service, user, 'notif.read.log');
       const [first, second] = [1, 2].map(() => live.subscribe(WatchInboxDocument, { after })) as [Inbox, Inbox];
@@ -293,20 +293,20 @@ describe('live updates', () => {
       expect(await take(second, 1)).toEqual(['only one is left']);
       expect(first.pending).toEqual([]);
       await eventually(async () => {
-        if (deliveries.pending.length === 0) await post(service, somebody(), 'more');
+        if (deliveries.pending.length === 0) await post(service, newUser(), 'more');
         return deliveries.pending.length > 0;
       }, 'a delivery record');
     });
 
     it('return the error code of a mutation, as over HTTP', async () => {
-      const live = await connect(service, somebody());
+      const live = await connect(service, newUser());
       const { data, errors } = await live.subscribe(MarkNotificationReadDocument, { id: 'x' }).next();
       expect(data).toBeNull();
       expect(errors).toMatchObject([{ extensions: { code: 'NOT_FOUND', error_code: 'not_found' } }]);
     });
 
     it('can be cancelled one by one, and release all resources', async () => {
-      const user = somebody();
+      const user = newUser();
       const after = await begin(user);
       const live = await connect(service, user);
       await settled(service.databaseUrl, await post(service, user, 'again'));
@@ -329,7 +329,7 @@ describe('live updates', () => {
       ['a variable of the wrong type', 'query ($id: ID!) { notification(id: $id) { id } }', 'BAD_USER_INPUT'],
       ['no operation', 'fragment a on Query { __typename }', 'GRAPHQL_VALIDATION_FAILED'],
     ])('are refused with an error message for %s, and the socket stays open', async (_what, text, code) => {
-      const live = await connect(service, somebody());
+      const live = await connect(service, newUser());
       const { refusal } = await ask(live.client, text, { id: [] });
       expect(refusal).toMatchObject([
         { extensions: { code, error_code: 'validation_failed', trace_id: expect.any(String) } },
@@ -338,7 +338,7 @@ describe('live updates', () => {
     });
 
     it('are refused for an unknown operation name', async () => {
-      const live = await connect(service, somebody());
+      const live = await connect(service, newUser());
       const { refusal } = await ask(live.client, 'query A { unreadNotificationCount }', {}, 'B');
       expect(refusal).toMatchObject([
         { extensions: { code: 'OPERATION_RESOLUTION_FAILURE', error_code: 'validation_failed' } },
@@ -378,7 +378,7 @@ describe('live updates', () => {
     });
 
     it('with 1001 on shutdown, and a client continues on another instance without loss', async () => {
-      const user = somebody();
+      const user = newUser();
       const after = await begin(user);
       const mortal = await service.startAnother();
       let target = mortal.url;

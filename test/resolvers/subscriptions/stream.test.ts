@@ -38,7 +38,7 @@ describe('/stream', () => {
   afterAll(() => service.close());
 
   const url = (): string => `${service.url.replace('http', 'ws')}/stream`;
-  const somebody = (): string => `person-${(people += 1)}`;
+  const newUser = (): string => `person-${(people += 1)}`;
   const tokenOf = (sub: string): Promise<string> => service.token({ tenant_id: TENANT, sub });
   const post = async (user: string, ...titles: string[]): Promise<void> => {
     await settled(service.databaseUrl, await postActivities(service, producer, TENANT, [user], titles));
@@ -77,7 +77,7 @@ describe('/stream', () => {
     utf8(JSON.stringify({ id: '1', type: 'subscribe', payload: { query: document, variables } }));
 
   it('answers queries, mutations and subscriptions of a standard graphql-ws client', async () => {
-    const user = somebody();
+    const user = newUser();
     await post(user, 'một');
     const client = createClient({
       url: url(),
@@ -101,7 +101,7 @@ describe('/stream', () => {
   });
 
   it('sends only sealed frames after the acknowledgement, and combines waiting messages into one frame', async () => {
-    const user = somebody();
+    const user = newUser();
     const before = (await query(service.url, await tokenOf(user), InboxDocument, {})).notifications.liveCursor;
     const titles = Array.from({ length: 40 }, (_unused, index) => `bí mật ${index}`);
     await post(user, ...titles);
@@ -126,7 +126,7 @@ describe('/stream', () => {
   });
 
   it('accepts several messages of a client in one frame, in order', async () => {
-    const { socket, sealer, opener, frames } = await handshake(somebody());
+    const { socket, sealer, opener, frames } = await handshake(newUser());
     const pings = ['a', 'b', 'c'].map((payload) => ({ type: 'ping', payload: { payload } }));
     socket.send(await sealer.seal(utf8(JSON.stringify(pings))));
     await eventually(() => frames.length > 0, 'the answer');
@@ -161,7 +161,7 @@ describe('/stream', () => {
     });
 
     it('messages that are not sealed', async () => {
-      const { socket } = await handshake(somebody());
+      const { socket } = await handshake(newUser());
       socket.send(JSON.stringify({ type: 'ping' }));
       expect(await closed(socket)).toEqual([4400, 'frame_refused']);
     });
@@ -200,13 +200,13 @@ describe('/stream', () => {
       ['shorter than a tag', async () => [new Uint8Array(15)]],
       ['empty', async () => [new Uint8Array(0)]],
     ])('a frame that was %s', async (_what, frames) => {
-      const { socket, sealer } = await handshake(somebody());
+      const { socket, sealer } = await handshake(newUser());
       for (const frame of await frames(sealer)) socket.send(frame);
       expect(await closed(socket)).toEqual([4400, 'frame_refused']);
     });
 
     it('a frame of another connection of the same user', async () => {
-      const user = somebody();
+      const user = newUser();
       const [one, other] = [await handshake(user), await handshake(user)];
       one.socket.send(await other.sealer.seal(ping));
       expect(await closed(one.socket)).toEqual([4400, 'frame_refused']);
@@ -214,7 +214,7 @@ describe('/stream', () => {
   });
 
   it('derives different keys for each connection', async () => {
-    const user = somebody();
+    const user = newUser();
     const [one, other] = [await handshake(user), await handshake(user)];
     for (const { socket, sealer } of [one, other])
       socket.send(await sealer.seal(utf8(JSON.stringify({ type: 'ping' }))));
@@ -226,7 +226,7 @@ describe('/stream', () => {
   });
 
   it('can be resumed with a new token and after a lost connection, without loss', async () => {
-    const user = somebody();
+    const user = newUser();
     const after = (await query(service.url, await tokenOf(user), InboxDocument, {})).notifications.liveCursor;
     let connections = 0;
     const client = connect({

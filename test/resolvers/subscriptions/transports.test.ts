@@ -150,7 +150,7 @@ describe.concurrent.each(TRANSPORTS)('a subscription over $name', ({ name, subsc
   it.each([
     { who: 'nobody', permissions: undefined, document: WatchInboxDocument, code: 'unauthenticated' },
     {
-      who: 'somebody without the permission',
+      who: 'a user without the permission',
       permissions: [],
       document: WatchDeliveriesDocument,
       code: 'permission_denied',
