@@ -8,16 +8,24 @@ export interface InFlight {
   readonly free: number;
   /** Capacity of each tenant that `capacity` does not list. */
   readonly defaultCapacity: number;
-  /** Returns the number of rows that may be claimed for each tenant with deliveries in flight, a window or its own limit. */
+  /**
+   * Returns the number of rows that may be claimed for each tenant with deliveries in flight, a window or its own
+   * limit.
+   */
   capacity(): ReadonlyMap<string, number>;
-  /** Sets the limit of a tenant; undefined restores the default. @returns the number of rows in flight above the limit. */
+  /**
+   * Sets the limit of a tenant; undefined restores the default. @returns the number of rows in flight above the limit.
+   */
   limit(tenantId: string, concurrency: number | undefined): number;
   add(row: ClaimedLog): void;
   release(row: ClaimedLog): void;
   rows(): Iterable<ClaimedLog>;
 }
 
-/** Maximum number of tenants with limits or windows in memory. For an evicted one, one claim may exceed its limit; the excess is put back. */
+/**
+ * Maximum number of tenants with limits or windows in memory. One claim may exceed the limit of an evicted tenant; the
+ * excess is put back.
+ */
 const MAX_LIMITS = 1_000;
 
 /** Number of deliveries that a tenant may initially have in flight. */

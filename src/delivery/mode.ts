@@ -19,17 +19,17 @@ export function stricterMode(process: DeliveryMode, tenant: DeliveryMode | null)
   return DELIVERY_MODES.indexOf(tenant) > DELIVERY_MODES.indexOf(process) ? tenant : process;
 }
 
-/** Whose mode it is. */
+/** Levels at which a delivery mode can be set. */
 export const MODE_OWNERS = ['process', 'tenant'] as const;
 export type ModeOwner = (typeof MODE_OWNERS)[number];
 
-/** The mode in force for a tenant, and where it comes from. */
+/** The mode in force for a tenant, and the modes from which it results. */
 export interface EffectiveMode {
   mode: DeliveryMode;
   process: DeliveryMode;
   /** Mode of the tenant; null when it has not set one. */
   tenant: DeliveryMode | null;
-  /** Who keeps the mode from being `live`. Empty when it is `live`. */
+  /** Levels whose mode is not `live`. Empty when the mode in force is `live`. */
   limitedBy: ModeOwner[];
 }
 

@@ -20,7 +20,7 @@ import type { LogStatus } from './status.ts';
 /** The version of a template that a delivery uses. */
 export type UsedTemplate = Pick<PublishedTemplate, 'templateId' | 'version' | 'locale'>;
 
-/** What to do with a row. */
+/** The planned step for a row. */
 export type Plan = { evaluated: EvaluatedChannel[] } & (
   | {
       kind: 'send';
@@ -257,7 +257,7 @@ function evaluateChannel(
 const providersFor = (channel: Channel, { mode, settings }: PlanContext): ProviderSettings[] =>
   mode === 'sandbox' ? [SANDBOX] : (settings.channels[channel] ?? []);
 
-/** Returns the first callable provider from `turn` on; if all are blocked, the earliest time at which one is not. */
+/** Returns the first provider from `turn` on that may be called; if all are blocked, the earliest end of a block. */
 function pickProvider(
   channel: Channel,
   left: ProviderSettings[],

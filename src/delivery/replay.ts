@@ -6,7 +6,7 @@ import { isUuid } from '../ids.ts';
 import { type Bus, topics } from '../live/bus.ts';
 import { isTerminal, type LogStatus } from './status.ts';
 
-/** The table belongs to the dispatcher, which changes it in batches; see `claim.ts`. */
+/** SQL, because the dispatcher changes this table in batches without entities; see `claim.ts`. */
 const LOCK_LOG = `select status, event_id as "eventId", error_code as "errorCode", is_reduced as "isReduced"
   from notification_log
   where tenant_id = $1 and id = $2 for update`;

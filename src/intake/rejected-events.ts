@@ -31,7 +31,8 @@ export interface RejectedEventsOptions {
 export function createRejectedEvents({ database, intake, reparse }: RejectedEventsOptions): RejectedEvents {
   const within = <T>(actor: Actor, work: (tx: Transaction) => Promise<T>): Promise<T> =>
     actor.isSuperadmin ? database.asWorker(work) : database.asTenant(actor.tenantId, work);
-  // Row-level security limits a tenant's transaction. A superadmin's covers all tenants, so each query names its own.
+  // Row-level security limits the transaction of a tenant. That of a superadmin sees all tenants, so each query filters
+  // by tenant.
   const visibleTo = ({ tenantId, isSuperadmin }: Actor) =>
     isSuperadmin ? { $or: [{ tenantId }, { tenantId: null }] } : { tenantId };
   const find = async ({ em }: Transaction, actor: Actor, id: string, lockMode?: LockMode): Promise<RejectedEvent> => {
@@ -73,7 +74,7 @@ export function createRejectedEvents({ database, intake, reparse }: RejectedEven
           details: { fields: [{ path: 'tenant_id', message: 'is not the tenant of the token' }] },
         });
       }
-      // A crash after this line may repeat it; the event id still leads to one delivery record.
+      // A crash after this line may repeat it, but an event id has at most one delivery record.
       const [outcome] = input === 'applied' ? [] : await intake.take([input]);
       const logId = outcome?.kind === 'accepted' ? outcome.logId : null;
       return within(actor, async (tx) => {

@@ -44,7 +44,7 @@ interface Group<Item, Rendered> {
   key: string;
   feed: Feed<Item>;
   operation: Operation<Item, Rendered>;
-  /** Members that have received everything up to `position`. The others catch up with reads of their own. */
+  /** Members that have received everything up to `position`. The others catch up with separate reads. */
   live: Set<Member<Item, Rendered>>;
   size: number;
   position: number;

@@ -6,7 +6,7 @@ import type { Channel } from '../intake/channel.ts';
 export interface QuietHours {
   from: string;
   to: string;
-  /** IANA time zone for people whose own is not known; the tenant's when absent. */
+  /** IANA time zone for people whose time zone is not known. Default: the tenant's. */
   timeZone?: string;
   /** Channels that quiet hours apply to. Default: email, sms, push and zalo. */
   channels?: Channel[];

@@ -58,7 +58,7 @@ export function unsubscribeLinks({ publicUrl, key }: UnsubscribeLinksOptions): U
   };
 }
 
-/** Reads two columns of a wide record that the dispatcher owns. */
+/** SQL, because it reads only two columns of a wide record. */
 const SELECT_LOG = 'select recipient, trace_id as "traceId" from notification_log where tenant_id = $1 and id = $2';
 
 /**

@@ -84,7 +84,7 @@ export function eraseNext(database: Database): Promise<boolean> {
     const [erasure] = await tx.em.find(
       ErasureEntity,
       { completedAt: null },
-      // Skips those that another instance works on.
+      // Skips erasures that another instance is processing.
       { orderBy: { id: 'asc' }, limit: 1, lockMode: LockMode.PESSIMISTIC_PARTIAL_WRITE },
     );
     if (!erasure) return false;
@@ -108,7 +108,9 @@ async function eraseInbox(tx: Transaction, { tenantId, userId }: StoredErasure):
   return gone.length;
 }
 
-/** Checks and changes a batch of records in one statement: compared with hashes too, and never read into the process. */
+/**
+ * Erases the person from a batch of records in one statement. Also compares hashes, for addresses that are not stored.
+ */
 const ERASE_RECORDS = `with checked as (
     select id from notification_log where tenant_id = $1 and id > $2 order by id limit ${BATCH}
   ), changed as (

@@ -58,7 +58,7 @@ export async function startApiRole(
     drain: () => app.close(),
   });
   parts.defer(() => apollo.stop());
-  // Streams end first: the HTTP server waits for every request that runs.
+  // Streams are closed first, because the HTTP server waits for every running request.
   parts.defer(() => live.close());
   await app.register(graphHttpRoutes, {
     ...operations,

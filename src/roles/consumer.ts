@@ -14,12 +14,12 @@ export interface ConsumerRoleOptions {
   intake: Intake;
   control: Control;
   authenticate: Authenticate;
-  /** Gets the check of Kafka. */
+  /** Receives the readiness check of Kafka. */
   checks: Checks;
   log: Log;
 }
 
-/** Starts the role `consumer`: events from Kafka, where brokers are configured, and over HTTP. */
+/** Starts the role `consumer`: events over HTTP, and from Kafka if brokers are configured. */
 export async function startConsumerRole(
   app: HttpServer,
   { config, intake, control, authenticate, checks, log }: ConsumerRoleOptions,

@@ -43,7 +43,9 @@ export interface By {
 }
 
 export interface TemplateEditing {
-  /** Creates a template with a first draft. @returns its id. @throws `validation_failed`, or `conflict` if it exists. */
+  /**
+   * Creates a template with a first draft. @returns its id. @throws `validation_failed`, or `conflict` if it exists.
+   */
   create(template: NewTemplate, by: By): Promise<string>;
   /** Adds a draft. @throws `validation_failed`, `not_found`, or `conflict` if `expectedVersion` is not the newest. */
   update(id: string, changes: TemplateChanges, by: By): Promise<void>;
@@ -231,7 +233,7 @@ const audit = (
     details: { template_id: id, event_code: eventCode, channel, locale, ...details },
   });
 
-/** Returns a unified diff. When too many lines differ, it lists all old lines and then all new lines. */
+/** Returns a unified diff; when too many lines differ, all old lines and then all new lines. */
 export function diffOf(before: VersionText | null, after: VersionText): string {
   const [old, fresh] = [before ? page(before) : '', page(after)];
   const patch = createTwoFilesPatch('before', 'after', old, fresh, '', '', { context: 2, maxEditLength: MAX_EDITS });

@@ -39,7 +39,7 @@ describe.each(httpProviders)('provider $name', (example) => {
     expect(sent()).toHaveLength(1);
   });
 
-  it('classifies failures as transient or permanent and blames the right part', async () => {
+  it('classifies failures as transient or permanent, caused by recipient, message or provider', async () => {
     replying(example.transient);
     expect(await send()).toMatchObject({ outcome: 'transient', blames: 'provider' });
     replying(example.permanent);

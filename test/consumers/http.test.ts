@@ -76,7 +76,7 @@ describe('POST /events', () => {
     );
   const rejected = () => sql<RejectedRow>(service.databaseUrl, 'select * from rejected_event order by id');
 
-  it.each(['structured', 'binary'] as const)('takes an event in %s mode and delivers it', async (mode) => {
+  it.each(['structured', 'binary'] as const)('accepts an event in %s mode and delivers it', async (mode) => {
     const traceparent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
     const data = welcomeEvent(TENANT);
     const { status, body } = await send(event(data, { traceparent }), mode);

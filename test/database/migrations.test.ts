@@ -96,7 +96,7 @@ describe('migrations on a PostgreSQL server', () => {
     }
   });
 
-  it('work with a database user that owns nothing, or report what it lacks', async () => {
+  it('succeed for a database user without privileges if the schema is up to date, and otherwise report how to grant them', async () => {
     const login = `notif_test_login_${process.pid}`;
     const loginUrl = new URL(database.url);
     loginUrl.username = login;

@@ -171,7 +171,7 @@ describe('a route', () => {
     expect(routeOf({ ...options, named: [], hasTemplate: () => false })).toEqual(['email']);
   });
 
-  it('contains no channel twice and none without an address', () => {
+  it('contains no channel twice and no channel without an address of the recipient', () => {
     const channels = fc.uniqueArray(fc.constantFrom(...CHANNELS));
     fc.assert(
       fc.property(channels, channels, channels, (named, policy, reachable) => {

@@ -185,7 +185,7 @@ describe('frames of one direction', () => {
     return messages.map((message) => sealer.seal(message));
   };
 
-  it('are opened in order to what was sealed', () => {
+  it('are opened to the sealed texts, in order', () => {
     fc.assert(
       fc.property(key, plaintexts, (secret, messages) => {
         const opener = createOpener(secret);
@@ -257,7 +257,7 @@ describe('frames of one direction', () => {
     expect(codeOf(() => opener.open(Buffer.alloc(16)))).toBe('key_spent');
   });
 
-  it('need a key of the right size', () => {
+  it('require a key of 32 bytes', () => {
     for (const make of [createSealer, createOpener]) expect(codeOf(() => make(Buffer.alloc(16)))).toBe('invalid_size');
   });
 });

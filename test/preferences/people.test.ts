@@ -201,19 +201,17 @@ describe('user preferences', () => {
     expect(await tenant.reached(await tenant.post(elsewhere), 'suppressed')).toMatchObject({ error_code: 'opted_out' });
   });
 
-  it('let only the newest notification of a collapse key through', async () => {
+  it('do not affect collapse keys: only the newest notification of a key is sent', async () => {
     const tenant = await newTenant();
     const mail = { recipient: anna(), channels: ['email'], collapse_key: 'order-1024' };
     const later = new Date(Date.now() + 3_600_000).toISOString();
     const old = await tenant.post({ ...mail, send_at: later });
-    const somebodyElse = await tenant.post({ ...mail, recipient: { ...anna(), user_id: 'bình' }, send_at: later });
+    const otherUser = await tenant.post({ ...mail, recipient: { ...anna(), user_id: 'bình' }, send_at: later });
     const fresh = await tenant.post(mail);
     await tenant.reached(fresh, 'sent');
-    await sql(service.databaseUrl, 'update notification_log set due_at = now() where id = any($1)', [
-      [old, somebodyElse],
-    ]);
+    await sql(service.databaseUrl, 'update notification_log set due_at = now() where id = any($1)', [[old, otherUser]]);
     expect(await tenant.reached(old, 'suppressed')).toMatchObject({ error_code: 'collapsed' });
-    await tenant.reached(somebodyElse, 'sent');
+    await tenant.reached(otherUser, 'sent');
   });
 
   it("delay notifications in the quiet hours of the user's time zone, except those with high priority", async () => {

@@ -82,7 +82,7 @@ describe('delivery records', () => {
     ['an invalid time', { createdAfter: 'yesterday' }],
     ['an invalid status', { statuses: ['lost'] }],
     ['an unknown field', { colour: 'blue' }],
-  ])('refuse a filter with %s as bad input', async (_what, filter) => {
+  ])('refuse a filter with %s as invalid input', async (_what, filter) => {
     const { status, data, errors } = await run(service.url, admin, DeliveryLogsDocument, {
       filter: filter as DeliveryLogsQueryVariables['filter'],
     });
@@ -169,7 +169,7 @@ describe('delivery records', () => {
       expect(await idsOf({ isTest: true })).toContain(sent.id);
     });
 
-    it('carry the trace id of the request', async () => {
+    it('have the trace id of the request', async () => {
       const { data } = await run(service.url, admin, SendTestNotificationDocument, input(), { 'x-trace-id': 'test-1' });
       expect(data?.sendTestNotification.traceId).toBe('test-1');
     });
@@ -183,7 +183,7 @@ describe('delivery records', () => {
       ['input.eventCode', { eventCode: '' }],
       ['input.eventCode', { eventCode: '../../etc/passwd' }],
       ['input.params.full_name', { params: { full_name: 'a\u0000b' } }],
-    ])('are not written for bad input, and the answer names %s: %o', async (path, changes) => {
+    ])('are not written for invalid input, and the error names the field %s: %o', async (path, changes) => {
       const before = await idsOf({ isTest: true });
       const { status, data, errors } = await run(service.url, admin, SendTestNotificationDocument, input(changes));
       expect({ status, data }).toEqual({ status: 400, data: null });

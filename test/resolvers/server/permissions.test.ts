@@ -401,7 +401,7 @@ describe('permissions', () => {
         await rm(folder, { recursive: true, force: true });
       });
 
-      it.each(SCHEMA_QUERIES)('are notif.read.schema, over HTTP and WebSocket: $what', async ({ text }) => {
+      it.each(SCHEMA_QUERIES)('include notif.read.schema, over HTTP and WebSocket: $what', async ({ text }) => {
         expect(await run(staging.url, undefined, text)).toMatchObject({ status: 401, data: undefined });
         const denied = [{ extensions: { error_code: 'permission_denied', required: 'notif.read.schema' } }];
         const user = await signer.sign({ permissions: allBut('notif.read.schema') });

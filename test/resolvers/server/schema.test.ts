@@ -78,7 +78,7 @@ describe('the schema', () => {
     expect(silent).toEqual([]);
   });
 
-  it('declares the permission of every root field, for gateways and for our own code alike', () => {
+  it('declares the permission of every root field as a directive and as an extension', () => {
     const directives = new Map<string, readonly ConstDirectiveNode[]>();
     for (const definition of parse(sdl).definitions) {
       if (definition.kind !== Kind.OBJECT_TYPE_DEFINITION) continue;

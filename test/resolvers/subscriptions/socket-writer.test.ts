@@ -107,7 +107,7 @@ describe('SocketWriter', () => {
     await eventually(() => taken > MUCH / 2, 'half of it');
     expect(writer.hasMoved()).toBe(true);
     // The kernel buffers also fill up eventually.
-    await eventually(() => !writer.hasMoved(), 'no more progress');
+    await eventually(() => !writer.hasMoved(), 'the end of all progress');
     expect(socket.writableLength).toBeGreaterThan(0);
   });
 
@@ -122,7 +122,7 @@ describe('SocketWriter', () => {
     expect(writer.isFull()).toBe(false);
   });
 
-  it('resolves waiting callers when its socket dies, without a busy loop', async () => {
+  it('resolves waiting callers when its socket is closed, without a busy loop', async () => {
     const writer = outletOf({ isOpen: () => true });
     fill(writer, MUCH / 8);
     const waiting = writer.drained();

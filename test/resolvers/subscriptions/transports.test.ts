@@ -446,7 +446,7 @@ describe('the HTTP callback protocol', () => {
     expect(said('late').map(({ action }) => action)).toEqual(['check', 'complete']);
   });
 
-  it('tells the gateway on shutdown, before the process exits', async () => {
+  it('sends `complete` with an error to the gateway on shutdown', async () => {
     gateway.onRequest = (_request, response) => response.writeHead(204).end();
     const mortal = await service.startAnother();
     const { status } = await ask(callback({ subscriptionId: 'mortal' }), 'nils', { url: mortal.url });
