@@ -5,6 +5,7 @@ import { ConfigError, readConfig } from '../src/config.ts';
 import { createLog, logProcessWarnings } from '../src/log.ts';
 import { startService } from '../src/service.ts';
 import { runUntilStopped } from '../src/run-until-stopped.ts';
+import { seedDemoHistory } from './history.ts';
 import { type DemoTokens, demoTokens, seedDemoTenant } from './seed.ts';
 
 // npm run dev: the service with its embedded parts, the demo tenant, and tokens to try it with.
@@ -30,6 +31,7 @@ try {
   logProcessWarnings(log);
   const service = await startService(config, { log });
   const { tenantId } = await seedDemoTenant(service);
+  await seedDemoHistory(service, tenantId);
   const { url, devIdentity } = service;
   const lines = [
     '',
