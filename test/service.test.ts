@@ -38,7 +38,7 @@ describe('a running service', () => {
     });
   });
 
-  it('answers requests that offer HTTP/2 like others', async () => {
+  it('answers a request that offers an upgrade to HTTP/2', async () => {
     service = await startTestService();
     const token = await service.token({ tenant_id: 't', permissions: ['notif.ingest'] });
     const headers = {

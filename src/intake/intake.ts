@@ -71,7 +71,7 @@ export function createIntake({ database, bus, log, onAccepted }: IntakeOptions):
       if (only?.kind !== 'command') throw error;
       log.warn(
         { error, tenant_id: only.command.tenantId, event_id: only.command.eventId },
-        'the database refused an event',
+        'the database refused an event, it is stored as rejected',
       );
       return store([{ kind: 'rejection', rejection: only.asRejection('the event cannot be stored') }]);
     }

@@ -84,7 +84,7 @@ export function createClients({ database, log, heartbeatMs = DEFAULT_HEARTBEAT_M
     const gone = removed;
     added = [];
     removed = [];
-    return attempt('connected clients could not be written', () => insert(fresh, gone));
+    return attempt('writing connected clients failed, the next heartbeat repeats it', () => insert(fresh, gone));
   };
   const writeSoon = (): void => {
     timer ??= setTimeout(() => void write(), WRITE_MS).unref();
@@ -100,7 +100,7 @@ export function createClients({ database, log, heartbeatMs = DEFAULT_HEARTBEAT_M
   };
 
   const heartbeat = (): Promise<void> =>
-    attempt('heartbeat could not be written', async () => {
+    attempt('writing a heartbeat failed, trying again', async () => {
       await database.asWorker(async (tx) => {
         await tx.query(
           `with gone as (
@@ -149,7 +149,7 @@ export function createClients({ database, log, heartbeatMs = DEFAULT_HEARTBEAT_M
     close: async () => {
       clearInterval(beat);
       clearTimeout(timer);
-      await attempt('instance could not be removed from the list of live instances', () =>
+      await attempt('removing the instance from the list of live instances failed', () =>
         database.asWorker(async (tx) => {
           await tx.query(DELETE_INSTANCE, [instanceId]);
         }),

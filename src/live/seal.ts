@@ -211,14 +211,14 @@ export interface AcceptedStream {
   serverPublicKey: string;
   /** base64url, for `connection_ack`. */
   salt: string;
-  /** Server to client. */
+  /** Seals the frames to the client. */
   sealer: Sealer;
-  /** Client to server. */
+  /** Opens the frames from the client. */
   opener: Opener;
 }
 
 /**
- * Runs the server's half of the handshake with a new key pair.
+ * Runs the server's side of the handshake with a new key pair.
  * @throws {SealError} `invalid_key`, `invalid_size`
  */
 export function acceptStream({ keyPair, salt, ...peer }: Peer & FixedSecrets): AcceptedStream {

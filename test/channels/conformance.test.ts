@@ -137,7 +137,7 @@ describe.each(httpProviders)('provider $name', (example) => {
     }
   });
 
-  it('names the invalid setting', async () => {
+  it('fails with channel_misconfigured and the name of the setting when its configuration is invalid', async () => {
     const result = await provider.send(message(), { nonsense: 1 }, { timeoutMs: 100, isTrusted: true });
     expect(result).toMatchObject({ outcome: 'permanent', blames: 'provider', errorCode: 'channel_misconfigured' });
     expect(result).toHaveProperty('errorMessage', expect.stringContaining('must not have "nonsense"'));

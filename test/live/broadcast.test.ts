@@ -201,7 +201,7 @@ describe('createBroadcasts', () => {
     );
   });
 
-  it('delivers the same to a reader that iterates over the feed', async () => {
+  it('delivers the same items to a reader that iterates over the feed', async () => {
     await fc.assert(
       fc.asyncProperty(fc.scheduler(), script, fc.nat(8), async (scheduler, commands, behind) => {
         const source = createSource(scheduler);

@@ -512,7 +512,7 @@ describe('a connection', () => {
       client.ws.close();
       await client.closed;
       await eventually(
-        () => lines.some((line) => line.includes('connected clients could not be written')),
+        () => lines.some((line) => line.includes('writing connected clients failed')),
         'the failed write',
       );
       await proxy.open();
@@ -521,7 +521,7 @@ describe('a connection', () => {
         const users = new Set((await listed()).map(({ userId }) => userId));
         return users.has(staying) && !users.has(leaving);
       }, 'the removal of the closed connection');
-      expect(lines.some((line) => line.includes('connected clients could not be written'))).toBe(true);
+      expect(lines.some((line) => line.includes('writing connected clients failed'))).toBe(true);
     });
   });
 });
