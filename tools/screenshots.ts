@@ -129,6 +129,8 @@ async function takeGraphiql(browser: Browser, shell: Shell): Promise<void> {
   const page = await openPage(browser, { width: 1_500, height: 740 });
   await page.goto(`${shell.SERVICE}/graphiql#token=${shell.USER_TOKEN}`);
   const editor = page.locator('.graphiql-query-editor');
+  // The page ignores clicks until its editor has loaded the first operation.
+  await editor.getByText('FirstLook').first().waitFor();
   await page.getByTitle('Open WatchChanges in a new tab').click();
   await editor.getByText('WatchChanges').first().waitFor();
   await page.getByRole('button', { name: /execute query/i }).click();
@@ -159,7 +161,10 @@ async function takeMailbox(browser: Browser, shell: Shell): Promise<void> {
   await postWelcome(shell, 'student@example.edu.vn', 'Nguyễn Văn A');
   const page = await openPage(browser, { width: 1_000, height: 470 });
   await page.goto(`${shell.SERVICE}/mailbox`);
-  await page.getByRole('link', { name: /Nguyễn Văn A/ }).click();
+  await page
+    .getByRole('link', { name: /student@example.edu.vn/ })
+    .first()
+    .click();
   await page.getByText('Desktop', { exact: true }).click();
   await page.frameLocator('iframe').getByText('Nguyễn Văn A').waitFor();
   await save(page, 'mailbox');
