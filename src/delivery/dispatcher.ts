@@ -126,7 +126,7 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
 
   const claimLoop = async (): Promise<void> => {
     let after = '';
-    /** True if the claims since the last non-empty one started at the first tenant. */
+    /** True if the empty claims since the last claimed row include one that started at the first tenant. */
     let isWholeRound = false;
     while (!isClosing) {
       const woken = new Promise<void>((resolve) => (wake = resolve));
@@ -191,7 +191,10 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
   };
 }
 
-/** Returns the settlement of a row whose batch failed before a provider was called. Removes its attempt if one was opened. */
+/**
+ * Returns the settlement of a row whose batch failed before a provider was called. Removes its attempt if one was
+ * opened.
+ */
 function unsent(row: PlannedLog['log'], forMs: number): Settlement {
   return { ...waiting(row, forMs), next: row, withdrawn: { number: row.attempts + 1 } };
 }

@@ -9,8 +9,8 @@ export interface InFlight {
   /** Capacity of each tenant that `capacity` does not list. */
   readonly defaultCapacity: number;
   /**
-   * Returns the number of rows that may be claimed for each tenant with deliveries in flight, a window or its own
-   * limit.
+   * Returns the number of rows that may be claimed for each tenant whose capacity is not the default: it has deliveries
+   * in flight, a grown window or its own limit.
    */
   capacity(): ReadonlyMap<string, number>;
   /**

@@ -5,7 +5,10 @@ import { isTerminal } from './status.ts';
 import { type Settled, settleBatch, type Settlement, type SettleOptions } from './settle.ts';
 
 export interface Recorder {
-  /** Records the outcome of a delivery. Resolves after the commit, and retries while the database is unavailable. Never rejects. */
+  /**
+   * Records the outcome of a delivery. Resolves after the commit, and retries while the database is unavailable. Never
+   * rejects.
+   */
   record(settlement: Settlement): Promise<void>;
   /**
    * True while outcomes cannot be written. Leases may expire in the meantime, and this process must not claim its own
@@ -47,7 +50,9 @@ export function createRecorder({ log, onRecorded, onEnded, ...settling }: Record
     }
   };
 
-  /** Halves a batch that the database rejects until the rejected outcome is alone. */
+  /**
+   * Writes a batch. When the database rejects it, writes its two halves, until only the invalid outcome is rejected.
+   */
   const writeWithBisection = async (batch: Settlement[]): Promise<void> => {
     try {
       await write(batch);

@@ -57,7 +57,7 @@ export function createIntake({ database, bus, log, onAccepted }: IntakeOptions):
       });
     });
 
-  /** Splits a refused batch in halves until the refused input is alone. */
+  /** Stores a batch. When the database refuses it, stores its two halves, until only the invalid input is refused. */
   const storeAround = async (inputs: Input[]): Promise<Outcome[]> => {
     try {
       return await store(inputs);

@@ -156,7 +156,7 @@ describe('email over SMTP', () => {
     expect(sink.mails).toHaveLength(1);
   });
 
-  it('marks and audits a test event as a test', async () => {
+  it('records a test event as a test, in the delivery record and in the audit event', async () => {
     const { body } = await postEvent(service, producer, 'notification.test.v1', welcomeEvent(TENANT));
     const log = await logIn(body.results[0]?.log_id as string, 'SENT');
     expect(log.isTest).toBe(true);

@@ -107,8 +107,8 @@ describe('a settled delivery record', () => {
 
 describe('a keyring', () => {
   it.each([
-    ['nothing', ''],
-    ['no id', OLD_KEY],
+    ['an empty text', ''],
+    ['a key without an id', OLD_KEY],
     ['a short key', `a:${randomBytes(16).toString('base64')}`],
     ['an empty part', `a:${OLD_KEY},`],
   ])('cannot be created from %s, and the error contains no key', (_what, text) => {

@@ -223,11 +223,11 @@ describe('the GraphQL endpoint', () => {
   describe('refuses', () => {
     it.each([
       ['invalid JSON', '{'],
-      ['nothing', ''],
-      ['null', 'null'],
-      ['a string', '"{ __typename }"'],
+      ['an empty body', ''],
+      ['the body null', 'null'],
+      ['a string as body', '"{ __typename }"'],
       ['a batch', '[{"query":"{ unreadNotificationCount }"},{"query":"{ unreadNotificationCount }"}]'],
-      ['no query', '{}'],
+      ['a body without a query', '{}'],
       ['an empty query', '{"query":""}'],
       ['a query that is not a string', '{"query":{"a":1}}'],
       ['variables that are not an object', '{"query":"{ unreadNotificationCount }","variables":"{}"}'],

@@ -159,9 +159,9 @@ describe('permissions', () => {
     };
 
     it.each([
-      ['none', []],
-      ['every other permission', allBut(permission)],
-    ])(`is refused over HTTP with %s`, async (_what, permissions) => {
+      ['no permission', []],
+      ['all permissions except the required one', allBut(permission)],
+    ])(`is refused over HTTP with %s`, async (_case, permissions) => {
       const token = await tokenOf(permissions);
       const { status, data, errors } = await run(service.url, token, `${operation} { ${selection} }`);
       expect({ status, data }).toEqual({ status: 403, data: undefined });

@@ -76,8 +76,12 @@ describe('the number of statements of a query', () => {
     ['audit events', 'query ($first: Int) { auditEvents(first: $first) { edges { node { id details } } } }', 1],
     ['connected clients', 'query ($first: Int) { connectedClients(first: $first) { edges { node { id } } } }', 1],
     ['preferences', 'query { notificationPreferences { category channel isEnabled } }', 1],
-    ['channels', 'query { channelConfigs { channel provider } }', 1],
-    ['channels and their circuits', 'query { channelConfigs { channel circuit { state } } }', 2],
+    ['provider configurations', 'query { channelConfigs { channel provider } }', 1],
+    [
+      'provider configurations with their circuit breakers',
+      'query { channelConfigs { channel circuit { state } } }',
+      2,
+    ],
   ])('for %s does not grow with the number of rows', async (_what, text, limit) => {
     for (const first of [1, 100]) {
       const statements = await statementsOf(text, { first });

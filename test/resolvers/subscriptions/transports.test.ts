@@ -61,16 +61,16 @@ const TRANSPORTS: Transport[] = [
     ),
   },
   {
-    name: 'a Hive Gateway that comes over WebSocket',
+    name: 'a Hive Gateway with WebSocket',
     subscribe: overSse(() => hive.urls.ws),
     isOpaque: true,
   },
   {
-    name: 'a Hive Gateway that comes over server-sent events',
+    name: 'a Hive Gateway with server-sent events',
     subscribe: overSse(() => hive.urls.sse),
   },
   {
-    name: 'a Hive Gateway that is called back',
+    name: 'a Hive Gateway with HTTP callbacks',
     subscribe: overSse(() => hive.urls.callback),
   },
 ];
@@ -148,7 +148,7 @@ describe.concurrent.each(TRANSPORTS)('a subscription over $name', ({ name, subsc
   });
 
   it.each([
-    { who: 'nobody', permissions: undefined, document: WatchInboxDocument, code: 'unauthenticated' },
+    { who: 'a caller without a token', permissions: undefined, document: WatchInboxDocument, code: 'unauthenticated' },
     {
       who: 'a user without the permission',
       permissions: [],

@@ -50,7 +50,7 @@ describe('templates', () => {
     expect(new Set(codes.slice(0, 4))).toEqual(new Set(['user.welcome', 'user.goodbye']));
   });
 
-  it('show the published version', async () => {
+  it('have the fields of the published version, in the list and by id', async () => {
     const [edge] = (await list({ filter: { eventCode: 'user.welcome', locale: 'vi' } })).edges;
     const { notificationTemplate } = await query(service.url, admin, TemplateDocument, { id: edge?.node.id as string });
     expect(notificationTemplate).toEqual(edge?.node);
@@ -69,7 +69,7 @@ describe('templates', () => {
     });
   });
 
-  it('show a new version as soon as it is published', async () => {
+  it('have the fields of a new version as soon as it is published', async () => {
     const changing = text({ eventCode: 'changing', locale: 'fr' });
     await service.core.templates.publish('tenant-changing', [changing], 'one');
     await service.core.templates.publish('tenant-changing', [{ ...changing, body: 'new' }], 'two');
