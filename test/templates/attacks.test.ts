@@ -156,7 +156,7 @@ describe('excessive use', () => {
     expect(() => render(body, {})).toThrow(TemplateInvalid);
   });
 
-  it('of different lines gives a bounded diff', () => {
+  it('of different lines in an edit gives a diff of bounded length', () => {
     const lines = (name: string) =>
       Array.from({ length: 6_000 }, (_unused, index) => `${name}${(index * 7_919) % 6_007}`);
     const version = (body: string) => ({ subject: null, body, text: null, defaultParams: {} });

@@ -435,7 +435,7 @@ describe('a connection', () => {
       expect(client.results('2')).toMatchObject([{ data: { a: 'Query' } }]);
     });
 
-    it('with one id each, also while the first one is starting', async () => {
+    it('to one per id, even while the first one is starting', async () => {
       const user = newUser();
       const client = await connect(service, user);
       const held = await hold('inbox');
