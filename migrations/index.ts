@@ -7,6 +7,7 @@ import { Settings } from './20261126123000-settings.ts';
 import { Templates } from './20261126124000-templates.ts';
 import { Email } from './20261126125000-email.ts';
 import { TemplateRevision } from './20261130010000-template-revision.ts';
+import { UnknownOutcomes } from './20261130020000-unknown-outcomes.ts';
 import { Live } from './20261126070000-live.ts';
 
 /** All migrations, oldest first. The database stores their names: never rename a migration that has run. */
@@ -21,4 +22,5 @@ export const migrations = [
   { name: '20261126124000-templates', class: Templates },
   { name: '20261126125000-email', class: Email },
   { name: '20261130010000-template-revision', class: TemplateRevision },
+  { name: '20261130020000-unknown-outcomes', class: UnknownOutcomes },
 ];

@@ -39,7 +39,7 @@ export class TenantSettings {
   categories!: Record<string, unknown>;
 
   @Field(() => JSONObject, {
-    description: 'Retry settings: `maxAttempts`, `baseDelayMs`, `maxDelayMs` and `deadlineMs`.',
+    description: 'Retry settings: `maxAttempts`, `baseDelayMs`, `maxDelayMs`, `deadlineMs` and `maxUnknown`.',
   })
   retry!: Record<string, unknown>;
 
@@ -91,7 +91,7 @@ export class UpdateTenantSettingsInput {
 
   @Field(() => JSONObject, {
     nullable: true,
-    description: 'Retry settings: `maxAttempts`, `baseDelayMs`, `maxDelayMs` and `deadlineMs`.',
+    description: 'Retry settings: `maxAttempts`, `baseDelayMs`, `maxDelayMs`, `deadlineMs` and `maxUnknown`.',
   })
   retry?: Record<string, unknown> | null;
 

@@ -31,6 +31,11 @@ export interface OutboundMessage {
 export interface SendOptions {
   /** Maximum duration of the request to the provider, in milliseconds. Waiting for a free connection does not count. */
   timeoutMs: number;
+  /**
+   * Records that the message is about to be handed over, so that a crash leaves only those messages in doubt. If it returns
+   * false or rejects, the message must not be sent. Repeated calls record it once.
+   */
+  begin: () => Promise<boolean>;
   /** True when the operator configured the host. Only then may it be in a private network. */
   isTrusted: boolean;
 }
@@ -40,6 +45,13 @@ export interface Provider {
   readonly channel: Channel;
   /** Value of `channel_config.provider`. */
   readonly name: string;
+  /** True if the provider removes repeats by `idempotencyKey`. */
+  readonly deduplicates?: boolean;
+  /**
+   * True if `send` calls `begin` itself, because a message may wait in it for a connection. Otherwise `begin` was called
+   * before.
+   */
+  readonly beginsItself?: boolean;
   /** JSON Schema of `config`, with secrets resolved. */
   readonly configSchema: Record<string, unknown>;
   /**

@@ -55,12 +55,12 @@ const configSchema = {
       type: 'integer',
       minimum: 1,
       maximum: 50,
-      description: 'Maximum number of connections of each process. Default: 5.',
+      description: 'Maximum number of connections of each process. Default: 10.',
     },
   },
 };
 
-const DEFAULT_CONNECTIONS = 5;
+const DEFAULT_CONNECTIONS = 10;
 
 /** Email over SMTP. Worker threads compose and send the mails, so that throughput grows with the number of cores. */
 export const smtpProvider: CreateProvider = ({ readSecret, outboundAllow, mailThreads: threads }) => {
@@ -70,10 +70,14 @@ export const smtpProvider: CreateProvider = ({ readSecret, outboundAllow, mailTh
     channel: 'email',
     name: 'smtp',
     configSchema,
-    send: async (message, rawConfig, { timeoutMs, isTrusted }) => {
+    beginsItself: true,
+    send: async (message, rawConfig, { timeoutMs, isTrusted, begin }) => {
       const config = await configs.read(rawConfig);
       if ('outcome' in config) return config;
-      return client.send(relayOf(message.tenantId, config, isTrusted), composeMail(message, config), timeoutMs);
+      return client.send(relayOf(message.tenantId, config, isTrusted), composeMail(message, config), {
+        timeoutMs,
+        begin,
+      });
     },
     close: () => client.close(),
   };

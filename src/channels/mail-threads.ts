@@ -3,19 +3,13 @@ import { Worker } from 'node:worker_threads';
 import type { SendResult } from './send-result.ts';
 import type { Mail, SmtpClient, SmtpRelay } from './smtp-client.ts';
 
-/** Request to a worker thread. */
-export interface MailJob {
-  id: number;
-  relay: SmtpRelay;
-  mail: Mail;
-  timeoutMs: number;
-}
+/** Message to a worker thread: a mail to send, or the answer to `begin`. */
+export type MailJob =
+  | { id: number; relay: SmtpRelay; mail: Mail; timeoutMs: number }
+  | { id: number; hasBegun: boolean };
 
-/** Reply of a worker thread. */
-export interface MailAnswer {
-  id: number;
-  result: SendResult;
-}
+/** Message of a worker thread: the result, or the request to record that the mail is about to be handed over. */
+export type MailAnswer = { id: number; result: SendResult } | { id: number; begin: true };
 
 export interface MailThreadsOptions {
   threads: number;
@@ -24,10 +18,24 @@ export interface MailThreadsOptions {
   script?: URL;
 }
 
+interface Waiting {
+  resolve: (result: SendResult) => void;
+  begin: () => Promise<boolean>;
+  isBegun: boolean;
+}
+
 interface Thread {
   worker: Worker;
-  waiting: Map<number, (result: SendResult) => void>;
+  waiting: Map<number, Waiting>;
 }
+
+/** The thread ended before it began to send the mail. */
+const NOT_BEGUN: SendResult = {
+  outcome: 'transient',
+  blames: 'message',
+  errorCode: 'mail_thread_lost',
+  errorMessage: 'The worker thread ended before it sent the mail.',
+};
 
 /** The worker script has the same extension as this file: `.js` after compilation, `.ts` when Node.js strips types. */
 const WORKER = new URL(import.meta.url.endsWith('.ts') ? './mail-worker.ts' : './mail-worker.js', import.meta.url);
@@ -53,13 +61,26 @@ export function mailThreads({ threads, outboundAllow, script = WORKER }: MailThr
     const known = slots[slot];
     if (known) return known;
     const thread: Thread = { worker: new Worker(script, { workerData: { outboundAllow } }), waiting: new Map() };
-    thread.worker.on('message', ({ id, result }: MailAnswer) => {
-      thread.waiting.get(id)?.(result);
-      thread.waiting.delete(id);
+    const post = (job: MailJob): void => {
+      // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window
+      thread.worker.postMessage(job);
+    };
+    thread.worker.on('message', (answer: MailAnswer) => {
+      const { id } = answer;
+      const mail = thread.waiting.get(id);
+      if ('result' in answer) {
+        mail?.resolve(answer.result);
+        thread.waiting.delete(id);
+      } else {
+        const refuse = (): void => post({ id, hasBegun: false });
+        if (!mail) return;
+        mail.isBegun = true;
+        void mail.begin().then((hasBegun) => post({ id, hasBegun }), refuse);
+      }
     });
     const lost = (): void => {
       if (slots[slot] === thread) slots[slot] = undefined;
-      for (const answer of thread.waiting.values()) answer(LOST);
+      for (const { resolve, isBegun } of thread.waiting.values()) resolve(isBegun ? LOST : NOT_BEGUN);
       thread.waiting.clear();
     };
     thread.worker.on('error', lost);
@@ -70,14 +91,14 @@ export function mailThreads({ threads, outboundAllow, script = WORKER }: MailThr
   };
 
   return {
-    send: (relay, mail, timeoutMs) =>
+    send: (relay, mail, { timeoutMs, begin }) =>
       new Promise((resolve) => {
-        if (isClosing) return resolve(LOST);
+        if (isClosing) return resolve(NOT_BEGUN);
         const { worker, waiting } = threadAt(slotOf(relay, threads));
-        const job: MailJob = { id: (lastId += 1), relay, mail, timeoutMs };
-        waiting.set(job.id, resolve);
+        const job = { id: (lastId += 1), relay, mail, timeoutMs };
+        waiting.set(job.id, { resolve, begin, isBegun: false });
         // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window
-        worker.postMessage(job);
+        worker.postMessage(job satisfies MailJob);
       }),
     close: async () => {
       isClosing = true;

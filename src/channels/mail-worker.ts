@@ -6,9 +6,26 @@ import { createSmtpClient } from './smtp-client.ts';
 // Worker thread that composes and sends mail: see `mail-threads.ts`.
 
 const client = createSmtpClient((workerData as { outboundAllow: string[] }).outboundAllow);
+/** Mails that wait for the answer to `begin`, by id. */
+const beginning = new Map<number, (hasBegun: boolean) => void>();
 
-parentPort?.on('message', async ({ id, relay, mail, timeoutMs }: MailJob) => {
-  const answer: MailAnswer = { id, result: await client.send(relay, mail, timeoutMs) };
+const post = (answer: MailAnswer): void => {
   // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window
   parentPort?.postMessage(answer);
+};
+
+parentPort?.on('message', async (job: MailJob) => {
+  const { id } = job;
+  if ('hasBegun' in job) {
+    beginning.get(id)?.(job.hasBegun);
+    beginning.delete(id);
+    return;
+  }
+  const { relay, mail, timeoutMs } = job;
+  const begin = (): Promise<boolean> =>
+    new Promise((resolve) => {
+      beginning.set(id, resolve);
+      post({ id, begin: true });
+    });
+  post({ id, result: await client.send(relay, mail, { timeoutMs, begin }) });
 });

@@ -1,9 +1,11 @@
+import { Readable } from 'node:stream';
 import { callbackify } from 'node:util';
 
 import { LRUCache } from 'lru-cache';
 import { createTransport, type SendMailOptions, type Transporter } from 'nodemailer';
 import type SMTPPool from 'nodemailer/lib/smtp-pool/index.js';
 
+import type { SendOptions } from './channel.ts';
 import type { SendResult } from './send-result.ts';
 import { classifySmtpError } from './failures.ts';
 import { createSemaphore, type Semaphore } from './semaphore.ts';
@@ -32,7 +34,7 @@ export type Mail = Pick<SendMailOptions, 'from' | 'to' | 'replyTo' | 'subject' |
 
 export interface SmtpClient {
   /** Sends a mail as soon as a connection to the relay is free. Does not reject. */
-  send(relay: SmtpRelay, mail: Mail, timeoutMs: number): Promise<SendResult>;
+  send(relay: SmtpRelay, mail: Mail, options: Pick<SendOptions, 'timeoutMs' | 'begin'>): Promise<SendResult>;
   close(): Promise<void>;
 }
 
@@ -52,7 +54,7 @@ interface Pool {
   connections: Semaphore;
 }
 
-type TrackedMail = Mail & { onHandedOver: () => void };
+type TrackedMail = Mail & { begin: () => Promise<boolean>; onHandedOver: () => void };
 
 /** Creates an SMTP client with a connection pool for each relay. */
 export function createSmtpClient(outboundAllow: readonly string[]): SmtpClient {
@@ -85,12 +87,19 @@ export function createSmtpClient(outboundAllow: readonly string[]): SmtpClient {
       ...(user === undefined ? {} : { auth: { user, pass: password ?? '' } }),
       ...(dkim && { dkim: { ...dkim, headerFieldNames: SIGNED_HEADERS } }),
     } as SMTPPool.Options);
-    // nodemailer reads the body after the relay has accepted DATA. If the connection breaks after that, the outcome is
-    // unknown.
     transport.use('stream', (compiled, done) => {
-      const { onHandedOver } = compiled.data as unknown as TrackedMail;
+      const { begin, onHandedOver } = compiled.data as unknown as TrackedMail;
       const createReadStream = compiled.message.createReadStream.bind(compiled.message);
-      compiled.message.createReadStream = (options) => createReadStream(options).once('resume', onHandedOver);
+      // nodemailer calls this when it has a connection and is about to name sender and recipient, and reads the stream when
+      // the relay has accepted DATA. Recording the beginning takes no longer than that conversation with most relays.
+      compiled.message.createReadStream = (options) => {
+        const begun = begin();
+        begun.catch(() => {});
+        return Readable.from(
+          afterBegin(begun, onHandedOver, () => createReadStream(options)),
+          { objectMode: false },
+        );
+      };
       done();
     });
     const pool = { transport, connections: createSemaphore(maxConnections) };
@@ -99,13 +108,13 @@ export function createSmtpClient(outboundAllow: readonly string[]): SmtpClient {
   };
 
   return {
-    send: async (relay, mail, timeoutMs) => {
+    send: async (relay, mail, { timeoutMs, begin }) => {
       const { transport, connections } = poolOf(relay);
       // Keeps nodemailer's own queue empty: a mail in that queue cannot be cancelled, so after a timeout it would be
       // sent in addition to the retry.
       await connections.acquire();
       let isHandedOver = false;
-      const tracked: TrackedMail = { ...mail, onHandedOver: () => (isHandedOver = true) };
+      const tracked: TrackedMail = { ...mail, begin, onHandedOver: () => (isHandedOver = true) };
       const sending = transport.sendMail({ ...tracked, disableFileAccess: true, disableUrlAccess: true });
       // After a timeout the connection stays in use until the relay is done with the mail.
       void sending.catch(() => {}).finally(connections.release);
@@ -124,4 +133,15 @@ export function createSmtpClient(outboundAllow: readonly string[]): SmtpClient {
     },
     close: async () => pools.clear(),
   };
+}
+
+/** Yields the message once its beginning is recorded. If the connection breaks after that, the outcome is unknown. */
+async function* afterBegin(
+  begun: Promise<boolean>,
+  onHandedOver: () => void,
+  open: () => Readable,
+): AsyncGenerator<Buffer> {
+  if (!(await begun)) throw new Error('the mail belongs to another process');
+  onHandedOver();
+  yield* open() as AsyncIterable<Buffer>;
 }

@@ -43,6 +43,8 @@ export const webhookProvider: CreateProvider = ({ readSecret, http }) => {
   return {
     channel: 'webhook',
     name: 'webhook',
+    // Standard Webhooks: receivers ignore a `webhook-id` that they have already processed.
+    deduplicates: true,
     configSchema,
     // The URL comes from the event, so it is not trusted even when the operator configured the keys.
     send: async (message, rawConfig, { timeoutMs }) => {

@@ -70,7 +70,8 @@ export function openDatabase({ url, log, poolSize = 10, keepsPlans = true, onTra
       // Sends statements without waiting for earlier results, so that opening a transaction costs no round trip.
       pipeline: true,
     });
-    pool.on('error', (error) => log.warn({ error }, 'idle database connection lost'));
+    // The error refers to the whole client, which does not belong into a log line.
+    pool.on('error', ({ message }) => log.warn({ reason: message }, 'idle database connection lost'));
     return pool;
   };
   const entityManagers = createEntityManagers();

@@ -3,6 +3,7 @@ import { AuditRelayEntity } from '../audit/audit-relay.entity.ts';
 import { SandboxMessageEntity } from '../channels/sandbox-message.entity.ts';
 import { DeliveryRateEntity } from '../delivery/delivery-rate.entity.ts';
 import { DeliveryAttemptEntity, NotificationLogEntity } from '../delivery/notification-log.entity.ts';
+import { DispatcherInstanceEntity } from '../delivery/dispatcher-instance.entity.ts';
 import { ProviderCircuitEntity } from '../delivery/provider-circuit.entity.ts';
 import { InboxEntity, NotificationEntity } from '../inbox/notification.entity.ts';
 import { PolicyDefinitionEntity } from '../inbox/policy-definition.entity.ts';
@@ -24,6 +25,7 @@ export const entities = [
   ConnectedClientEntity,
   DeliveryAttemptEntity,
   DeliveryRateEntity,
+  DispatcherInstanceEntity,
   ErasureEntity,
   InboxEntity,
   LiveInstanceEntity,

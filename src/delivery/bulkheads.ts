@@ -21,14 +21,24 @@ interface Bulkhead {
   pausedUntil: number;
 }
 
+export interface ProviderCall {
+  /** Records that the call begins. Returns false if the message belongs to another process by now. */
+  begin: () => Promise<boolean>;
+  send: () => Promise<SendResult>;
+}
+
+export type CallOutcome =
+  | { kind: 'called'; result: SendResult }
+  /** Not called, because the circuit opened or the bulkheads were closed while the message waited. */
+  | { kind: 'blocked' }
+  /** Not called, because `begin` returned false. */
+  | { kind: 'lost' };
+
 export interface Bulkheads {
   /** Returns the time until which a provider must not be called; undefined if it may be called now. */
   blockedUntil(key: ProviderKey): Date | undefined;
-  /**
-   * Calls a provider as soon as its concurrency limit allows. Returns undefined, without a call, if the circuit opened or
-   * the bulkheads were closed while the message waited.
-   */
-  run(key: ProviderKey, concurrency: number, send: () => Promise<SendResult>): Promise<SendResult | undefined>;
+  /** Calls a provider as soon as its concurrency limit allows. */
+  run(key: ProviderKey, concurrency: number, call: ProviderCall): Promise<CallOutcome>;
   /** Stops all new calls: waiting messages return undefined, and calls in flight finish. */
   close(): void;
 }
@@ -79,13 +89,15 @@ export function createBulkheads({ policy = DEFAULT_CIRCUIT, onChange }: Bulkhead
       const until = Math.max(circuitUntil, bulkhead.pausedUntil);
       return until > now ? new Date(until) : undefined;
     },
-    run: async (key, concurrency, send) => {
+    run: async (key, concurrency, { begin, send }) => {
       const bulkhead = findOrCreate(key, concurrency);
       await bulkhead.semaphore.acquire();
       try {
-        const { circuit, isAdmitted } = admit(bulkhead.circuit, Date.now());
-        if (!isAdmitted || isClosed) return undefined;
-        change(bulkhead, circuit);
+        const isBlocked = (): boolean => isClosed || !admit(bulkhead.circuit, Date.now()).isAdmitted;
+        if (isBlocked()) return { kind: 'blocked' };
+        if (!(await begin())) return { kind: 'lost' };
+        if (isBlocked()) return { kind: 'blocked' };
+        change(bulkhead, admit(bulkhead.circuit, Date.now()).circuit);
         const result = await send();
         const isBlamed = result.outcome !== 'ok' && result.blames === 'provider';
         if (isBlamed && result.retryAfterMs !== undefined) {
@@ -95,7 +107,7 @@ export function createBulkheads({ policy = DEFAULT_CIRCUIT, onChange }: Bulkhead
         } else {
           change(bulkhead, afterResult(bulkhead.circuit, isBlamed, Date.now(), policy));
         }
-        return result;
+        return { kind: 'called', result };
       } finally {
         bulkhead.semaphore.release();
       }

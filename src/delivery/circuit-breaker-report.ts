@@ -18,20 +18,34 @@ const SAVE_CIRCUIT = `insert into provider_circuit (tenant_id, channel, provider
   on conflict (tenant_id, channel, provider) do update
     set state = excluded.state, retry_at = excluded.retry_at, changed_at = now()`;
 
-/** Returns a listener that logs each state change of a circuit breaker and stores it for GraphQL. */
+/** Returns a listener that logs each state change of a circuit breaker and stores the last one for GraphQL. */
 export function circuitReporter(database: Database, log: Log): (key: ProviderKey, circuit: Circuit) => void {
+  /** Changes that wait for an earlier one of the same breaker: two writes at the same time could end in either order. */
+  const writing = new Map<string, { next?: unknown[] }>();
+  const write = async (name: string, first: unknown[]): Promise<void> => {
+    const queue: { next?: unknown[] } = { next: first };
+    writing.set(name, queue);
+    while (queue.next) {
+      const values = queue.next;
+      delete queue.next;
+      await database
+        .asWorker((tx) => tx.query(SAVE_CIRCUIT, values))
+        .catch((error: unknown) =>
+          log.warn({ error, tenant_id: values[0] }, 'storing the state of a circuit breaker failed'),
+        );
+    }
+    writing.delete(name);
+  };
   return ({ tenantId, channel, provider }, { state, failures, retryAt }) => {
     log[state === 'open' ? 'warn' : 'info'](
       { tenant_id: tenantId, channel, provider, state, failures },
       'circuit breaker changed its state',
     );
-    database
-      .asWorker((tx) =>
-        tx.query(SAVE_CIRCUIT, [tenantId, channel, provider, state, state === 'open' ? new Date(retryAt) : null]),
-      )
-      .catch((error: unknown) =>
-        log.warn({ error, tenant_id: tenantId }, 'storing the state of a circuit breaker failed'),
-      );
+    const name = JSON.stringify([tenantId, channel, provider]);
+    const values = [tenantId, channel, provider, state, state === 'open' ? new Date(retryAt) : null];
+    const queue = writing.get(name);
+    if (queue) queue.next = values;
+    else void write(name, values);
   };
 }
 

@@ -2,6 +2,7 @@ import type { Database } from '../database/database.ts';
 import { newId } from '../ids.ts';
 import type { Channel } from '../intake/channel.ts';
 import type { Audience, Content, Recipient } from '../intake/command.ts';
+import { LOCK_LEASED } from './lock-order.ts';
 
 /** A row of `notification_log` that this process has leased. */
 export interface ClaimedLog {
@@ -28,6 +29,8 @@ export interface ClaimedLog {
   stepAttempts: number;
   provider: string | null;
   excludedProviders: string[];
+  /** Number of the first attempt with an unknown outcome; null if there is none. */
+  unknownSince: number | null;
   /** Number of claims since the row was last settled, including this one. */
   claims: number;
   /** Error of the last failed attempt. */
@@ -42,9 +45,9 @@ export interface ClaimedLog {
 }
 
 /** One statement extends all leases that this instance holds. */
-const EXTEND_LEASES = `update notification_log log set due_at = now() + $3 * interval '1 millisecond'
-  from unnest($1::uuid[], $2::uuid[]) as held (id, lease_token)
-  where log.id = held.id and log.lease_token = held.lease_token and log.status = 'sending'`;
+const EXTEND_LEASES = `with locked as (${LOCK_LEASED})
+  update notification_log log set due_at = now() + $3 * interval '1 millisecond'
+  from locked where log.id = locked.id`;
 
 /** Extends the leases of rows that are still in flight, e.g. because a relay is slow. Runs one statement for all rows. */
 export async function renewLeases(database: Database, held: Iterable<ClaimedLog>, leaseMs: number): Promise<void> {
@@ -56,6 +59,8 @@ export async function renewLeases(database: Database, held: Iterable<ClaimedLog>
 }
 
 export interface ClaimRequest {
+  /** Id of this dispatcher, see `instances.ts`. */
+  owner: string;
   /** Maximum number of rows. */
   limit: number;
   leaseMs: number;
@@ -97,7 +102,7 @@ const CLAIM = `
       order by log.tenant_id limit 1
     ) next
     where tenant.nth < ${MAX_TENANTS}
-  ), ready as (
+  ), candidate as (
     select tenant.tenant_id, coalesce(busy.capacity, $4) as capacity
     from tenant
     left join unnest($2::text[], $3::int[]) as busy (tenant_id, capacity) using (tenant_id)
@@ -108,8 +113,13 @@ const CLAIM = `
           select from notification_log log
           where log.tenant_id = tenant.tenant_id and ${OPEN} and log.priority = priority and log.due_at <= now() limit 1
         ) first_due)
+  ), ready as (
+    -- With more tenants than rows, the rest has its turn in the next claim.
+    select tenant_id, capacity, row_number() over (order by tenant_id) as nth, count(*) over () as total
+    from (select * from candidate order by tenant_id limit $5) first_tenants
   ), quota as (
-    select tenant_id, least(capacity, ceil($5::numeric / (select count(*) from ready)))::int as capacity from ready
+    select tenant_id, least(capacity, $5 / total + case when nth <= $5 % total then 1 else 0 end)::int as capacity
+    from ready
   ), due as (
     select picked.id from quota cross join lateral (
       select id from (${[0, 1, 2].map(dueOf).join(' union all ')}) as urgent_first limit quota.capacity
@@ -118,35 +128,40 @@ const CLAIM = `
     update delivery_attempt attempt set outcome = 'unknown',
       duration_ms = least(extract(epoch from now() - attempt.started_at) * 1000, 2147483647)::int
     from due where attempt.log_id = due.id and attempt.outcome is null
+    returning attempt.log_id, case when not attempt.deduplicates then attempt.number end as number
   ), claimed as (
     update notification_log log
     set status = 'sending', claims = least(log.claims + 1, 32767), lease_token = $6,
-        due_at = now() + $7 * interval '1 millisecond', updated_at = now()
-    from due where log.id = due.id
+        due_at = now() + $7 * interval '1 millisecond', updated_at = now(), lease_owner = $8,
+        unknown_since = coalesce(log.unknown_since, crashed.number)
+    from due left join crashed on crashed.log_id = due.id where log.id = due.id
     returning log.id, log.tenant_id as "tenantId", log.event_id as "eventId", log.event_code as "eventCode",
       log.is_test as "isTest", log.channels, log.recipient, log.audience, log.content, log.params, log.category,
       log.priority, log.collapse_key as "collapseKey", log.expires_at as "expiresAt", log.attempts, log.route, log.step,
       log.step_attempts as "stepAttempts", log.provider, log.excluded_providers as "excludedProviders", log.claims,
       log.error_code as "errorCode", log.error_message as "errorMessage", log.trace_id as "traceId",
       log.trigger_by as "triggerBy", log.created_at as "createdAt", log.scheduled_at as "scheduledAt",
-      log.lease_token as "leaseToken"
+      log.lease_token as "leaseToken", log.unknown_since as "unknownSince"
   )
-  select turn.last as "turnLast", turn.total::int as "turnTotal", claimed.*
-  from (select max(tenant_id) as last, count(*) as total from tenant) turn left join claimed on true`;
+  select turn.last as "turnLast", turn."isCut", claimed.*
+  from (
+    select case when is_full then (select max(tenant_id) from ready) else (select max(tenant_id) from tenant) end as last,
+      is_full or (select count(*) from tenant) = ${MAX_TENANTS} as "isCut"
+    from (select (select count(*) from candidate) > $5 as is_full) cut
+  ) turn left join claimed on true`;
 
 /**
- * Claims due rows and gives each a lease. Tenants take turns and share the limit evenly, so that a tenant with a long
- * queue does not delay the others. Within a tenant, rows with a higher priority come first.
+ * Claims at most `limit` due rows and gives each a lease. Tenants take turns and share the limit evenly, so that a tenant
+ * with a long queue does not delay the others. Within a tenant, rows with a higher priority come first.
  *
- * An expired lease means that its process died: its open attempt is marked `unknown` and the row is claimed again. It is
- * sent again through the same provider with the same idempotency key, because a lost message cannot be recovered, while a
- * duplicate can be detected by its key. After a restart of PostgreSQL the owners of expired leases may still be alive, so
- * their rows are not claimed for the first 10 seconds.
+ * An expired lease means that its process died. If the row has an open attempt, its provider was being called: the attempt
+ * is marked `unknown`, and `retry.maxUnknown` limits further attempts. Otherwise the provider was not called. After a
+ * restart of PostgreSQL the owners of expired leases may still be alive, so their rows are not claimed for 10 seconds.
  */
 export async function claimDue(database: Database, request: ClaimRequest): Promise<Claim> {
-  const { limit, leaseMs, after, capacity, defaultCapacity } = request;
+  const { owner, limit, leaseMs, after, capacity, defaultCapacity } = request;
   const rows = await database.asWorker((tx) =>
-    tx.query<ClaimedLog & { turnLast: string | null; turnTotal: number }>(CLAIM, [
+    tx.query<ClaimedLog & { turnLast: string | null; isCut: boolean }>(CLAIM, [
       after,
       [...capacity.keys()],
       [...capacity.values()],
@@ -154,11 +169,12 @@ export async function claimDue(database: Database, request: ClaimRequest): Promi
       limit,
       newId(),
       leaseMs,
+      owner,
     ]),
   );
   const [first] = rows;
   return {
     rows: rows.filter((row) => row.id !== null),
-    after: first?.turnTotal === MAX_TENANTS ? (first.turnLast ?? '') : '',
+    after: first?.isCut ? (first.turnLast ?? '') : '',
   };
 }

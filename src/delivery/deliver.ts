@@ -1,23 +1,26 @@
 import type { Provider } from '../channels/channel.ts';
 import type { SendFailure } from '../channels/send-result.ts';
 import type { TenantSettings } from '../tenants/settings.ts';
+import type { AttemptOpener } from './attempts.ts';
 import type { ClaimedLog } from './claim.ts';
 import type { Bulkheads } from './bulkheads.ts';
 import type { Plan } from './plan.ts';
+import { inDoubt } from './plan.ts';
 import { afterFailure } from './route.ts';
 import type { Settlement } from './settle.ts';
 
 export type SendPlan = Extract<Plan, { kind: 'send' }>;
 
-/** A message whose attempt is stored. */
+/** A message to send. */
 export interface Delivery {
   log: ClaimedLog;
   plan: SendPlan;
   settings: TenantSettings;
-  provider: Pick<Provider, 'send'>;
+  provider: Pick<Provider, 'send' | 'beginsItself' | 'deduplicates'>;
 }
 
 export interface DeliverOptions {
+  attempts: AttemptOpener;
   bulkheads: Bulkheads;
   /** Maximum duration of a call to a provider, in milliseconds. A longer call counts as failed. */
   timeoutMs: number;
@@ -26,38 +29,48 @@ export interface DeliverOptions {
 /** Maximum number of concurrent calls to one provider of one tenant, unless its settings set another. */
 const DEFAULT_CONCURRENCY = 100;
 
-/** Sends one message through its provider and returns the settlement of its row. Never rejects. */
+/**
+ * Sends one message through its provider and returns the settlement of its row; undefined if another process holds the
+ * lease. Rejects only when the attempt cannot be recorded, and then the provider was not called.
+ */
 export async function deliver(
   { log, plan, settings, provider }: Delivery,
   options: DeliverOptions,
-): Promise<Settlement> {
-  const { channel, step, message, template } = plan;
+): Promise<Settlement | undefined> {
+  const { channel, step, message, template, route } = plan;
   const { name, config, origin, limits } = plan.provider;
   const stepAttempts = step === log.step ? log.stepAttempts + 1 : 1;
   const number = log.attempts + 1;
   const base = { log, channel, template };
+  const key = { tenantId: log.tenantId, channel, provider: name };
+  const { deduplicates = false } = provider;
+  let begun: Promise<boolean> | undefined;
+  const begin = (): Promise<boolean> =>
+    (begun ??= options.attempts.open({ log, channel, provider: name, route, step, deduplicates }));
   let startedAt = performance.now();
-  const result = await options.bulkheads.run(
-    { tenantId: log.tenantId, channel, provider: name },
-    limits?.concurrency ?? DEFAULT_CONCURRENCY,
-    () => {
+  const call = await options.bulkheads.run(key, limits?.concurrency ?? DEFAULT_CONCURRENCY, {
+    begin: provider.beginsItself ? async () => true : begin,
+    send: async () => {
       startedAt = performance.now();
-      return provider
-        .send(message, config, { timeoutMs: options.timeoutMs, isTrusted: origin !== 'database' })
+      const result = await provider
+        .send(message, config, { timeoutMs: options.timeoutMs, isTrusted: origin !== 'database', begin })
         .catch((error: Error) => unexpected(error));
+      // If the attempt was not recorded, nothing was sent, and the provider is not to blame.
+      return (await begun?.catch(() => false)) === false ? notSent : result;
     },
-  );
-  if (result === undefined) {
-    const until = options.bulkheads.blockedUntil({ tenantId: log.tenantId, channel, provider: name });
-    return {
-      ...waiting(log, until ? untilRecovered(until) : 0),
-      withdrawn: { number },
-      next: { step, stepAttempts: stepAttempts - 1, provider: log.provider, excludedProviders: excludedAt(log, step) },
-    };
+  });
+  if (call.kind === 'lost') return undefined;
+  if (call.kind === 'blocked') {
+    const until = options.bulkheads.blockedUntil(key);
+    const settlement = waiting(log, until ? untilRecovered(until) : 0);
+    return begun ? { ...settlement, next: log, withdrawn: { number } } : settlement;
   }
+  // A provider that failed before it began has no attempt yet.
+  if (!(await begin())) return undefined;
 
+  const { result } = call;
   const durationMs = Math.round(performance.now() - startedAt);
-  const attempt = { number, provider: name, outcome: result.outcome, durationMs };
+  const attempt = { number, provider: name, outcome: result.outcome, deduplicates, durationMs };
   if (result.outcome === 'ok') {
     const { providerMessageId } = result;
     return {
@@ -76,12 +89,14 @@ export async function deliver(
     ...(suppress && { suppress: { address: message.address, reason: suppress } }),
   };
   const now = Date.now();
+  const unknownSince = log.unknownSince ?? (result.outcome === 'unknown' && !deduplicates ? number : null);
   const move = afterFailure({ step, stepAttempts, provider: name, excludedProviders: excludedAt(log, step) }, result, {
     providers: plan.providers,
     retry: settings.retry,
     elapsedMs: now - log.scheduledAt.getTime(),
     remainingMs: log.expiresAt ? log.expiresAt.getTime() - now : Number.POSITIVE_INFINITY,
     hasNextChannel: step + 1 < plan.route.length,
+    attemptsSinceUnknown: unknownSince === null ? null : number - unknownSince,
     random: Math.random(),
   });
   switch (move.kind) {
@@ -99,6 +114,8 @@ export async function deliver(
         retryInMs: 0,
         next: { step: step + 1, stepAttempts: 0, provider: null, excludedProviders: [] },
       };
+    case 'in_doubt':
+      return { ...failed, status: 'failed', ...inDoubt(unknownSince ?? number, errorMessage) };
     case 'end':
       return { ...failed, status: move.status };
   }
@@ -123,6 +140,13 @@ export function waiting(log: ClaimedLog, forMs: number): Settlement {
 }
 
 const excludedAt = (log: ClaimedLog, step: number): string[] => (step === log.step ? log.excludedProviders : []);
+
+const notSent: SendFailure = {
+  outcome: 'transient',
+  blames: 'message',
+  errorCode: 'attempt_not_recorded',
+  errorMessage: 'The attempt was not recorded, so the message was not sent.',
+};
 
 /** The outcome is `unknown` because the message may have been sent before the error. */
 const unexpected = (error: Error): SendFailure => ({

@@ -5,13 +5,15 @@ import { IN_APP } from '../channels/in-app.ts';
 import type { Providers } from '../channels/registry.ts';
 import type { Database } from '../database/database.ts';
 import type { Channel } from '../intake/channel.ts';
+import { newId } from '../ids.ts';
 import type { Keyring } from '../keyring.ts';
 import { type Bus, topics } from '../live/bus.ts';
 import type { DeliveryOutcome } from '../observability/metrics.ts';
-import { openAttempts } from './attempts.ts';
+import { createAttemptOpener } from './attempts.ts';
 import { type Claim, claimDue, renewLeases } from './claim.ts';
 import { deliver, type Delivery, untilRecovered, waiting } from './deliver.ts';
 import { createInFlight } from './in-flight.ts';
+import { type Heartbeat, startHeartbeat } from './instances.ts';
 import type { Bulkheads } from './bulkheads.ts';
 import { limitRates } from './rate-limit.ts';
 import type { Plan } from './plan.ts';
@@ -34,7 +36,7 @@ export interface DispatcherOptions extends PlanBatchOptions {
   concurrency?: number;
   /** Maximum number of deliveries in flight per tenant, unless the tenant's settings set another. */
   tenantConcurrency?: number;
-  /** Duration of a lease, in milliseconds. Other processes claim the rows of a dead process after this time. */
+  /** Duration of a lease, in milliseconds. It frees the rows of a dead process that recorded no heartbeat. */
   leaseMs?: number;
   /** Time between two polls for due rows when no event wakes the dispatcher, in milliseconds. */
   pollMs?: number;
@@ -60,6 +62,8 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
   const { database, bus, log, bulkheads, onEnded } = options;
   const { concurrency = 5_000, tenantConcurrency = 1_000, leaseMs = 60_000, pollMs = 1_000 } = options;
 
+  const owner = newId();
+  const attempts = createAttemptOpener(database);
   const inFlight = createInFlight(concurrency, tenantConcurrency);
   let isClosing = false;
   let wake = (): void => {};
@@ -78,6 +82,18 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
     await recorder.record(settlement);
     inFlight.release(settlement.log);
     wake();
+  };
+
+  const send = async (delivery: Delivery): Promise<void> => {
+    let settlement: Settlement | undefined;
+    try {
+      settlement = await deliver(delivery, { attempts, bulkheads, timeoutMs: leaseMs / 2 });
+    } catch (error) {
+      log.error({ error, event_id: delivery.log.eventId }, 'attempt not recorded, so nothing was sent');
+      settlement = unsent(delivery.log, pollMs);
+    }
+    if (settlement) await finish(settlement);
+    else inFlight.release(delivery.log);
   };
 
   const work = async (planned: PlannedLog[]): Promise<void> => {
@@ -101,23 +117,13 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
     }
     const { ready, late } = await limitRates(database, sendable);
     for (const { delivery, afterMs } of late) settlements.push(waiting(delivery.log, afterMs));
-    const opened = await openAttempts(
-      database,
-      ready.map(({ log: row, plan }) => ({ ...plan, log: row, provider: plan.provider.name })),
-    );
-    await Promise.all([
-      ...settlements.map(finish),
-      ...ready.map(async (delivery) => {
-        if (opened.has(delivery.log.id)) await finish(await deliver(delivery, { bulkheads, timeoutMs: leaseMs / 2 }));
-        else inFlight.release(delivery.log);
-      }),
-    ]);
+    await Promise.all([...settlements.map(finish), ...ready.map(send)]);
   };
 
   const claim = async (limit: number, after: string): Promise<Claim> => {
     try {
       const { capacity, defaultCapacity } = inFlight;
-      return await claimDue(database, { limit, leaseMs, after, capacity: capacity(), defaultCapacity });
+      return await claimDue(database, { owner, limit, leaseMs, after, capacity: capacity(), defaultCapacity });
     } catch (error) {
       log.error({ error }, 'claiming due notifications failed, trying again');
       return { rows: [], after: '' };
@@ -125,6 +131,7 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
   };
 
   const claimLoop = async (): Promise<void> => {
+    await heartbeat;
     let after = '';
     /** True if the empty claims since the last claimed row include one that started at the first tenant. */
     let isWholeRound = false;
@@ -175,6 +182,7 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
     arrive();
     wake();
   };
+  const heartbeat: Promise<Heartbeat> = startHeartbeat({ database, log, instanceId: owner, onReleased: wakeUp });
   const unsubscribe = [topics.due, topics.config].map((topic) => bus.subscribe(topic, wakeUp));
   const loop = claimLoop();
   return {
@@ -187,6 +195,7 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
       await loop;
       await Promise.all(working);
       clearInterval(renewal);
+      await (await heartbeat).close();
     },
   };
 }

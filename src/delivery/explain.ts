@@ -79,6 +79,7 @@ function toClaimedLog(actor: Actor, { sendAt, priority, ...event }: Hypothetical
     provider: null,
     excludedProviders: [],
     claims: 1,
+    unknownSince: null,
     errorCode: null,
     errorMessage: null,
     traceId: newId(),

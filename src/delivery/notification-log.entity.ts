@@ -56,6 +56,10 @@ export const NotificationLogEntity = defineEntity({
     scheduledAt: p.datetime().columnType('timestamptz').defaultRaw('now()'),
     dueAt: p.datetime().columnType('timestamptz').defaultRaw('now()'),
     leaseToken: p.uuid().nullable(),
+    /** The dispatcher that holds the lease or held the last one; see `dispatcher_instance`. */
+    leaseOwner: p.uuid().nullable(),
+    /** Number of the first attempt with an unknown outcome; null if there is none. */
+    unknownSince: p.integer().nullable(),
     /** True if the address or the variables were removed or masked. The notification cannot be replayed. */
     isReduced: p.boolean().default(false),
     templateId: p.uuid().nullable(),
@@ -82,6 +86,7 @@ export const NotificationLogEntity = defineEntity({
       properties: ['tenantId', 'priority', 'dueAt'],
       where: `status in ('queued', 'sending', 'retrying')`,
     },
+    { name: 'notification_log_owner', properties: ['leaseOwner'], where: `status = 'sending'` },
     { name: 'notification_log_newest', properties: ['tenantId', 'id'] },
     {
       name: 'notification_log_collapse',
@@ -109,6 +114,8 @@ export const DeliveryAttemptEntity = defineEntity({
     providerMessageId: p.text().nullable(),
     errorCode: p.text().nullable(),
     errorMessage: p.text().nullable(),
+    /** True if the provider removes repeats by the idempotency key. */
+    deduplicates: p.boolean().default(false),
   },
   checks: [
     {

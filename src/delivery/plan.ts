@@ -92,6 +92,10 @@ export function planDelivery(log: ClaimedLog, context: PlanContext): Plan {
   if (log.expiresAt && log.expiresAt <= now) {
     return end('expired', 'expired', 'The notification was not sent before its expires_at.');
   }
+  if (log.unknownSince !== null && log.attempts - log.unknownSince >= settings.retry.maxUnknown) {
+    const { errorCode, errorMessage } = inDoubt(log.unknownSince, log.errorMessage);
+    return end('failed', errorCode, errorMessage);
+  }
   if (log.claims > MAX_CLAIMS) {
     return end(
       'failed',
@@ -303,6 +307,14 @@ function noUsableChannel(log: ClaimedLog, evaluated: EvaluatedChannel[]): Plan {
   if (first) return end('failed', first.verdict, first.message, first.channel, evaluated);
   return end('failed', 'no_address', 'The recipient has no address for any of the channels.');
 }
+
+/** Returns the error of a message that may have been delivered, and is not sent again. */
+export const inDoubt = (unknownSince: number, lastError: string | null) => ({
+  errorCode: 'delivery_unknown',
+  errorMessage:
+    `The message may have been delivered: the outcome of attempt ${unknownSince} is unknown. It is not sent again.` +
+    (lastError ? ` Last error: ${lastError}` : ''),
+});
 
 const SUPPRESSING: ReadonlySet<string> = new Set(['opted_out', 'address_suppressed']);
 

@@ -14,7 +14,7 @@ const LOCK_LOG = `select status, event_id as "eventId", error_code as "errorCode
 /** Makes the record due again, with every field that the dispatcher reads reset. */
 const REQUEUE_LOG = `update notification_log
   set status = 'queued', due_at = now(), scheduled_at = now(), error_code = null, error_message = null,
-      route = null, step = 0, step_attempts = 0, provider = null, excluded_providers = '{}', claims = 0,
+      route = null, step = 0, step_attempts = 0, provider = null, excluded_providers = '{}', claims = 0, unknown_since = null,
       updated_at = now()
   where tenant_id = $1 and id = $2`;
 

@@ -6,6 +6,8 @@ export interface RetryPolicy {
   maxDelayMs: number;
   /** Time after the event's due time in which retries may start. */
   deadlineMs: number;
+  /** Maximum number of attempts after one with an unknown outcome. */
+  maxUnknown: number;
 }
 
 export const DEFAULT_RETRY: RetryPolicy = {
@@ -13,6 +15,7 @@ export const DEFAULT_RETRY: RetryPolicy = {
   baseDelayMs: 2_000,
   maxDelayMs: 10 * 60_000,
   deadlineMs: 24 * 3_600_000,
+  maxUnknown: 1,
 };
 
 /**

@@ -26,6 +26,8 @@ export type Move =
   /** Again through the same channel, possibly with another provider. */
   | { kind: 'retry'; delayMs: number; provider: string; excludedProviders: string[] }
   | { kind: 'next_channel' }
+  /** An earlier attempt may have delivered the message, and `retry.maxUnknown` allows no further one. */
+  | { kind: 'in_doubt' }
   /** No channel or provider is left. `expired` if a retry would come after the event expires. */
   | { kind: 'end'; status: 'failed' | 'expired' };
 
@@ -38,6 +40,8 @@ export interface MoveContext {
   /** Time until the event expires, in milliseconds; infinite if it does not expire. */
   remainingMs: number;
   hasNextChannel: boolean;
+  /** Number of attempts after the first one with an unknown outcome; null if every outcome is known. */
+  attemptsSinceUnknown: number | null;
   /** In [0, 1). */
   random: number;
 }
@@ -48,12 +52,15 @@ export interface MoveContext {
  * - A permanent failure caused by the recipient or the message fails with every provider: next channel.
  * - A permanent failure of the provider excludes it: next provider at once.
  * - A transient failure: next provider at once. After the last provider, the first one again after a backoff.
- * - An `unknown` outcome may have been delivered. It is retried, because a lost message cannot be recovered, while a
- *   duplicate carries the same idempotency key and can be detected. The same provider is used, since it may know the key.
+ * - After an `unknown` outcome the message may have been delivered. `retry.maxUnknown` further attempts follow, because a
+ *   lost message cannot be recovered, while a duplicate carries the same idempotency key and can be detected. They use the
+ *   same provider, since it may know the key, and no other channel.
  * - A retry that would come after the deadline or the expiry of the event: next channel.
  */
 export function afterFailure(position: Position, failure: SendFailure, context: MoveContext): Move {
-  const { providers, retry } = context;
+  const { providers, retry, attemptsSinceUnknown } = context;
+  const isInDoubt = attemptsSinceUnknown !== null;
+  if (isInDoubt && attemptsSinceUnknown >= retry.maxUnknown) return { kind: 'in_doubt' };
   const isPermanent = failure.outcome === 'permanent';
   const excluded = [...position.excludedProviders];
   if (isPermanent && failure.blames === 'provider') excluded.push(position.provider);
@@ -62,7 +69,7 @@ export function afterFailure(position: Position, failure: SendFailure, context: 
   let isTooLate = false;
 
   if (canRepeat && left.length > 0 && position.stepAttempts < retry.maxAttempts) {
-    const provider = nextProvider(providers, left, position.provider, failure.outcome === 'unknown');
+    const provider = nextProvider(providers, left, position.provider, isInDoubt || failure.outcome === 'unknown');
     const isNewRound = providers.indexOf(provider) <= providers.indexOf(position.provider);
     const round = Math.ceil(position.stepAttempts / left.length);
     // `Retry-After` applies only to the provider that sent it.
@@ -73,6 +80,7 @@ export function afterFailure(position: Position, failure: SendFailure, context: 
       return { kind: 'retry', delayMs, provider, excludedProviders: excluded };
     }
   }
+  if (isInDoubt) return { kind: 'in_doubt' };
   if (context.hasNextChannel) return { kind: 'next_channel' };
   return { kind: 'end', status: isTooLate ? 'expired' : 'failed' };
 }

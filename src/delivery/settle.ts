@@ -8,6 +8,7 @@ import type { ClaimedLog } from './claim.ts';
 import { maskAddress } from '../intake/mask.ts';
 import { insertSuppressions, type SuppressionEntry } from '../preferences/suppressions.ts';
 import type { Keyring } from '../keyring.ts';
+import { LOCK_LEASED } from './lock-order.ts';
 import { recipientAtRest, type StoredRecipient } from '../privacy/at-rest.ts';
 import type { TenantSettingsSource } from '../tenants/settings.ts';
 import type { UsedTemplate } from './plan.ts';
@@ -29,10 +30,12 @@ export interface Settlement {
     number: number;
     provider: string;
     outcome: SendResult['outcome'];
+    /** True if the provider removes repeats by the idempotency key. */
+    deduplicates?: boolean;
     durationMs: number;
     providerMessageId?: string;
   };
-  /** Attempt to delete, because it was opened but its provider was not called. */
+  /** Attempt to delete if it exists, because its provider was not called. */
   withdrawn?: { number: number };
   /** Address to suppress, because it bounced or its owner complained. */
   suppress?: { address: string; reason: 'hard_bounce' | 'complaint' };
@@ -63,7 +66,7 @@ const SETTLE = `
       id uuid, lease_token uuid, status text, channel text, retry_in_ms bigint, step smallint, step_attempts smallint,
       next_provider text, excluded_providers text[], template_id uuid, template_version int, locale text,
       error_code text, error_message text, attempt_number int, is_atomic boolean, attempt_channel text, attempt_provider text,
-      outcome text, duration_ms int, provider_message_id text, withdrawn_number int, audit_id uuid, audit_action text,
+      outcome text, deduplicates boolean, duration_ms int, provider_message_id text, withdrawn_number int, audit_id uuid, audit_action text,
       audit_details jsonb, kept_recipient jsonb, drops_params boolean)
   ), settled as (
     update notification_log log
@@ -77,6 +80,8 @@ const SETTLE = `
         step_attempts = case when input.step is null then log.step_attempts else input.step_attempts end,
         provider = case when input.step is null then log.provider else input.next_provider end,
         excluded_providers = coalesce(input.excluded_providers, log.excluded_providers),
+        unknown_since = coalesce(log.unknown_since,
+          case when input.outcome = 'unknown' and not input.deduplicates then input.attempt_number end),
         due_at = now() + coalesce(input.retry_in_ms, 0) * interval '1 millisecond', updated_at = now(),
         recipient = coalesce(input.kept_recipient, log.recipient),
         params = case when input.drops_params then '{}' else log.params end,
@@ -129,6 +134,7 @@ export async function settleBatch(
     };
   };
   return database.asWorker(async (tx) => {
+    await tx.query(LOCK_LEASED, [settlements.map(({ log }) => log.id), settlements.map(({ log }) => log.leaseToken)]);
     const entries = settlements.flatMap((settlement) => settlement.inbox ?? []);
     const notifications = await writeToInboxes(tx, entries);
     const reached = new Set(notifications.map((notification) => notification.logId));
@@ -181,6 +187,7 @@ function toRow(settlement: Settlement) {
     attempt_channel: attempt ? settlement.channel : null,
     attempt_provider: attempt?.provider ?? null,
     outcome: attempt?.outcome ?? null,
+    deduplicates: attempt?.deduplicates ?? false,
     duration_ms: attempt?.durationMs ?? null,
     provider_message_id: attempt?.providerMessageId ?? null,
     withdrawn_number: settlement.withdrawn?.number ?? null,

@@ -101,6 +101,7 @@ export const policySchemas: Record<keyof TenantPolicies, object> = {
     baseDelayMs: duration,
     maxDelayMs: duration,
     deadlineMs: duration,
+    maxUnknown: { type: 'integer', minimum: 0, maximum: 10 },
   }),
   limits: limitsSchema,
   quietHours: {

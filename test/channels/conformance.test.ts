@@ -29,7 +29,7 @@ describe.each(httpProviders)('provider $name', (example) => {
       ...(example.text && { content: { subject: null, text: example.text, html: null } }),
     });
   const send = (timeoutMs = 10_000, isTrusted = false): Promise<SendResult> =>
-    provider.send(message(), example.config(peer.url), { timeoutMs, isTrusted });
+    provider.send(message(), example.config(peer.url), { timeoutMs, isTrusted, begin: async () => true });
   /** Requests that contain the message. */
   const sent = () => peer.requests.filter((request) => !example.isAside?.(request));
 
@@ -130,7 +130,13 @@ describe.each(httpProviders)('provider $name', (example) => {
       replying(reply);
       results.push(await send());
     }
-    results.push(await provider.send(message(), { nonsense: example.secrets[0] }, { timeoutMs: 100, isTrusted: true }));
+    results.push(
+      await provider.send(
+        message(),
+        { nonsense: example.secrets[0] },
+        { timeoutMs: 100, isTrusted: true, begin: async () => true },
+      ),
+    );
     const shown = JSON.stringify(results);
     for (const hidden of [...example.secrets, message().address, '912345678', 'address-secret']) {
       expect(shown).not.toContain(hidden);
@@ -138,7 +144,11 @@ describe.each(httpProviders)('provider $name', (example) => {
   });
 
   it('fails with channel_misconfigured and the name of the setting when its configuration is invalid', async () => {
-    const result = await provider.send(message(), { nonsense: 1 }, { timeoutMs: 100, isTrusted: true });
+    const result = await provider.send(
+      message(),
+      { nonsense: 1 },
+      { timeoutMs: 100, isTrusted: true, begin: async () => true },
+    );
     expect(result).toMatchObject({ outcome: 'permanent', blames: 'provider', errorCode: 'channel_misconfigured' });
     expect(result).toHaveProperty('errorMessage', expect.stringContaining('must not have "nonsense"'));
   });
@@ -157,6 +167,7 @@ describe.each(httpProviders)('provider $name', (example) => {
       provider.send({ ...message(), address: example.address(url) }, example.config(url), {
         timeoutMs: 5_000,
         isTrusted: false,
+        begin: async () => true,
       });
 
     it('reports a transient failure, because the message was not sent', async () => {

@@ -38,7 +38,7 @@ describe('a slow relay', () => {
       await release.promise;
     };
     const sends = [1, 2, 3, 4, 5, 6].map((number) =>
-      provider.send(message(number), config, { timeoutMs: 500, isTrusted: true }),
+      provider.send(message(number), config, { timeoutMs: 500, isTrusted: true, begin: async () => true }),
     );
     await eventually(() => inHand === 2, 'two mails in flight');
     // These two were sent and not confirmed in time. The others have not started.
@@ -71,7 +71,7 @@ describe.each([
     await sink.close();
   });
   const config = () => ({ host: '127.0.0.1', port: sink.port, from: 'VAS <no-reply@vas.example>' });
-  const limits = { timeoutMs: 5_000, isTrusted: false };
+  const limits = { timeoutMs: 5_000, isTrusted: false, begin: async () => true };
 
   it('has the idempotency key as Message-ID', async () => {
     const result = await provider.send(message(1), config(), limits);
@@ -170,27 +170,41 @@ describe.each([
 });
 
 describe('a worker thread that dies', () => {
-  it('gives its mails an unknown outcome and is replaced', async () => {
+  it('gives an unknown outcome only to the mails that it had begun to send, and is replaced', async () => {
     // A real thread that ends when it receives a certain mail and accepts every other.
     const script = new URL(
       `data:text/javascript,${encodeURIComponent(`
         import { parentPort } from 'node:worker_threads';
-        parentPort.on('message', ({ id, mail }) => {
-          if (mail.subject === 'deadly') process.exit(1);
-          if (mail.subject !== 'slow') parentPort.postMessage({ id, result: { outcome: 'ok' } });
+        parentPort.on('message', ({ id, mail, hasBegun }) => {
+          if (hasBegun !== undefined) return;
+          if (mail.subject === 'slow') return parentPort.postMessage({ id, begin: true });
+          if (mail.subject === 'deadly') return process.exit(1);
+          if (mail.subject === 'fine') parentPort.postMessage({ id, result: { outcome: 'ok' } });
         });`)}`,
     );
     const client = mailThreads({ threads: 1, outboundAllow: [], script });
     const relay = { tenantId: 't', host: 'x', port: 25, secure: false, maxConnections: 1, isTrusted: false };
+    const begun: string[] = [];
+    const slowBegan = Promise.withResolvers<void>();
     const send = (subject: string) => {
+      const begin = async (): Promise<boolean> => {
+        begun.push(subject);
+        slowBegan.resolve();
+        return true;
+      };
       const mail = composeMail(
         { ...message(1), content: { subject, text: '', html: null } },
         { from: 'a@example.com' },
       );
-      return client.send(relay, mail, 5_000);
+      return client.send(relay, mail, { timeoutMs: 5_000, begin });
     };
-    const lost = { outcome: 'unknown', errorCode: 'mail_thread_lost' };
-    expect(await Promise.all([send('slow'), send('deadly')])).toMatchObject([lost, lost]);
+    const sends = [send('slow'), send('waiting')];
+    await slowBegan.promise;
+    sends.push(send('deadly'));
+    expect(await Promise.all(sends)).toMatchObject(
+      ['unknown', 'transient', 'transient'].map((outcome) => ({ outcome, errorCode: 'mail_thread_lost' })),
+    );
+    expect(begun).toEqual(['slow']);
     expect(await send('fine')).toEqual({ outcome: 'ok' });
     await client.close();
   });

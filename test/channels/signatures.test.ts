@@ -9,7 +9,7 @@ import { answer, type HttpPeer, startHttpPeer } from '../support/http-peer.ts';
 import { httpProviders } from './http-providers.ts';
 import { outboundMessage, providerContext } from './messages.ts';
 
-const limits = { timeoutMs: 5_000, isTrusted: false };
+const limits = { timeoutMs: 5_000, isTrusted: false, begin: async () => true };
 
 describe('a receiver can verify', () => {
   let peer: HttpPeer;

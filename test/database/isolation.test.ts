@@ -36,7 +36,7 @@ describe('tenant isolation', () => {
        where c.relkind in ('r', 'p') and c.relnamespace = 'public'::regnamespace`,
     );
     // Live instances and the position of the audit relay belong to no tenant.
-    const shared = new Set(['audit_relay', 'live_instance']);
+    const shared = new Set(['audit_relay', 'dispatcher_instance', 'live_instance']);
     expect(tables.map((table) => table.name).toSorted()).toEqual(
       entities
         .map((entity) => entity.meta.tableName)

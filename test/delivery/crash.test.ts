@@ -177,6 +177,51 @@ describe('a process that dies', () => {
     expect(audits).toHaveLength(1);
   });
 
+  it('while the relay takes no mail leaves no attempt of those that wait, and others take over without the lease', async () => {
+    const first = Promise.withResolvers<void>();
+    const never = new Promise<void>(() => {});
+    let isDead = false;
+    sink.onMail = async () => {
+      if (isDead) return;
+      first.resolve();
+      await never;
+    };
+    const child = await start();
+    const events = Array.from({ length: 60 }, () => welcomeEvent(TENANT));
+    await Promise.all(events.map((event) => postEvent(child, producer, V1, event)));
+    await first.promise;
+    const ids = events.map((event) => event['event_id']);
+    const count = async (condition: string): Promise<number> => {
+      const text = `select count(*)::int as count from notification_log where event_id = any($1) and ${condition}`;
+      const [row] = await sql<{ count: number }>(setup.databaseUrl, text, [ids]);
+      return row?.count ?? 0;
+    };
+    await eventually(async () => (await count(`status = 'sending'`)) === events.length, 'all deliveries in flight');
+    await child.kill('SIGKILL');
+    isDead = true;
+
+    // The lease is the default of 60 seconds. The database counts the time, so it is asked for it.
+    const [died] = await sql<{ at: Date }>(setup.databaseUrl, 'select now() as at');
+    await start();
+    await eventually(async () => (await count(`status = 'sent'`)) === events.length, 'every mail', 30_000);
+    const [late] = await sql<{ seconds: number }>(
+      setup.databaseUrl,
+      `select extract(epoch from max(started_at) - $2)::float8 as seconds from delivery_attempt attempt
+       join notification_log log on log.id = attempt.log_id where log.event_id = any($1)`,
+      [ids, died?.at],
+    );
+    expect(late?.seconds).toBeLessThan(20);
+    const unknown = await sql(
+      setup.databaseUrl,
+      `select 1 from delivery_attempt attempt join notification_log log on log.id = attempt.log_id
+       where log.event_id = any($1) and attempt.outcome = 'unknown'`,
+      [ids],
+    );
+    // There are ten connections to the relay.
+    expect(unknown.length).toBeLessThanOrEqual(10);
+    expect(await count('attempts > 2')).toBe(0);
+  });
+
   it('while it writes inboxes leaves each of them correct', async () => {
     const users = ['anna', 'bình', 'chi'];
     const event = activityEvent(TENANT, users);

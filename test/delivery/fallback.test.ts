@@ -56,6 +56,27 @@ describe('a delivery', () => {
     expect(JSON.parse(gateway.requests[0]?.body ?? '')).toMatchObject({ to: '+84912345678', text: 'Xin chào' });
   });
 
+  it('repeats a mail once when its outcome is unknown, and then ends without a fallback', async () => {
+    const tenant = await service.newTenant(
+      { retry: { ...retry, maxAttempts: 6 }, channels: { email: email(), sms: sms() }, events: policy('email', 'sms') },
+      ['email', 'sms'],
+    );
+    let taken = 0;
+    // The relay accepts the mail and breaks the connection instead of answering.
+    relay.onMail = () => {
+      taken += 1;
+      relay.breakConnections();
+    };
+    const id = await tenant.post({ recipient: ANNA });
+    expect(await tenant.reached(id, 'failed')).toMatchObject({ error_code: 'delivery_unknown', attempts: 2 });
+    expect(await tenant.attempts(id)).toEqual([
+      { channel: 'email', provider: 'smtp', outcome: 'unknown' },
+      { channel: 'email', provider: 'smtp', outcome: 'unknown' },
+    ]);
+    expect(taken).toBe(2);
+    expect(gateway.requests).toEqual([]);
+  });
+
   it('falls back through all channels to the inbox, and fails with the reason when none is left', async () => {
     const failing = { retry, channels: { email: email(), sms: sms() } };
     relay.onMail = () => {

@@ -19,13 +19,14 @@ const failure = (changes: Partial<SendFailure> = {}): SendFailure => ({
   errorMessage: 'x',
   ...changes,
 });
-const retry = { maxAttempts: 6, baseDelayMs: 1_000, maxDelayMs: 60_000, deadlineMs: 3_600_000 };
+const retry = { maxAttempts: 6, baseDelayMs: 1_000, maxDelayMs: 60_000, deadlineMs: 3_600_000, maxUnknown: 1 };
 const context = (changes: Partial<MoveContext> = {}): MoveContext => ({
   providers: ['a'],
   retry,
   elapsedMs: 0,
   remainingMs: Number.POSITIVE_INFINITY,
   hasNextChannel: false,
+  attemptsSinceUnknown: null,
   random: 0.5,
   ...changes,
 });
@@ -79,6 +80,29 @@ describe('after a failure', () => {
       provider: 'a',
       delayMs: 500,
     });
+  });
+
+  it('allows `maxUnknown` attempts after an unknown outcome, through the same provider, and then gives up in doubt', () => {
+    const two = { providers: ['a', 'b'], hasNextChannel: true };
+    for (const outcome of ['unknown', 'transient'] as const) {
+      const after = (attemptsSinceUnknown: number, maxUnknown: number) =>
+        afterFailure(
+          at(2),
+          failure({ outcome }),
+          context({ ...two, attemptsSinceUnknown, retry: { ...retry, maxUnknown } }),
+        );
+      expect(after(0, 1)).toMatchObject({ kind: 'retry', provider: 'a' });
+      expect(after(1, 1)).toEqual({ kind: 'in_doubt' });
+      expect(after(0, 0)).toEqual({ kind: 'in_doubt' });
+      expect(after(2, 3)).toMatchObject({ kind: 'retry', provider: 'a' });
+    }
+  });
+
+  it('uses no other channel after an unknown outcome, since the message may have been delivered', () => {
+    const inDoubt = context({ hasNextChannel: true, attemptsSinceUnknown: 1, retry: { ...retry, maxUnknown: 5 } });
+    const hopeless = failure({ outcome: 'permanent', blames: 'recipient' });
+    expect(afterFailure(at(2), hopeless, inDoubt)).toEqual({ kind: 'in_doubt' });
+    expect(afterFailure(at(6), failure(), inDoubt)).toEqual({ kind: 'in_doubt' });
   });
 
   it('respects Retry-After only for the provider that sent it', () => {

@@ -66,15 +66,17 @@ describe('the number of statements of a dispatcher', () => {
 
     const claims = count(/with recursive tenant/);
     const looked = count(/^\s*select slot, 'suppressed'/);
-    const opened = count(/insert into delivery_attempt \(log_id, number, tenant_id, channel, provider\)\s+select/);
+    const opened = count(/insert into delivery_attempt \(log_id, number, tenant_id, channel, provider, deduplicates\)/);
     const settled = count(/with input as \(\s+select \* from jsonb_to_recordset\(\$1::jsonb\) as settlement/);
     expect(looked).toBeLessThanOrEqual(claims);
-    expect(opened).toBeLessThanOrEqual(claims);
-    // The size of a batch depends on the machine. Batches of one mail would take twice as many statements as rows.
-    expect(claims + settled).toBeLessThan(rows / 2);
-    // Each has begin, set role and commit. Others: settings and templates once, and occasionally a renewal of leases.
-    const others = proxy.statements.length - 4 * (claims + looked + opened + settled);
-    expect(others, JSON.stringify([claims, looked, opened, settled])).toBeLessThan(100);
+    // The size of a batch depends on the machine, and only mails that the relay is about to take have an attempt. Batches of
+    // one mail would take twice as many statements as rows.
+    expect(claims + opened + settled).toBeLessThan(rows * 1.5);
+    // Each has begin, set role and commit, and a settlement locks its rows. Others: settings and templates once, and what
+    // runs every few seconds, such as the renewal of leases.
+    const heartbeats = count(/insert into dispatcher_instance/);
+    const others = proxy.statements.length - 4 * (claims + looked + opened + settled + heartbeats) - settled;
+    expect(others, JSON.stringify([claims, looked, opened, settled])).toBeLessThan(rows / 10);
     expect(relay.received.size).toBe(rows);
     await relay.close();
   });

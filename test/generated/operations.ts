@@ -427,7 +427,7 @@ export type UpdateTenantSettingsInput = {
   privacy?: Record<string, unknown> | null | undefined;
   /** Quiet hours: `from`, `to`, `timeZone` and `channels`. Null disables quiet hours, even when the operator has set them. */
   quietHours?: Record<string, unknown> | null | undefined;
-  /** Retry settings: `maxAttempts`, `baseDelayMs`, `maxDelayMs` and `deadlineMs`. */
+  /** Retry settings: `maxAttempts`, `baseDelayMs`, `maxDelayMs`, `deadlineMs` and `maxUnknown`. */
   retry?: Record<string, unknown> | null | undefined;
   /** Time zone of users without a known time zone, as an IANA name, for example `Asia/Ho_Chi_Minh`. */
   timeZone?: string | null | undefined;

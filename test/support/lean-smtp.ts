@@ -4,16 +4,21 @@ export interface LeanSmtp {
   port: number;
   /** Number of accepted mails by Message-ID. */
   received: Map<string, number>;
+  /** Number of mails that the client began and did not finish, because its connection broke. */
+  interrupted(): number;
   close(): Promise<void>;
 }
 
 /** A fast SMTP server that accepts everything and stores only Message-IDs. */
 export async function startLeanSmtp(): Promise<LeanSmtp> {
   const received = new Map<string, number>();
+  let interrupted = 0;
   const server = createServer((socket) => {
     let rest = '';
     let isData = false;
+    let isOpen = false;
     socket.setNoDelay(true);
+    socket.on('close', () => (interrupted += isOpen ? 1 : 0));
     socket.on('error', () => {});
     socket.on('data', (chunk) => {
       rest += chunk.toString('latin1');
@@ -26,6 +31,7 @@ export async function startLeanSmtp(): Promise<LeanSmtp> {
           received.set(id, (received.get(id) ?? 0) + 1);
           rest = rest.slice(end + 5);
           isData = false;
+          isOpen = false;
           answer += '250 2.0.0 ok\r\n';
           continue;
         }
@@ -34,6 +40,7 @@ export async function startLeanSmtp(): Promise<LeanSmtp> {
         const command = rest.slice(0, 4).toUpperCase();
         rest = rest.slice(end + 2);
         isData = command === 'DATA';
+        isOpen ||= command === 'MAIL';
         answer += isData ? '354 go on\r\n' : command === 'QUIT' ? '221 bye\r\n' : '250 ok\r\n';
       }
       if (answer !== '') socket.write(answer);
@@ -44,6 +51,7 @@ export async function startLeanSmtp(): Promise<LeanSmtp> {
   return {
     port: (server.address() as AddressInfo).port,
     received,
+    interrupted: () => interrupted,
     close: () => new Promise((resolve) => server.close(() => resolve())),
   };
 }

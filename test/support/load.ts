@@ -108,6 +108,7 @@ export interface Tally {
   rows: number;
   open: number;
   sent: number;
+  inDoubt: number;
   unknownAttempts: number;
   inboxRows: number;
 }
@@ -119,6 +120,7 @@ export async function tally(databaseUrl: string): Promise<Tally> {
     `select (select count(*)::int from notification_log) as rows,
        (select count(*)::int from notification_log where status in ('queued', 'sending', 'retrying')) as open,
        (select count(*)::int from notification_log where status in ('sent', 'sent_fallback')) as sent,
+       (select count(*)::int from notification_log where error_code = 'delivery_unknown') as "inDoubt",
        (select count(*)::int from delivery_attempt where outcome = 'unknown') as "unknownAttempts",
        (select count(*)::int from notification) as "inboxRows"`,
   );

@@ -1,4 +1,4 @@
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 import { callbackify } from 'node:util';
 
@@ -20,6 +20,8 @@ export interface SmtpSink {
   onRecipient: (address: string) => Promise<void> | void;
   /** Number of opened connections. */
   connections: number;
+  /** Breaks all open connections, so that a mail in transfer gets no reply. */
+  breakConnections(): void;
   close(): Promise<void>;
 }
 
@@ -29,12 +31,16 @@ export const smtpError = (responseCode: number, message: string): Error =>
 
 /** An SMTP server that stores mails. */
 export async function startSmtpSink(): Promise<SmtpSink> {
+  const sockets = new Set<Socket>();
   const sink: SmtpSink = {
     port: 0,
     mails: [],
     onMail: () => {},
     onRecipient: () => {},
     connections: 0,
+    breakConnections: () => {
+      for (const socket of sockets) socket.destroy();
+    },
     close: () => new Promise((resolve) => server.close(() => resolve())),
   };
   const server = new SMTPServer({
@@ -58,6 +64,10 @@ export async function startSmtpSink(): Promise<SmtpSink> {
         sink.mails.push(received);
       })((error) => done(error));
     },
+  });
+  server.server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
   });
   // The client disconnected before the reply.
   server.on('error', () => {});
