@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 
-import { AppError, ERROR_STATUS, type ErrorCode } from '../src/errors.ts';
+import { AppError, ERROR_STATUS, type ErrorCode, RETRY_AFTER_S } from '../src/errors.ts';
 import type { Actor } from '../src/identity/actor.ts';
 import { requirePermission } from '../src/identity/actor.ts';
 import { type Authenticate, bearerToken } from '../src/identity/verify.ts';
@@ -50,6 +50,7 @@ export async function eventRoutes(app: FastifyInstance, options: EventRoutesOpti
     if (known.code === 'internal' || known.code === 'unavailable') {
       options.log.error({ error, trace_id: traceId, url: request.url }, 'event request failed');
     }
+    if (known.status === 503) void reply.header('retry-after', RETRY_AFTER_S);
     return reply
       .code(known.status)
       .send({ error_code: known.code, message: known.message, trace_id: traceId, ...known.details });

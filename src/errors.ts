@@ -23,6 +23,9 @@ export const ERROR_STATUS = {
   internal: 500,
 } as const;
 
+/** `Retry-After` of every response with status 503, in seconds. */
+export const RETRY_AFTER_S = '5';
+
 export type ErrorCode = keyof typeof ERROR_STATUS;
 
 /** One problem of an input. `path` is dotted, e.g. `input.config.host`. */

@@ -5,7 +5,7 @@ import { LRUCache } from 'lru-cache';
 import Negotiator from 'negotiator';
 
 import type { HttpClient } from '../../src/channels/http-client.ts';
-import { AppError } from '../../src/errors.ts';
+import { AppError, RETRY_AFTER_S } from '../../src/errors.ts';
 import type { Authenticate } from '../../src/identity/verify.ts';
 import { newId } from '../../src/ids.ts';
 import { type Callback, CALLBACK_PROTOCOL, callbackIn, subscribeWithCallback } from '../subscriptions/callback.ts';
@@ -31,9 +31,6 @@ export interface GraphHttpOptions extends OperationOptions {
 
 /** Maximum request body size, in bytes. */
 const BODY_LIMIT = 1024 * 1024;
-
-/** `Retry-After` of a response with status 503, in seconds. */
-const RETRY_AFTER_S = '5';
 
 const EVENT_STREAM = 'text/event-stream';
 /** Media types of a response; the first one when the client has no preference. */

@@ -5,6 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { CloseCode, handleProtocols, type Server as Protocol } from 'graphql-ws';
 import { type WebSocket, WebSocketServer } from 'ws';
 
+import { RETRY_AFTER_S } from '../../src/errors.ts';
 import { newId } from '../../src/ids.ts';
 import { SealError } from '../../src/live/seal.ts';
 import type { Log } from '../../src/log.ts';
@@ -52,7 +53,7 @@ export function liveSockets(options: SocketOptions): () => Promise<void> {
     // Not parsed with `new URL`, which throws for malformed URLs; an exception here would end the process.
     const path = request.url?.split('?', 1)[0] ?? '';
     if (!Object.hasOwn(TRANSPORTS, path)) return refuse(socket, '404 Not Found');
-    if (admission.isFull) return refuse(socket, '503 Service Unavailable', 'Retry-After: 5\r\n');
+    if (admission.isFull) return refuse(socket, '503 Service Unavailable', `Retry-After: ${RETRY_AFTER_S}\r\n`);
     const { headers } = request;
     sockets.handleUpgrade(request, socket, head, (ws) => {
       const connection = connectionOf(ws, socket, { path: path as Path, headers, maxBuffer: limits.bufferBytes, log });

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import type { Service } from '../../../src/service.ts';
 import { eventually } from '../../support/eventually.ts';
-import { startTestService, type TestService } from '../../support/service.ts';
+import { startTestService, type TestService, welcomeEvent } from '../../support/service.ts';
 import { type TcpProxy, tcpProxy } from '../../support/tcp-proxy.ts';
 
 describe('during an outage of PostgreSQL', () => {
@@ -21,7 +21,7 @@ describe('during an outage of PostgreSQL', () => {
       { DATABASE_URL: database.href, LOG_LEVEL: 'info' },
       { write: (line) => void log.push(line) },
     );
-    token = await service.token({ tenant_id: 'tenant-away', sub: 'anna' });
+    token = await service.token({ tenant_id: 'tenant-away', sub: 'anna', permissions: ['notif.ingest'] });
     await proxy.shut();
   });
   afterAll(async () => {
@@ -38,6 +38,23 @@ describe('during an outage of PostgreSQL', () => {
     expect(response.status).toBe(503);
     expect(Number(response.headers.get('retry-after'))).toBeGreaterThan(0);
     expect(await response.json()).toMatchObject({ errors: [{ extensions: { error_code: 'unavailable' } }] });
+  });
+
+  it('an event is answered with 503 `unavailable` and Retry-After', async () => {
+    const response = await fetch(`${other.url}/events`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/cloudevents+json', authorization: `Bearer ${token}` },
+      body: JSON.stringify({
+        specversion: '1.0',
+        id: 'welcome-1',
+        source: '/test',
+        type: 'notification.triggered.v1',
+        data: welcomeEvent('tenant-away'),
+      }),
+    });
+    expect(response.status).toBe(503);
+    expect(response.headers.get('retry-after')).toBe('5');
+    expect(await response.json()).toMatchObject({ error_code: 'unavailable' });
   });
 
   it('the log contains one message when readiness is lost and one when it returns, for any number of probes', async () => {
