@@ -124,9 +124,16 @@ describe('a running service', () => {
     expect(await readiness()).toMatchObject({ code: 503, body: { missing: ['keys'] } });
   });
 
-  it('answers 404 for unknown paths', async () => {
+  it.each([
+    ['GET', '/nothing'],
+    ['PUT', '/graphql'],
+  ])('answers 404 `not_found` for %s %s', async (method, path) => {
     service = await startTestService();
-    expect((await fetch(`${service.url}/nothing`)).status).toBe(404);
+    const response = await fetch(`${service.url}${path}`, { method });
+    expect({ status: response.status, body: await response.json() }).toEqual({
+      status: 404,
+      body: { error_code: 'not_found', message: `The server has no route ${method} ${path}.` },
+    });
   });
 
   it('runs only the configured roles', async () => {

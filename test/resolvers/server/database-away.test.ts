@@ -57,6 +57,17 @@ describe('during an outage of PostgreSQL', () => {
     expect(await response.json()).toMatchObject({ error_code: 'unavailable' });
   });
 
+  it('the mailbox is answered with 503 `unavailable` and Retry-After, without the address of the database', async () => {
+    const response = await fetch(`${other.url}/mailbox`);
+    expect(response.status).toBe(503);
+    expect(response.headers.get('retry-after')).toBe('5');
+    expect(await response.json()).toEqual({
+      error_code: 'unavailable',
+      message: 'The database is unavailable. Try again later.',
+      trace_id: expect.any(String),
+    });
+  });
+
   it('the log contains one message when readiness is lost and one when it returns, for any number of probes', async () => {
     const probe = async (): Promise<number> => (await fetch(`${other.url}/readyz`)).status;
     const logged = (message: string): number =>
