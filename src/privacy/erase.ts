@@ -88,13 +88,19 @@ export function eraseNext(database: Database): Promise<boolean> {
       { orderBy: { id: 'asc' }, limit: 1, lockMode: LockMode.PESSIMISTIC_PARTIAL_WRITE },
     );
     if (!erasure) return false;
+    // Records come before the inbox: after them, no dispatcher can write a notification to it.
+    if (await eraseRecords(tx, erasure)) return true;
     const notifications = await eraseInbox(tx, erasure);
     erasure.notifications += notifications;
-    if (notifications > 0 || (await eraseRecords(tx, erasure))) return true;
+    // Completes only in a transaction that finds the inbox empty.
+    if (notifications > 0) return true;
     await complete(tx, erasure, await eraseOthers(tx, erasure));
     return true;
   });
 }
+
+/** Waits for dispatchers that are writing to the inbox, and keeps later ones waiting. */
+const LOCK_INBOX = 'select from inbox where tenant_id = $1 and user_id = $2 for update';
 
 /** Deletes in bounded batches without reading the rows: a person may have any number of them. */
 const DELETE_NOTIFICATIONS = `with old as (
@@ -104,56 +110,74 @@ const DELETE_NOTIFICATIONS = `with old as (
 
 async function eraseInbox(tx: Transaction, { tenantId, userId }: StoredErasure): Promise<number> {
   if (userId === null) return 0;
+  await tx.query(LOCK_INBOX, [tenantId, userId]);
   const gone = await tx.query(DELETE_NOTIFICATIONS, [tenantId, userId]);
   return gone.length;
 }
 
+/** Condition for records whose only recipient is the person. Compares hashes, too, for addresses that are not stored. */
+const IS_THEIRS = `(coalesce(log.recipient->>'user_id' = $3::text, false)
+  or coalesce(lower(log.recipient->>'email') = lower($4::jsonb->>'email'), false)
+  or coalesce(log.recipient->>'phone' = $4::jsonb->>'phone', false)
+  or coalesce(log.recipient->>'device_token' = $4::jsonb->>'device_token', false)
+  or coalesce(log.recipient->>'webhook_url' = $4::jsonb->>'webhook_url', false)
+  or coalesce(array[log.recipient->>'email', log.recipient->>'phone', log.recipient->>'device_token',
+    log.recipient->>'webhook_url'] && $6::text[], false)
+  or coalesce(log.recipient->'hashes' ?| $5::text[], false)
+  or coalesce(log.audience->'userIds' ? $3::text and (log.audience->'userIds') - $3::text = '[]', false))`;
+
 /**
- * Erases the person from a batch of records in one statement. Also compares hashes, for addresses that are not stored.
+ * Erases the person from a batch of records in one statement, in the lock order of `lock-order.ts`.
+ *
+ * A dispatcher holds the old recipients of a record that it has claimed. The record loses its lease, so that the
+ * dispatcher can write nothing; if other people are in its audience, it is queued again for them.
  */
 const ERASE_RECORDS = `with checked as (
     select id from notification_log where tenant_id = $1 and id > $2 order by id limit ${BATCH}
+  ), found as (
+    select log.id, ${IS_THEIRS} as is_theirs, coalesce(log.audience->'userIds' ? $3::text, false) as is_in_audience,
+      log.status in ('queued', 'sending', 'retrying') as is_open, log.status = 'sending' as is_sending
+    from notification_log log join checked using (id)
+    where ${IS_THEIRS} or log.trigger_by = $3::text or log.audience->'userIds' ? $3::text
+    order by log.id for update of log
   ), changed as (
     update notification_log log
     set recipient = case when is_theirs then '{}' else log.recipient end,
       params = case when is_theirs then '{}' else log.params end,
       extra = case when is_theirs then null else log.extra end,
-      content = case when is_theirs or log.audience->'userIds' = jsonb_build_array($3::text) then null else log.content end,
-      audience = case when log.audience->'userIds' ? $3::text
+      content = case when is_theirs then null else log.content end,
+      audience = case when is_in_audience
         then jsonb_set(log.audience, '{userIds}', (log.audience->'userIds') - $3::text) else log.audience end,
       trigger_by = nullif(log.trigger_by, $3::text), is_reduced = log.is_reduced or is_theirs,
-      status = case when is_theirs and log.status in ('queued', 'sending', 'retrying') then 'suppressed' else log.status end,
-      error_code = case when is_theirs and log.status in ('queued', 'sending', 'retrying')
-        then 'recipient_erased' else log.error_code end,
-      lease_token = case when is_theirs then null else log.lease_token end, updated_at = now()
-    from (
-      select log.id, coalesce(log.recipient->>'user_id' = $3::text, false)
-        or coalesce(lower(log.recipient->>'email') = lower($4::jsonb->>'email'), false)
-        or coalesce(log.recipient->>'phone' = $4::jsonb->>'phone', false)
-        or coalesce(log.recipient->>'device_token' = $4::jsonb->>'device_token', false)
-        or coalesce(log.recipient->>'webhook_url' = $4::jsonb->>'webhook_url', false)
-        or coalesce(array[log.recipient->>'email', log.recipient->>'phone', log.recipient->>'device_token',
-          log.recipient->>'webhook_url'] && $6::text[], false)
-        or coalesce(log.recipient->'hashes' ?| $5::text[], false) as is_theirs
-      from notification_log log join checked using (id)
-    ) as found
-    where log.id = found.id and (is_theirs or log.trigger_by = $3::text or log.audience->'userIds' ? $3::text)
+      status = case when is_open and is_theirs then 'suppressed' when is_requeued then 'queued' else log.status end,
+      error_code = case when is_open and is_theirs then 'recipient_erased' else log.error_code end,
+      lease_token = case when is_theirs or is_requeued then null else log.lease_token end,
+      due_at = case when is_requeued then now() else log.due_at end,
+      claims = case when is_requeued then greatest(log.claims - 1, 0) else log.claims end, updated_at = now()
+    from (select *, is_sending and is_in_audience and not is_theirs as is_requeued from found) as found
+    where log.id = found.id
     returning 1
   )
-  select (select max(id::text) from checked) as last, (select count(*)::int from changed) as changed`;
+  select (select max(id::text) from checked) as last, (select count(*)::int from checked) as checked,
+    (select count(*)::int from changed) as changed`;
 
-/** Checks the next delivery records and erases the person from them. @returns false when none are left. */
+/** Checks the next delivery records and erases the person from them. @returns whether there may be more. */
 async function eraseRecords(tx: Transaction, erasure: StoredErasure): Promise<boolean> {
   const { tenantId, userId, addresses, cursor } = erasure;
   const hashes = hashesOf(tenantId, addresses);
-  const [{ last, changed } = { last: null, changed: 0 }] = await tx.query<{ last: string | null; changed: number }>(
-    ERASE_RECORDS,
-    [tenantId, cursor ?? FIRST, userId, JSON.stringify(addresses), hashes, hashes.map((hash) => `sha256:${hash}`)],
-  );
-  if (last === null) return false;
-  erasure.cursor = last;
-  erasure.deliveryRecords += changed;
-  return true;
+  const [batch] = await tx.query<{ last: string | null; checked: number; changed: number }>(ERASE_RECORDS, [
+    tenantId,
+    cursor ?? FIRST,
+    userId,
+    JSON.stringify(addresses),
+    hashes,
+    hashes.map((hash) => `sha256:${hash}`),
+  ]);
+  if (!batch || batch.last === null) return false;
+  erasure.cursor = batch.last;
+  erasure.deliveryRecords += batch.changed;
+  // A shorter batch is the last one, even if new records arrive all the time.
+  return batch.checked === BATCH;
 }
 
 /** Deletes from five tables in one statement, which returns only the counts. */

@@ -7,6 +7,7 @@ import { type Settlement, settleBatch } from '../../src/delivery/settle.ts';
 import { newId } from '../../src/ids.ts';
 import { createKeyring } from '../../src/keyring.ts';
 import { createLog } from '../../src/log.ts';
+import { eraseNext } from '../../src/privacy/erase.ts';
 import { applyRetention } from '../../src/privacy/retention.ts';
 import { noTenantFiles } from '../../src/tenants/files.ts';
 import { createTenantSettings } from '../../src/tenants/settings.ts';
@@ -18,7 +19,7 @@ const TENANT = 'tenant-locks';
 const ROWS = 400;
 const ROUNDS = 25;
 
-describe('settling, renewing, opening, claiming and retention at the same time', () => {
+describe('settling, renewing, opening, claiming, retention and erasure at the same time', () => {
   let files: TestDatabase;
   let database: Database;
   beforeAll(async () => {
@@ -77,6 +78,11 @@ describe('settling, renewing, opening, claiming and retention at the same time',
     for (let round = 0; round < ROUNDS; round += 1) {
       const { rows } = await claim();
       expect(rows).toHaveLength(ROWS);
+      await sql(
+        files.url,
+        `insert into erasure (id, tenant_id, user_id, requested_by, trace_id)
+         values (gen_random_uuid(), '${TENANT}', 'gone', 'admin', 'trace')`,
+      );
       const half = ROWS / 2;
       const first = rows.toSorted((a, b) => (a.id < b.id ? 1 : -1));
       const second = rows.toSorted((a, b) => (a.leaseToken + a.eventId < b.leaseToken + b.eventId ? 1 : -1));
@@ -100,8 +106,13 @@ describe('settling, renewing, opening, claiming and retention at the same time',
         run(renewLeases(database, first, 60_000)),
         run(claim()),
         run(applyRetention({ database, settings, isStopped: () => false })),
+        run(eraseNext(database)),
       ]);
-      await sql(files.url, `update notification_log set status = 'retrying', due_at = now()`);
+      await sql(
+        files.url,
+        `update notification_log set status = 'retrying', due_at = now(),
+           audience = '{"scope": "users", "userIds": ["gone", "anna"]}'`,
+      );
     }
     expect(failures).toEqual([]);
   });

@@ -1,11 +1,22 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
+import { type Database, openDatabase } from '../../src/database/database.ts';
+import { claimDue, type ClaimedLog } from '../../src/delivery/claim.ts';
+import { settleBatch } from '../../src/delivery/settle.ts';
+import type { Actor } from '../../src/identity/actor.ts';
+import { newId } from '../../src/ids.ts';
+import { createKeyring } from '../../src/keyring.ts';
+import { createLog } from '../../src/log.ts';
+import { createErasures, eraseNext } from '../../src/privacy/erase.ts';
+import { noTenantFiles } from '../../src/tenants/files.ts';
+import { createTenantSettings } from '../../src/tenants/settings.ts';
 import { ErasePersonDocument, ErasureDocument, InboxDocument } from '../generated/operations.ts';
 import { postActivities, postWelcomes, settled } from '../support/graph-seed.ts';
 import { query, run } from '../support/client.ts';
 import { eventually } from '../support/eventually.ts';
-import { postEvent, startTestService, type TestService, WELCOME_TEMPLATE } from '../support/service.ts';
+import { postEvent, startTestService, testDatabase, type TestService, WELCOME_TEMPLATE } from '../support/service.ts';
 import { sql } from '../support/sql.ts';
+import type { TestDatabase } from '../support/template-database.ts';
 
 const TENANT = 'tenant-erase';
 const EMAIL = 'Gone.Person@example.com';
@@ -121,6 +132,21 @@ describe('erasure of a person', () => {
     expect(row).toEqual({ status: 'suppressed', error_code: 'recipient_erased', recipient: {} });
   });
 
+  it('leaves no notification when it is requested while their notifications are being delivered', async () => {
+    const titles = Array.from({ length: 600 }, (_unused, index) => `n${index}`);
+    const ids = await postActivities(service, admin, TENANT, ['user-in-flight'], titles);
+    await erase({ userId: 'user-in-flight' });
+    await settled(service.databaseUrl, ids);
+    const outcomes = await sql<{ outcome: string }>(
+      service.databaseUrl,
+      `select distinct coalesce(error_code, status) as outcome from notification_log
+       where id = any($1) and status <> 'sent'`,
+      [ids],
+    );
+    expect(outcomes.map(({ outcome }) => outcome).filter((outcome) => outcome !== 'recipient_erased')).toEqual([]);
+    expect((await dump(service.databaseUrl, 'user-in-flight')).filter((name) => name !== 'audit_event')).toEqual([]);
+  });
+
   it.each([
     ['no identifier', {}, 'input'],
     ['an invalid email address', { email: 'not an address' }, 'input.email'],
@@ -129,5 +155,139 @@ describe('erasure of a person', () => {
     const { status, errors } = await run(service.url, admin, ErasePersonDocument, { input });
     expect(status).toBe(400);
     expect(errors).toMatchObject([{ extensions: { error_code: 'validation_failed', fields: [{ path }] } }]);
+  });
+});
+
+describe('eraseNext', () => {
+  let files: TestDatabase;
+  let database: Database;
+  beforeAll(async () => {
+    files = await testDatabase();
+    database = openDatabase({ url: files.loginUrl, log: createLog('silent') });
+  });
+  afterAll(async () => {
+    await database.close();
+    await files.drop();
+  });
+
+  const claim = async (): Promise<ClaimedLog[]> => {
+    const request = { owner: newId(), limit: 100, leaseMs: 60_000, after: '', capacity: new Map() };
+    return (await claimDue(database, { ...request, defaultCapacity: 100 })).rows;
+  };
+  const settle = (logs: ClaimedLog[]) =>
+    settleBatch(
+      {
+        database,
+        settings: createTenantSettings({
+          database,
+          files: noTenantFiles,
+          defaults: { defaultLocale: 'en', channels: {} },
+          onChanged: () => {},
+        }),
+        keyring: createKeyring([]),
+      },
+      logs.map((log) => {
+        const { id: logId, leaseToken, tenantId, audience, content } = log;
+        if (!audience || !content) throw new Error(`record ${logId} has no audience or content`);
+        const attempt = { number: 1, provider: 'in_app', outcome: 'ok' as const, durationMs: 0 };
+        const entry = {
+          logId,
+          leaseToken,
+          tenantId,
+          audience,
+          content,
+          category: null,
+          consent: 'not_needed' as const,
+        };
+        return { log, status: 'sent', channel: 'in_app', attempt, inbox: entry };
+      }),
+    );
+  const insertRecord = async (tenantId: string, userIds: string[]): Promise<string> => {
+    const id = newId();
+    await sql(
+      files.url,
+      `insert into notification_log (id, tenant_id, event_id, event_type, event_code, channels, recipient, audience,
+         content, params, status, trace_id, event_created_at)
+       values ($1, $2, gen_random_uuid(), 'signal.activity-notification', 'load', '{in_app}', '{}', $3, $4, '{}',
+         'queued', 'trace', now())`,
+      [id, tenantId, { scope: 'users', userIds }, { type: 'load', title: 'load', body: 'load' }],
+    );
+    return id;
+  };
+  const eraseAll = async (tenantId: string, userId: string) => {
+    const actor = { tenantId, userId: 'admin' } as Actor;
+    const erasures = createErasures(database, () => {});
+    const { id } = await erasures.request(actor, { userId }, 'trace');
+    while (await eraseNext(database));
+    return erasures.find(tenantId, id);
+  };
+  const recordOf = async (id: string) => {
+    const [row] = await sql(
+      files.url,
+      `select status, error_code, lease_token, claims, is_reduced, audience->'userIds' as people
+       from notification_log where id = $1`,
+      [id],
+    );
+    return row;
+  };
+  const inboxes = async (tenantId: string) =>
+    sql(
+      files.url,
+      `select user_id, (select count(*)::int from notification n where n.tenant_id = box.tenant_id
+         and n.user_id = box.user_id) as count from inbox box where tenant_id = $1
+       union all select user_id, count(*)::int from notification n where tenant_id = $1
+         and not exists (select from inbox box where box.tenant_id = n.tenant_id and box.user_id = n.user_id)
+       group by user_id`,
+      [tenantId],
+    );
+
+  it('suppresses a claimed record whose only recipient is the person, so that its dispatcher writes nothing', async () => {
+    const id = await insertRecord('tenant-only', ['gone']);
+    const claimed = await claim();
+    expect(claimed).toHaveLength(1);
+    expect(await eraseAll('tenant-only', 'gone')).toMatchObject({ completedAt: expect.any(Date), deliveryRecords: 1 });
+    expect(await settle(claimed)).toEqual({ logs: [], notifications: [] });
+    expect(await recordOf(id)).toEqual({
+      status: 'suppressed',
+      error_code: 'recipient_erased',
+      lease_token: null,
+      claims: 1,
+      is_reduced: true,
+      people: [],
+    });
+    expect(await inboxes('tenant-only')).toEqual([]);
+    expect(await claim()).toEqual([]);
+  });
+
+  it('queues a claimed record again for the other people of its audience', async () => {
+    const id = await insertRecord('tenant-others', ['gone', 'stays']);
+    const claimed = await claim();
+    await eraseAll('tenant-others', 'gone');
+    expect(await settle(claimed)).toEqual({ logs: [], notifications: [] });
+    expect(await recordOf(id)).toEqual({
+      status: 'queued',
+      error_code: null,
+      lease_token: null,
+      claims: 0,
+      is_reduced: false,
+      people: ['stays'],
+    });
+    await settle(await claim());
+    expect(await recordOf(id)).toMatchObject({ status: 'sent' });
+    expect(await inboxes('tenant-others')).toEqual([{ user_id: 'stays', count: 1 }]);
+  });
+
+  it('suppresses a waiting record whose audience becomes empty', async () => {
+    const id = await insertRecord('tenant-waiting', ['gone']);
+    await eraseAll('tenant-waiting', 'gone');
+    expect(await recordOf(id)).toMatchObject({ status: 'suppressed', error_code: 'recipient_erased' });
+  });
+
+  it('deletes a notification that a dispatcher wrote before the erasure reached its record', async () => {
+    const id = await insertRecord('tenant-written', ['gone', 'stays']);
+    await settle(await claim());
+    expect(await eraseAll('tenant-written', 'gone')).toMatchObject({ notifications: 1, deliveryRecords: 1 });
+    expect(await recordOf(id)).toMatchObject({ status: 'sent', people: ['stays'] });
+    expect(await inboxes('tenant-written')).toEqual([{ user_id: 'stays', count: 1 }]);
   });
 });
