@@ -268,11 +268,17 @@ export class TemplateEditingResolver {
     const found = await context.loaders.notificationTemplate.load(templateId);
     if (!found) throw templateNotFound(templateId);
     const { template } = found;
-    const versions = await context.loaders.templateVersions.load(templateId);
     const number = input.version ?? template.revision;
-    const wanted = versions.find(({ version }) => version === number);
+    const wanted = await this.#core.templates.findVersion(signedIn(context).tenantId, templateId, number);
     if (!wanted) throw versionNotFound(template, number);
-    return { ...wanted, channel: template.channel, locale: locale ?? template.locale };
+    return {
+      channel: template.channel,
+      locale: locale ?? template.locale,
+      subject: wanted.subject,
+      body: wanted.body,
+      text: wanted.text,
+      defaultParams: wanted.defaultParams,
+    };
   }
 }
 

@@ -7,7 +7,7 @@ import { buildEmail } from './email.ts';
 import { isHtmlBody } from './render.ts';
 import { chooseParts, isShared, readShared, type SharedTemplate } from './shared-parts.ts';
 import { findPublished, type NotificationTemplate } from './published.ts';
-import type { StoredTemplateVersion } from './template.entity.ts';
+import { NotificationTemplateVersionEntity, type StoredTemplateVersion } from './template.entity.ts';
 
 /** One version of a template. `page` is set only for the newest version. */
 export type TemplateVersion = Omit<StoredTemplateVersion, 'template' | 'tenantId'>;
@@ -25,6 +25,8 @@ export interface Templates {
   findMany(tenantId: string, ids: readonly string[]): Promise<(NotificationTemplate | null)[]>;
   /** Returns up to 100 versions of each template, newest first, in the order of `ids`. */
   versionsOf(tenantId: string, ids: readonly string[]): Promise<TemplateVersion[][]>;
+  /** Returns one version of a template; null if it does not exist in this tenant. */
+  findVersion(tenantId: string, templateId: string, version: number): Promise<StoredTemplateVersion | null>;
   /**
    * Creates the templates that do not exist and publishes a new version of those whose text differs. Emails use layouts
    * and partials of the same call. @throws `validation_failed` when an email cannot be built.
@@ -98,6 +100,13 @@ export function createTemplates({
       const byTemplate = Map.groupBy(rows, (row) => row.templateId);
       return ids.map((id) => byTemplate.get(id) ?? []);
     },
+
+    findVersion: async (tenantId, templateId, version) =>
+      isUuid(templateId)
+        ? database.asTenant(tenantId, ({ em }) =>
+            em.findOne(NotificationTemplateVersionEntity, { tenantId, template: templateId, version }),
+          )
+        : null,
 
     publish: async (tenantId, templates, updatedBy) => {
       const shared = await database.asTenant(tenantId, (tx) => readShared(tx, tenantId));

@@ -298,6 +298,46 @@ describe('a template', () => {
       });
     });
 
+    it('renders the version of an id in upper case', async () => {
+      const { id } = await create();
+      const input = { templateId: id.toUpperCase(), params: { full_name: 'Anna', total: 1 } };
+      expect(await preview(input)).toMatchObject({ subject: 'Hello Anna' });
+      expect(await preview({ ...input, version: 1 })).toMatchObject({ subject: 'Hello Anna' });
+    });
+
+    it('renders a version that 100 newer ones follow', async () => {
+      const { id } = await create();
+      await sql(
+        service.databaseUrl,
+        `with added as (
+          insert into notification_template_version (template_id, version, tenant_id, subject, body, default_params)
+          select template_id, version + step, tenant_id, 'Version ' || version + step, body, default_params
+          from notification_template_version, generate_series(1, 100) as step where template_id = $1
+        ) update notification_template set revision = 101 where id = $1`,
+        [id],
+      );
+      const input = { templateId: id, params: { full_name: 'Anna', total: 1 } };
+      expect(await preview({ ...input, version: 1 })).toMatchObject({ subject: 'Hello Anna' });
+      expect(await preview(input)).toMatchObject({ subject: 'Version 101' });
+    });
+
+    it('is refused with `not_found` for a version that does not exist, and for a template of another tenant', async () => {
+      const { id } = await create();
+      const stranger = await service.token({ tenant_id: 'tenant-other', permissions: ['notif.read.template'] });
+      for (const [token, input] of [
+        [admin, { templateId: id, version: 2 }],
+        [admin, { templateId: 'nonsense', version: 1 }],
+        [stranger, { templateId: id, version: 1 }],
+      ] as const) {
+        expect(await run(service.url, token, PreviewTemplateDocument, { input })).toMatchObject({
+          status: 404,
+          errors: [{ extensions: { error_code: 'not_found' } }],
+        });
+      }
+      const other = await service.core.templates.findVersion('tenant-other', id, 1);
+      expect([other, await service.core.templates.findVersion('tenant-other', 'nonsense', 1)]).toEqual([null, null]);
+    });
+
     it('renders unsaved texts and reports where they are invalid', async () => {
       const texts = { channel: 'SMS' as const, body: 'Hi {{name}}{{#each items}}, {{name}}{{/each}}' };
       expect(await preview({ ...texts, params: { items: [{ name: 'a' }, {}] } })).toMatchObject({
