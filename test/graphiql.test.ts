@@ -1,3 +1,6 @@
+// Functions that tests hand to `page.evaluate` run in the page.
+/// <reference lib="dom" />
+
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 
@@ -132,5 +135,41 @@ describe('GraphiQL in Chromium', () => {
         expect((box?.x ?? 0) + (box?.width ?? Infinity)).toBeLessThanOrEqual(toolbar?.x ?? 0);
       }
     });
+
+    it.each([600, 700, 812])(
+      'stacks its panes without overlap in 375×%i pixels with an open side panel',
+      async (height) => {
+        // Opened in a higher window, because editors that have grown must also shrink.
+        await openLink({ width: 375, height: 1_200 });
+        await page.setViewportSize({ width: 375, height });
+        const parts = [
+          '.graphiql-sidebar',
+          '.graphiql-plugin',
+          '.graphiql-session-header',
+          '.graphiql-query-editor',
+          '.graphiql-editor-tools',
+          '.graphiql-editor-tool',
+          '.graphiql-response',
+        ];
+        for (const panel of ['Documentation Explorer', 'Operations', 'History']) {
+          await page.getByRole('button', { name: `Show ${panel}` }).click();
+          await page.getByRole('button', { name: `Hide ${panel}` }).waitFor();
+          const areas = await page.evaluate(
+            (selectors) =>
+              selectors.map((selector) => document.querySelector(selector)?.getBoundingClientRect().toJSON()),
+            parts,
+          );
+          const ends = areas.map(({ bottom }) => Math.round(bottom));
+          const starts = areas.map(({ top }) => Math.round(top));
+          expect({ panel, starts: starts.slice(1) }).toEqual({ panel, starts: ends.slice(0, -1) });
+          for (const { height: size } of areas) expect(size).toBeGreaterThan(40);
+        }
+        await page.getByRole('button', { name: /execute query/i }).click();
+        await shows('"unreadNotificationCount":');
+        await page.locator('.graphiql-response').scrollIntoViewIfNeeded();
+        const response = await page.locator('.graphiql-response').boundingBox();
+        expect((response?.y ?? 0) + (response?.height ?? Infinity)).toBeLessThanOrEqual(height);
+      },
+    );
   });
 });
