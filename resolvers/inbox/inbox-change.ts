@@ -8,7 +8,7 @@ import { inboxCursor } from '../../src/paging/page.ts';
 import { type GraphContext, signedIn } from '../server/context.ts';
 import { InboxChangeKind } from '../server/enums.ts';
 import { LiveSource } from '../subscriptions/source.ts';
-import { AfterArgs, Notification, positionAfter, toNotification } from './notification.ts';
+import { AfterArgs, Notification, positionAfter, toNotification, toNotificationJson } from './notification.ts';
 import { SignedIn } from '../server/requires.ts';
 
 @ObjectType({
@@ -66,11 +66,7 @@ const toChange = ({ notification, unreadCount }: ChangeRow): InboxChange => ({
 
 /** The plaintext of a sealed payload: the same JSON as a response of `inboxChanged`, with the enums' GraphQL names. */
 const toJson = ({ notification, ...change }: InboxChange): string =>
-  JSON.stringify({
-    ...change,
-    kind: change.kind.toUpperCase(),
-    notification: { ...notification, recipientScope: notification.recipientScope.toUpperCase() },
-  });
+  JSON.stringify({ ...change, kind: change.kind.toUpperCase(), notification: toNotificationJson(notification) });
 
 function kindOf({ archivedAt, createdSeq, seq, readAt }: ChangeRow['notification']): string {
   if (archivedAt !== null) return 'archived';

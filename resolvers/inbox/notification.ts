@@ -109,6 +109,12 @@ export const toNotification = (row: InboxNotification): Notification => ({
   archivedAt: row.archivedAt,
 });
 
+/** A notification outside a GraphQL response: the same JSON, with the GraphQL names of enum values. */
+export const toNotificationJson = (notification: Notification): Notification => ({
+  ...notification,
+  recipientScope: notification.recipientScope.toUpperCase(),
+});
+
 @InputType({
   description: 'Filter for notifications of the inbox. A notification must match every condition that is given.',
 })

@@ -5,7 +5,7 @@ import { type Feed, mapFeed } from '../../src/live/feed.ts';
 import type { TopicMessage as MessageRow } from '../../src/live/topic-feeds.ts';
 import { type GraphContext, signedIn } from '../server/context.ts';
 import { LiveSource } from './source.ts';
-import { toNotification } from '../inbox/notification.ts';
+import { toNotification, toNotificationJson } from '../inbox/notification.ts';
 import { SignedIn } from '../server/requires.ts';
 import { DateTime, JSONValue } from '../server/scalars.ts';
 
@@ -57,5 +57,9 @@ async function feedOf(topic: string, context: GraphContext): Promise<Feed<Messag
   const { core, clientId } = context;
   if (topic !== NOTIFICATION_CREATED_TOPIC) return core.topicFeeds.watch({ tenantId, userId, clientId }, topic);
   const created = await core.inboxFeeds.created({ tenantId, userId });
-  return mapFeed(created, topic, (row): MessageRow => ({ topic, data: toNotification(row), sentAt: row.createdAt }));
+  return mapFeed(created, topic, (row): MessageRow => ({
+    topic,
+    data: toNotificationJson(toNotification(row)),
+    sentAt: row.createdAt,
+  }));
 }

@@ -202,6 +202,7 @@ describe('signal:emit', () => {
     expect(heard[0]).toMatchObject({
       title: expect.stringMatching(/^created /),
       type: 'payment.succeeded',
+      recipientScope: 'USERS',
       id: expect.any(String),
       cursor: expect.any(String),
       readAt: null,
