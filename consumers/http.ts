@@ -9,7 +9,7 @@ import type { Intake, Outcome } from '../src/intake/intake.ts';
 import type { Log } from '../src/log.ts';
 import { isBatch, isBinary, isStructured, openBinary, openStructured, parseJson } from './envelope.ts';
 import { EventRefused, type RawEvent } from './events/event.ts';
-import { type Control, type MessageInput, isControl, toInput } from './inputs.ts';
+import { type Control, type MessageInput, isControl, onlyTenant, toInput } from './inputs.ts';
 
 export interface EventRoutesOptions {
   authenticate: Authenticate;
@@ -95,11 +95,7 @@ async function receive(
 }
 
 function openRequest(headers: Record<string, string>, body: Buffer, actor: Actor): MessageInput[] {
-  const authorize = (tenantId: string): void => {
-    if (tenantId !== actor.tenantId) {
-      throw new EventRefused('tenant_mismatch', [{ path: 'tenant_id', message: 'is not the tenant of the token' }]);
-    }
-  };
+  const authorize = onlyTenant(actor.tenantId);
   // A rejected event is stored for the tenant of the token, not for the tenant that the event claims.
   const input = (open: () => RawEvent, raw = (): Buffer => body): MessageInput => {
     const result = toInput(open, { raw, headers, source: { kind: 'http' } }, authorize);

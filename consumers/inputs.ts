@@ -61,6 +61,14 @@ function tenantOf(parsed: ParsedEvent): string {
   }
 }
 
+/** Returns an `authorize` that accepts one tenant. */
+export const onlyTenant =
+  (allowed: string) =>
+  (tenantId: string): void => {
+    if (tenantId === allowed) return;
+    throw new EventRefused('tenant_mismatch', [{ path: 'tenant_id', message: 'is not the tenant of the token' }]);
+  };
+
 /** Returns the tenant that an invalid event claims, so that its admins see the rejected event. */
 function tenantIdIn(payload: unknown): string | undefined {
   if (typeof payload !== 'object' || payload === null) return undefined;

@@ -1,19 +1,17 @@
 import type { RejectedEvent } from '../src/intake/rejected-event.entity.ts';
 import { isBatch, isBinary, isStructured, openBinary, openStructured, parseJson } from './envelope.ts';
 import type { RawEvent } from './events/event.ts';
-import { type MessageInput, toInput } from './inputs.ts';
+import { type MessageInput, type Origin, toInput } from './inputs.ts';
 
-/** Parses a rejected input again in the same way as when it was received. */
-export function reparse({
-  raw,
-  headers,
-  eventType,
-  source,
-  topic,
-  partition,
-  offset,
-  id,
-}: RejectedEvent): MessageInput {
+/**
+ * Parses a rejected input again in the same way as when it was received.
+ *
+ * @param authorize see `toInput`.
+ */
+export function reparse(
+  { raw, headers, eventType, source, topic, partition, offset, id }: RejectedEvent,
+  authorize: (tenantId: string) => void,
+): MessageInput {
   const open = (): RawEvent => {
     // Only the rejected item of a batch is stored.
     if (isStructured(headers) || isBatch(headers)) return openStructured(parseJson(raw));
@@ -22,7 +20,7 @@ export function reparse({
     const position = source === 'kafka' ? [topic ?? '', partition ?? 0, offset ?? ''] : [id];
     return { type: eventType ?? '', payload: parseJson(raw), position, traceparent: headers['traceparent'] };
   };
-  return toInput(open, {
+  const origin: Origin = {
     raw: () => raw,
     headers,
     source:
@@ -30,5 +28,6 @@ export function reparse({
         ? { kind: 'kafka', topic: topic ?? '', partition: partition ?? 0, offset: offset ?? '' }
         : { kind: 'http' },
     ...(eventType !== null && { eventType }),
-  });
+  };
+  return toInput(open, origin, authorize);
 }

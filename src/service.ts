@@ -1,7 +1,7 @@
 import type { AddressInfo } from 'node:net';
 
 import type { Control } from '../consumers/inputs.ts';
-import { isControl } from '../consumers/inputs.ts';
+import { isControl, onlyTenant } from '../consumers/inputs.ts';
 import { reparse } from '../consumers/reparse.ts';
 import { createHttpClient } from './channels/http-client.ts';
 import { CleanupStack } from './cleanup.ts';
@@ -75,8 +75,8 @@ export async function startService(config: Config, options: ServiceOptions = {})
       metrics,
       links,
       log,
-      reparse: async (event) => {
-        const input = reparse(event);
+      reparse: async (event, allowedTenant) => {
+        const input = reparse(event, allowedTenant === undefined ? () => {} : onlyTenant(allowedTenant));
         if (!isControl(input)) return input;
         await control(input);
         return 'applied';

@@ -13,10 +13,12 @@ import {
   type OperationDefinitionNode,
   type SelectionSetNode,
   valueFromASTUntyped,
+  visit,
 } from 'graphql';
 import type { Maybe } from 'graphql/jsutils/Maybe.js';
 
-import { AppError } from '../../src/errors.ts';
+import { AppError, validationFailed } from '../../src/errors.ts';
+import { checkStorable } from '../../src/intake/storable.ts';
 
 /** Maximum number of lexical tokens of a document. Parsing stops there. */
 export const MAX_TOKENS = 2_000;
@@ -59,9 +61,15 @@ interface Shape {
  * Checks the size of a parsed document before its validation, which compares fields in pairs and is slow for documents
  * whose fragments multiply each other.
  *
- * @throws `query_too_complex` with the exceeded limit.
+ * @throws `query_too_complex` with the exceeded limit; `validation_failed` for text that the database cannot store.
  */
 export function assertShape(document: DocumentNode): void {
+  visit(document, {
+    StringValue: ({ value, loc }) => {
+      const unstorable = checkStorable(value, `line ${loc?.startToken.line ?? 1}`);
+      if (unstorable) throw validationFailed([unstorable]);
+    },
+  });
   const known = new Map<string, Shape>();
   const spread = (name: string): Shape => {
     const cached = known.get(name);
@@ -111,7 +119,10 @@ export function assertShape(document: DocumentNode): void {
 
 type Variables = Readonly<Record<string, unknown>>;
 
-/** @throws `query_too_complex` when a variable is nested too deeply or contains a list that is too long. */
+/**
+ * @throws `query_too_complex` when a variable is nested too deeply or contains a list that is too long;
+ * `validation_failed` when it contains text that the database cannot store.
+ */
 export function assertVariables(variables: Variables): void {
   const check = (value: unknown, name: string, depth: number): void => {
     if (typeof value !== 'object' || value === null) return;
@@ -122,6 +133,8 @@ export function assertVariables(variables: Variables): void {
     for (const inner of Object.values(value)) check(inner, name, depth + 1);
   };
   for (const [name, value] of Object.entries(variables)) check(value, name, 1);
+  const unstorable = checkStorable(variables);
+  if (unstorable) throw validationFailed([unstorable]);
 }
 
 /** @throws `query_too_complex` when the operation costs too much with these variables. */

@@ -7,7 +7,8 @@ import pg from 'pg';
 
 import type { Log } from '../log.ts';
 import { createEntityManagers, type EntityManagers } from './entity-manager.ts';
-import { asCallersError, nulCharacter } from './errors.ts';
+import { createTenantShare } from './tenant-share.ts';
+import { asCallersError, isUnanswered, unstorableText } from './errors.ts';
 import { API_ROLE, WORKER_ROLE } from './row-level-security.ts';
 
 /** One open transaction. */
@@ -44,12 +45,21 @@ export interface DatabaseOptions {
   poolSize?: number;
   /** True to use prepared statements. Set to false behind a pooler that does not support them. */
   keepsPlans?: boolean;
+  /** Time after which a connection without an answer counts as broken, in milliseconds. */
+  queryTimeoutMs?: number;
   /** Called with the duration of each transaction in milliseconds, including the wait for a connection. */
   onTransaction?: (ms: number) => void;
 }
 
 /** Bounds every statement and idle transaction, so that a hung process releases its locks. */
 const LIMITS = { statement_timeout: '30s', idle_in_transaction_session_timeout: '30s' };
+/**
+ * Time after which a connection without an answer counts as broken, in milliseconds. Longer than `statement_timeout`, which
+ * ends a statement on a server that is alive.
+ */
+const QUERY_TIMEOUT_MS = 35_000;
+/** Part of the API's connections that one tenant may use at a time. */
+const TENANT_SHARE = 0.7;
 /** Maximum number of reads that share a transaction. With more, the last reads would wait too long for the first. */
 const MAX_SHARED = 16;
 
@@ -58,13 +68,21 @@ const types = new pg.TypeOverrides();
 types.setTypeParser(pg.types.builtins.INT8, Number);
 
 /** Creates the two pools. The first transaction opens the first connection. */
-export function openDatabase({ url, log, poolSize = 10, keepsPlans = true, onTransaction }: DatabaseOptions): Database {
+export function openDatabase({
+  url,
+  log,
+  poolSize = 10,
+  keepsPlans = true,
+  queryTimeoutMs = QUERY_TIMEOUT_MS,
+  onTransaction,
+}: DatabaseOptions): Database {
   const open = (name: string): pg.Pool => {
     const pool = new pg.Pool({
       connectionString: url,
       max: poolSize,
       application_name: `notification-subgraph ${name}`,
       connectionTimeoutMillis: 10_000,
+      query_timeout: queryTimeoutMs,
       keepAlive: true,
       types,
       // Sends statements without waiting for earlier results, so that opening a transaction costs no round trip.
@@ -91,11 +109,14 @@ export function openDatabase({ url, log, poolSize = 10, keepsPlans = true, onTra
   const api = open('api');
   const worker = open('worker');
 
+  // The rest of the connections serves other tenants.
+  const share = createTenantShare(Math.max(1, Math.ceil(poolSize * TENANT_SHARE)));
   const asTenantWith =
     (options?: TransactOptions): Database['asTenant'] =>
     async (tenantId, work) => {
       try {
-        return await timed(api, asTenantScope(tenantId), work, options);
+        const scope = asTenantScope(tenantId);
+        return await share.run(tenantId, () => timed(api, scope, work, options));
       } catch (error) {
         throw asCallersError(error);
       }
@@ -123,7 +144,7 @@ function scopeOf(settings: Record<string, string>): string {
 
 function asTenantScope(tenantId: string): string {
   // The protocol ends a statement at this character.
-  if (tenantId.includes('\0')) throw nulCharacter();
+  if (tenantId.includes('\0')) throw unstorableText();
   return scopeOf({ role: API_ROLE, 'app.tenant_id': tenantId });
 }
 
@@ -181,9 +202,12 @@ async function transact<T>(
     await (committing ?? client.query('commit'));
     return result;
   } catch (error) {
-    await client.query('rollback').catch((rollbackError: Error) => {
-      broken = rollbackError;
-    });
+    // A connection that does not answer would not answer a rollback either.
+    if (isUnanswered(error)) broken = error;
+    else
+      await client.query('rollback').catch((rollbackError: Error) => {
+        broken = rollbackError;
+      });
     throw error;
   } finally {
     hasEnded = true;

@@ -13,7 +13,7 @@ import {
 import type pg from 'pg';
 
 import { entities } from './entities.ts';
-import { nulCharacter } from './errors.ts';
+import { NUL_IN_TEXT } from './errors.ts';
 
 export interface EntityManagers {
   /**
@@ -73,7 +73,7 @@ function dialectOver(acquireConnection: Driver['acquireConnection']): Dialect {
 const connectionOver = (client: Pick<pg.PoolClient, 'query'>): DatabaseConnection => ({
   executeQuery: async <Row>({ sql, parameters }: CompiledQuery): Promise<QueryResult<Row>> => {
     // MikroORM inlines values into the statement, and the protocol ends a statement at this character.
-    if (sql.includes('\0')) throw nulCharacter();
+    if (sql.includes('\0')) throw Object.assign(new Error('a statement contains U+0000'), { code: NUL_IN_TEXT });
     const { rows, rowCount } = await client.query({ text: sql, values: [...parameters] });
     return { rows, numAffectedRows: BigInt(rowCount ?? 0) };
   },

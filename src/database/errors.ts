@@ -2,19 +2,25 @@ import { OptimisticLockError } from '@mikro-orm/core';
 
 import { AppError } from '../errors.ts';
 
-/** Codes of PostgreSQL for U+0000 in text and in JSON. */
-const NUL_CODES = new Set(['22021', '22P05']);
+/** Code of PostgreSQL for U+0000 in text. */
+export const NUL_IN_TEXT = '22021';
+/** Codes of PostgreSQL for U+0000 in text and in JSON, and for half a surrogate pair in JSON. */
+const UNSTORABLE_CODES = new Set([NUL_IN_TEXT, '22P05', '22P02']);
+/** The value is longer than an index allows. */
+const TOO_LONG = '54000';
 
-/** The error for text that PostgreSQL cannot store, because it contains U+0000. */
-export const nulCharacter = (cause?: unknown): AppError =>
-  new AppError('validation_failed', 'Text cannot contain the character U+0000.', { cause });
+/** The error for text that PostgreSQL cannot store. */
+export const unstorableText = (cause?: unknown): AppError =>
+  new AppError('validation_failed', 'Text cannot contain the character U+0000 or half a surrogate pair.', { cause });
 
 /**
  * Translates errors that the caller can correct: U+0000 in a text becomes `validation_failed`, and a row that another
  * request changed in the meantime becomes `conflict`. Returns any other error as it is.
  */
 export function asCallersError(error: unknown): unknown {
-  if (NUL_CODES.has(String((error as { code?: unknown }).code))) return nulCharacter(error);
+  const code = String((error as { code?: unknown }).code);
+  if (UNSTORABLE_CODES.has(code)) return unstorableText(error);
+  if (code === TOO_LONG) return new AppError('validation_failed', 'A text is too long to be stored.', { cause: error });
   if (error instanceof OptimisticLockError) {
     return new AppError(
       'conflict',
@@ -36,8 +42,11 @@ export function isRefusedData(error: unknown): boolean {
   return typeof code === 'string' && /^(22|23|54)/.test(code);
 }
 
-/** PostgreSQL shuts down or starts (57P01–57P03), has no free connection (53300), or a connection failed (class 08). */
-const UNAVAILABLE_CODES = /^(57P0[123]|53300|08\w{3})$/;
+/**
+ * PostgreSQL shuts down or starts (57P01–57P03), has no free connection (53300), a connection failed (class 08), a statement
+ * reached its timeout (57014), or it conflicted with others (55P03, 40P01, 40001).
+ */
+const UNAVAILABLE_CODES = /^(57P0[123]|57014|55P03|40P01|40001|53300|08\w{3})$/;
 /** A connection that Node could not open or that broke. */
 const NETWORK_CODES = new Set([
   'ECONNREFUSED',
@@ -48,9 +57,13 @@ const NETWORK_CODES = new Set([
   'ENOTFOUND',
   'EAI_AGAIN',
 ]);
+/** Returns whether the database did not answer within the time limit of the driver. */
+export const isUnanswered = (error: unknown): error is Error =>
+  error instanceof Error && error.message === 'Query read timeout';
+
 /** The driver raises these without a code. */
 const DRIVER_MESSAGES =
-  /^(Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error)/;
+  /^(Connection terminated|timeout exceeded when trying to connect|Query read timeout|Client has encountered a connection error)/;
 
 /** True when the database could not be reached: the same operation may succeed later. */
 export function isDatabaseUnavailable(error: unknown): boolean {

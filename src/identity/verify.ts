@@ -2,6 +2,7 @@ import { decodeProtectedHeader, errors, jwtVerify, type JWTPayload, type JWTVeri
 import { LRUCache } from 'lru-cache';
 
 import { AppError } from '../errors.ts';
+import { checkStorable } from '../intake/storable.ts';
 import type { Actor } from './actor.ts';
 import { KeysUnavailable } from './keys.ts';
 
@@ -116,6 +117,9 @@ function asAppError(error: unknown): AppError {
 
 function toActor(payload: JWTPayload, tenantHeader: string | undefined): Actor {
   const isSuperadmin = payload['role'] === 'superadmin';
+  if (checkStorable(payload)) {
+    throw new AppError('invalid_token', 'A claim of the token contains U+0000 or half a surrogate pair.');
+  }
   if (typeof payload.sub !== 'string' || payload.sub === '') {
     throw new AppError('invalid_token', 'The claim sub must be a non-empty string.');
   }

@@ -9,8 +9,11 @@ import { findPage, idCursor, keysetQuery, type Page, type PageArgs, toPage } fro
 import type { Input, Intake } from './intake.ts';
 import { type RejectedEvent, RejectedEventEntity } from './rejected-event.entity.ts';
 
-/** Parses a rejected input again; `applied` when it needed no notification. The entry points provide it. */
-export type Reparse = (event: RejectedEvent) => Promise<Input | 'applied'>;
+/**
+ * Parses a rejected input again, and returns a rejection when it is not of `allowedTenant` (undefined allows every tenant).
+ * An event that needs no notification is applied and gives `applied`. The entry points provide it.
+ */
+export type Reparse = (event: RejectedEvent, allowedTenant: string | undefined) => Promise<Input | 'applied'>;
 
 export interface RejectedEvents {
   /** Lists the tenant's rejected events, newest first. A superadmin also sees those without a tenant. */
@@ -54,24 +57,14 @@ export function createRejectedEvents({ database, intake, reparse }: RejectedEven
     replay: async (actor, id, traceId) => {
       const event = await within(actor, (tx) => find(tx, actor, id));
       if (event.replayedAt !== null) return event;
-      const input = await reparse(event);
+      const input = await reparse(event, actor.isSuperadmin ? undefined : actor.tenantId);
       if (input !== 'applied' && input.kind === 'rejection') {
         const { reason, message } = input.rejection;
         await within(actor, async (tx) => {
           Object.assign(await find(tx, actor, id), { reason, message });
         });
         throw new AppError('validation_failed', `The event is still invalid: ${message}`, {
-          details: { fields: [{ path: 'id', message }] },
-        });
-      }
-      if (
-        input !== 'applied' &&
-        input.kind === 'command' &&
-        input.command.tenantId !== actor.tenantId &&
-        !actor.isSuperadmin
-      ) {
-        throw new AppError('validation_failed', 'The event belongs to another tenant than the token.', {
-          details: { fields: [{ path: 'tenant_id', message: 'is not the tenant of the token' }] },
+          details: { fields: [{ path: reason === 'tenant_mismatch' ? 'tenant_id' : 'id', message }] },
         });
       }
       // A crash after this line may repeat it, but an event id has at most one delivery record.

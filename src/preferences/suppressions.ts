@@ -6,6 +6,7 @@ import { AppError, validationFailed } from '../errors.ts';
 import type { Actor } from '../identity/actor.ts';
 import { isUuid, newId } from '../ids.ts';
 import type { Channel } from '../intake/channel.ts';
+import { isEventCode } from '../intake/event-code.ts';
 import { maskAddress } from '../intake/mask.ts';
 import { checkRecipient, recipientOf } from '../intake/recipient.ts';
 import { findPage, idCursor, keysetQuery, type Page, type PageArgs, toPage } from '../paging/page.ts';
@@ -81,6 +82,9 @@ export function createSuppressions(database: Database): Suppressions {
     },
     add: (actor, { channel, address, category = '' }, traceId) => {
       const problems = checkRecipient(recipientOf(channel, address), () => 'input.address');
+      if (category !== '' && !isEventCode(category)) {
+        problems.push({ path: 'input.category', message: 'must be letters, digits, dots, dashes or underscores' });
+      }
       if (problems.length > 0) throw validationFailed(problems);
       const { tenantId, userId } = actor;
       const id = newId();
@@ -114,13 +118,13 @@ export function createSuppressions(database: Database): Suppressions {
       database.asTenant(actor.tenantId, async (tx) => {
         const { tenantId } = actor;
         const suppression = isUuid(id) ? await tx.em.findOne(SuppressionEntity, { tenantId, id }) : null;
-        if (!suppression) {
+        // Of several calls at the same time, one deletes the entry and is audited.
+        if (!suppression || (await tx.em.nativeDelete(SuppressionEntity, { tenantId, id })) === 0) {
           throw new AppError(
             'not_found',
             `The suppression list has no entry with the id ${JSON.stringify(id.slice(0, 64))}.`,
           );
         }
-        tx.em.remove(suppression);
         const details = { unsuppressed: shown(suppression) };
         await writeAudit(tx, { actor, traceId, action: 'notification.config.updated', details });
         return suppression;

@@ -57,6 +57,17 @@ export interface TemplateEditing {
   sharedParts(tenantId: string, locale: string): Promise<SharedParts>;
 }
 
+/** A version that is checked and built, and not stored yet. */
+interface Draft {
+  /** Number of the newest version that it is made from. */
+  revision: number;
+  before: VersionText;
+  next: VersionText;
+  page: string | null;
+}
+
+/** Maximum number of tries to add a draft while others add theirs. */
+const MAX_TRIES = 20;
 /** Maximum length of the diff in an audit event, in characters. */
 const MAX_DIFF = 16_000;
 /** Maximum number of differing lines: the time to compare them grows with its square. */
@@ -74,6 +85,26 @@ export function createTemplateEditing({
     const result = await database.asTenant(actor.tenantId, work);
     onChanged(actor.tenantId);
     return result;
+  };
+
+  const prepareDraft = async (
+    id: string,
+    expectedVersion: number | undefined,
+    changes: Partial<VersionText>,
+    { actor }: By,
+  ): Promise<Draft> => {
+    const { template, before, parts } = await database.asTenant(actor.tenantId, async (tx) => {
+      const found = await find(tx, actor.tenantId, id);
+      if (!(await hasVersion(tx.em, found, expectedVersion))) throw outdated(found.revision, expectedVersion);
+      const newest = await findVersion(tx, found, found.revision);
+      if (!newest) throw versionNotFound(found, found.revision);
+      return { template: found, before: textOf(newest), parts: await readParts(tx, actor.tenantId, found.locale) };
+    });
+    const { eventCode, channel, locale, revision } = template;
+    const next: VersionText = { ...before, ...changes };
+    const { page, problems } = await lintFor(actor, { eventCode, channel, locale, ...next }, parts);
+    if (problems.length > 0) throw validationFailed(problems);
+    return { revision, before, next, page };
   };
 
   return {
@@ -115,29 +146,15 @@ export function createTemplateEditing({
       });
     },
 
-    update: (id, { expectedVersion, ...changes }, by) =>
-      change(by, async (tx) => {
-        const template = await lock(tx, by.actor.tenantId, id);
-        if (!(await hasVersion(tx.em, template, expectedVersion))) {
-          const latest = template.revision;
-          throw new AppError('conflict', `The newest version is ${latest}, not ${expectedVersion}. Read it again.`, {
-            details: { latest_version: latest },
-          });
-        }
-        const before = await findVersion(tx, template, template.revision);
-        if (!before) throw versionNotFound(template, template.revision);
-        const next: VersionText = { ...textOf(before), ...changes };
-        const { eventCode, channel, locale } = template;
-        const parts = await readParts(tx, by.actor.tenantId, locale);
-        const { page, problems } = await lintFor(by.actor, { eventCode, channel, locale, ...next }, parts);
-        if (problems.length > 0) throw validationFailed(problems);
-        const version = template.revision + 1;
-        addVersion(tx, template, version, { ...next, page }, by);
-        // The change of the template increments its `revision` to the number of the version that is added.
-        Object.assign(template, edited(by));
-        await tx.em.flush();
-        await audit(tx, by, template, { change: 'drafted', version, diff: diffOf(before, next) });
-      }),
+    update: async (id, { expectedVersion, ...changes }, by) => {
+      // Building an email takes long, so it happens before the transaction that locks the template.
+      for (let tries = 1; ; tries += 1) {
+        const draft = await prepareDraft(id, expectedVersion, changes, by);
+        const isSaved = await change(by, (tx) => saveDraft(tx, id, draft, by));
+        if (isSaved) return;
+        if (expectedVersion !== undefined || tries === MAX_TRIES) throw outdated(draft.revision + 1, draft.revision);
+      }
+    },
 
     publish: (id, version, by) =>
       change(by, async (tx) => {
@@ -177,13 +194,42 @@ const lintFor = (actor: Actor, texts: TemplateTexts & { eventCode: string; local
     ...(!isShared(texts.eventCode) && { email: { locale: texts.locale, parts } }),
   });
 
-/** Returns the template and locks its row until the end of the transaction. */
-async function lock({ em }: Transaction, tenantId: string, id: string): Promise<StoredTemplate> {
-  const template = isUuid(id)
-    ? await em.findOne(NotificationTemplateEntity, { tenantId, id }, { lockMode: LockMode.PESSIMISTIC_WRITE })
-    : null;
+async function find(
+  { em }: Transaction,
+  tenantId: string,
+  id: string,
+  options: { lockMode?: LockMode } = {},
+): Promise<StoredTemplate> {
+  const template = isUuid(id) ? await em.findOne(NotificationTemplateEntity, { tenantId, id }, options) : null;
   if (!template) throw templateNotFound(id);
   return template;
+}
+
+/** Returns the template. Other transactions that want to change it wait for the end of this one. */
+const lock = (tx: Transaction, tenantId: string, id: string): Promise<StoredTemplate> =>
+  find(tx, tenantId, id, { lockMode: LockMode.PESSIMISTIC_WRITE });
+
+const outdated = (latest: number, expected: number | undefined): AppError =>
+  new AppError('conflict', `The newest version is ${latest}, not ${expected}. Read it again.`, {
+    details: { latest_version: latest },
+  });
+
+/** Adds the draft. @returns false when another version was added since the draft was prepared. */
+async function saveDraft(
+  tx: Transaction,
+  id: string,
+  { revision, before, next, page }: Draft,
+  by: By,
+): Promise<boolean> {
+  const template = await lock(tx, by.actor.tenantId, id);
+  if (template.revision !== revision) return false;
+  const version = revision + 1;
+  addVersion(tx, template, version, { ...next, page }, by);
+  // The change of the template increments its `revision` to the number of the version that is added.
+  Object.assign(template, edited(by));
+  await tx.em.flush();
+  await audit(tx, by, template, { change: 'drafted', version, diff: diffOf(before, next) });
+  return true;
 }
 
 const findVersion = (
@@ -237,7 +283,8 @@ const audit = (
 export function diffOf(before: VersionText | null, after: VersionText): string {
   const [old, fresh] = [before ? page(before) : '', page(after)];
   const patch = createTwoFilesPatch('before', 'after', old, fresh, '', '', { context: 2, maxEditLength: MAX_EDITS });
-  return (patch ?? whole(old, fresh)).slice(0, MAX_DIFF);
+  // Cutting may leave half a surrogate pair, which the audit cannot store.
+  return (patch ?? whole(old, fresh)).slice(0, MAX_DIFF).toWellFormed();
 }
 
 /** All lines of both texts; each text gets half of the maximum length. */

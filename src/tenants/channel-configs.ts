@@ -253,7 +253,11 @@ async function assertVersion(
   });
 }
 
-async function assertRoom({ em }: Transaction, tenantId: string, { channel }: ChannelConfigKey): Promise<void> {
+/** Serialises the creation of a channel's configurations, so that the limit holds for calls at the same time. */
+const LOCK_CHANNEL = 'select pg_advisory_xact_lock(hashtextextended($1, 0))';
+
+async function assertRoom({ em, query }: Transaction, tenantId: string, { channel }: ChannelConfigKey): Promise<void> {
+  await query(LOCK_CHANNEL, [`channel_config ${tenantId} ${channel}`]);
   if ((await em.count(ChannelConfigEntity, { tenantId, channel })) < MAX_PER_CHANNEL) return;
   throw validationFailed([
     { path: 'input.channel', message: `already has ${MAX_PER_CHANNEL} configurations, which is the maximum` },

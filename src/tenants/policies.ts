@@ -138,8 +138,9 @@ export function mergePolicies(...sources: (TenantPolicies | undefined)[]): Resol
   const weakestFirst = sources.filter((source) => source !== undefined).toReversed();
   const merged: ResolvedPolicies = {
     timeZone: 'UTC',
-    events: {},
-    categories: {},
+    // Without a prototype, so that a category named `constructor` is found only if the tenant has it.
+    events: Object.create(null) as ResolvedPolicies['events'],
+    categories: Object.create(null) as ResolvedPolicies['categories'],
     retry: DEFAULT_RETRY,
     limits: {},
     quietHours: null,
@@ -147,8 +148,8 @@ export function mergePolicies(...sources: (TenantPolicies | undefined)[]): Resol
   };
   for (const source of weakestFirst) {
     merged.timeZone = source.timeZone ?? merged.timeZone;
-    merged.events = { ...merged.events, ...source.events };
-    merged.categories = { ...merged.categories, ...source.categories };
+    Object.assign(merged.events, source.events);
+    Object.assign(merged.categories, source.categories);
     merged.retry = { ...merged.retry, ...source.retry };
     merged.limits = { ...merged.limits, ...source.limits };
     merged.privacy = { ...merged.privacy, ...source.privacy };

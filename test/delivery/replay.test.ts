@@ -9,7 +9,7 @@ import {
 } from '../generated/operations.ts';
 import { query, run } from '../support/client.ts';
 import { eventually } from '../support/eventually.ts';
-import { postEvent, WELCOME_TEMPLATE, welcomeEvent } from '../support/service.ts';
+import { activityEvent, postEvent, WELCOME_TEMPLATE, welcomeEvent } from '../support/service.ts';
 import { sql } from '../support/sql.ts';
 import { startTenantService, type TenantService, type TestTenant } from '../support/tenant.ts';
 
@@ -97,6 +97,32 @@ describe('an operator', () => {
     expect(codeOf((await run(service.url, foreign, ReplayRejectedEventDocument, { id })).errors)).toBe('not_found');
     const list = await query(service.url, foreign, RejectedEventsDocument, {});
     expect(list.rejectedEvents.edges).toEqual([]);
+  });
+
+  it.each([
+    ['token.revoked', { at: '2026-01-01T00:00:00Z' }],
+    ['config.updated', { at: '2026-01-01T00:00:00Z' }],
+    [
+      'notification.feedback.v1',
+      { channel: 'email', recipient: 'anna@example.com', kind: 'complaint', created_at: '2026-01-01T00:00:00Z' },
+    ],
+    ['notification.triggered.v1', { ...welcomeEvent('any'), channel: 'in_app', recipient: 'anna' }],
+    ['signal.activity-notification', activityEvent('any', ['anna'])],
+  ])('cannot apply a rejected %s event to another tenant', async (type, payload) => {
+    const [tenant, victim] = [await service.newTenant({}, ['in_app']), await service.newTenant({}, ['in_app'])];
+    const operator = await tenant.token(['notif.replay']);
+    const producer = await tenant.token(['notif.ingest']);
+    const sent = await postEvent(service, producer, type, { ...payload, tenant_id: victim.id });
+    expect(sent.body.results).toMatchObject([{ status: 'rejected', error_code: 'tenant_mismatch' }]);
+    const id = sent.body.results[0]?.rejected_event_id as string;
+
+    const replayed = await run(service.url, operator, ReplayRejectedEventDocument, { id });
+    expect(codeOf(replayed.errors)).toBe('validation_failed');
+    for (const table of ['token_revocation', 'suppression', 'notification_log', 'notification']) {
+      expect(await sql(service.databaseUrl, `select 1 from ${table} where tenant_id = $1`, [victim.id])).toEqual([]);
+    }
+    const [row] = await sql(service.databaseUrl, 'select reason, replayed_at from rejected_event where id = $1', [id]);
+    expect(row).toEqual({ reason: 'tenant_mismatch', replayed_at: null });
   });
 
   it('sees events without a tenant only as a superadmin', async () => {

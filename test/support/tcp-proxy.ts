@@ -6,6 +6,10 @@ export interface TcpProxy {
   open(): Promise<void>;
   /** Refuses new connections and breaks existing ones. */
   shut(): Promise<void>;
+  /** Keeps existing connections open and forwards nothing over them. New connections work. */
+  stall(): void;
+  /** Breaks the stalled connections. */
+  resume(): void;
 }
 
 /**
@@ -26,6 +30,16 @@ export async function tcpProxy(host: string, port: number, onData?: (chunk: Buff
   };
   const proxy: TcpProxy = {
     port: 0,
+    stall: () => {
+      for (const socket of sockets) {
+        socket.unpipe();
+        socket.removeAllListeners('data');
+        socket.pause();
+      }
+    },
+    resume: () => {
+      for (const socket of sockets) socket.destroy();
+    },
     open: async () => {
       const opened = createServer((socket) => {
         const onward = connect(port, host);
