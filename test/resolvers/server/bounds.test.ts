@@ -166,10 +166,10 @@ describe('a connection', () => {
       expect(unread).toBe(EVENTS);
       expect(titles).toEqual([1]);
       stalled.ws.resume();
-      await eventually(() => titles.length >= EVENTS, 'the events for the stalled client');
+      await eventually(() => titles.length >= EVENTS, 'the events for the stalled client', 300_000);
       expect(titles).toEqual(Array.from({ length: EVENTS }, (_unused, index) => index + 1));
       expect(healthyCount).toBe(EVENTS);
-    }, 180_000);
+    }, 600_000);
 
     it('has one buffer for all of its subscriptions', async () => {
       const topic = `flood-${newId()}`;
