@@ -9,6 +9,7 @@ import type { Recipient } from '../intake/command.ts';
 import { checkRecipient } from '../intake/recipient.ts';
 import { hashesOf } from './at-rest.ts';
 import { ErasureEntity, type StoredErasure } from './erasure.entity.ts';
+import { createPersonMatcher, searchableParts } from './names-person.ts';
 
 /** The state of an erasure, without the person's ids. */
 export type Erasure = Pick<
@@ -71,6 +72,8 @@ const CAMEL: Record<string, string> = { user_id: 'userId', device_token: 'device
 
 /** Maximum number of rows that one transaction removes or checks. */
 const BATCH = 2_000;
+/** Maximum size of the rejected events that one transaction checks, in bytes. A larger event is checked alone. */
+const MAX_BYTES = 4 * 1024 * 1024;
 const FIRST = '00000000-0000-0000-0000-000000000000';
 
 /**
@@ -90,11 +93,13 @@ export function eraseNext(database: Database): Promise<boolean> {
     if (!erasure) return false;
     // Records come before the inbox: after them, no dispatcher can write a notification to it.
     if (await eraseRecords(tx, erasure)) return true;
+    if (await eraseRejected(tx, erasure)) return true;
     const notifications = await eraseInbox(tx, erasure);
     erasure.notifications += notifications;
     // Completes only in a transaction that finds the inbox empty.
     if (notifications > 0) return true;
-    await complete(tx, erasure, await eraseOthers(tx, erasure));
+    erasure.others += await eraseOthers(tx, erasure);
+    await complete(tx, erasure);
     return true;
   });
 }
@@ -180,18 +185,60 @@ async function eraseRecords(tx: Transaction, erasure: StoredErasure): Promise<bo
   return batch.checked === BATCH;
 }
 
-/** Deletes from five tables in one statement, which returns only the counts. */
+/**
+ * Reads the rejected events of the next batch that may name the person: they contain a part of a name, or a backslash,
+ * with which JSON can write any character. Compares in ASCII, so that invalid UTF-8 is no error.
+ */
+const FIND_REJECTED = `with page as materialized (
+    select id, raw, row_number() over (order by id) as nth, sum(octet_length(raw)) over (order by id) as bytes
+    from (select id, raw from rejected_event where tenant_id = $1 and id > $2 order by id limit ${BATCH}) as next
+  ), checked as materialized (
+    select id, raw from page where nth = 1 or bytes <= ${MAX_BYTES}
+  ), candidate as (
+    select id, raw from checked
+    where position('\\x5c'::bytea in raw) > 0 or exists (
+      select from unnest($3::text[]) as part
+      where position(encode(convert_to(part, 'UTF8'), 'escape') in lower(encode(raw, 'escape') collate "C")) > 0)
+  )
+  select batch.last, batch."isMore", candidate.id, candidate.raw
+  from (
+    select max(id::text) as last, count(*) = ${BATCH} or count(*) < (select count(*) from page) as "isMore" from checked
+  ) as batch left join candidate on true`;
+
+const DELETE_REJECTED = `with named as (
+    select id from rejected_event where tenant_id = $1 and id = any($2) order by id for update
+  )
+  delete from rejected_event where id in (select id from named) returning 1`;
+
+/**
+ * Checks the next rejected events and deletes those that name the person.
+ * @returns whether the transaction must end here, because there may be more or rows were deleted.
+ */
+async function eraseRejected(tx: Transaction, erasure: StoredErasure): Promise<boolean> {
+  const { tenantId, rejectedCursor } = erasure;
+  const rows = await tx.query<{ last: string | null; isMore: boolean; id: string | null; raw: Buffer }>(FIND_REJECTED, [
+    tenantId,
+    rejectedCursor ?? FIRST,
+    searchableParts(erasure),
+  ]);
+  const [batch] = rows;
+  if (!batch || batch.last === null) return false;
+  erasure.rejectedCursor = batch.last;
+  const names = createPersonMatcher(erasure);
+  const named = rows.filter(({ id, raw }) => id !== null && names(raw)).map(({ id }) => id);
+  const deleted = named.length === 0 ? [] : await tx.query(DELETE_REJECTED, [tenantId, named]);
+  erasure.others += deleted.length;
+  // Locks of rejected events are not kept while the inbox is locked, because retention locks them in the other order.
+  return batch.isMore || deleted.length > 0;
+}
+
+/** Deletes from four tables in one statement, which returns only the counts. */
 const DELETE_OTHERS = `with box as (delete from inbox where tenant_id = $1 and user_id = $2),
   preference as (delete from notification_preference where tenant_id = $1 and user_id = $2 returning 1),
   profile as (delete from recipient_profile where tenant_id = $1 and user_id = $2 returning 1),
-  captured as (delete from sandbox_message where tenant_id = $1 and lower(recipient) = any($3) returning 1),
-  rejected as (
-    delete from rejected_event where tenant_id = $1
-      and exists (select from unnest($4::text[]) name where position(convert_to(name, 'UTF8') in raw) > 0)
-    returning 1
-  )
-  select ((select count(*) from preference) + (select count(*) from profile) + (select count(*) from captured)
-    + (select count(*) from rejected))::int as count`;
+  captured as (delete from sandbox_message where tenant_id = $1 and lower(recipient) = any($3) returning 1)
+  select ((select count(*) from preference) + (select count(*) from profile)
+    + (select count(*) from captured))::int as count`;
 
 async function eraseOthers(tx: Transaction, { tenantId, userId, addresses }: StoredErasure): Promise<number> {
   const names = [userId, ...Object.values(addresses)].filter((name) => name !== null);
@@ -199,15 +246,15 @@ async function eraseOthers(tx: Transaction, { tenantId, userId, addresses }: Sto
     tenantId,
     userId,
     names.map((name) => name.toLowerCase()),
-    names,
   ]);
   return count;
 }
 
 /** Marks the erasure as done and removes the person's ids from it. */
-async function complete(tx: Transaction, erasure: StoredErasure, others: number): Promise<void> {
-  Object.assign(erasure, { completedAt: new Date(), others, userId: null, addresses: {}, cursor: null });
-  const { id, tenantId, requestedBy, traceId, notifications, deliveryRecords } = erasure;
+async function complete(tx: Transaction, erasure: StoredErasure): Promise<void> {
+  const progress = { cursor: null, rejectedCursor: null };
+  Object.assign(erasure, { completedAt: new Date(), userId: null, addresses: {}, ...progress });
+  const { id, tenantId, requestedBy, traceId, notifications, deliveryRecords, others } = erasure;
   await writeAudit(tx, {
     actor: { tenantId, userId: requestedBy },
     traceId,

@@ -17,6 +17,8 @@ export const ErasureEntity = defineEntity({
     requestedAt: p.datetime().columnType('timestamptz').defaultRaw('now()'),
     /** Id of the last delivery record that was checked; null at the start and after completion. */
     cursor: p.uuid().strictNullable(),
+    /** Id of the last rejected event that was checked; null at the start and after completion. */
+    rejectedCursor: p.uuid().strictNullable(),
     notifications: p.integer().default(0),
     deliveryRecords: p.integer().default(0),
     others: p.integer().default(0),

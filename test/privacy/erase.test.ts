@@ -7,7 +7,7 @@ import type { Actor } from '../../src/identity/actor.ts';
 import { newId } from '../../src/ids.ts';
 import { createKeyring } from '../../src/keyring.ts';
 import { createLog } from '../../src/log.ts';
-import { createErasures, eraseNext } from '../../src/privacy/erase.ts';
+import { createErasures, eraseNext, type ErasureSubject } from '../../src/privacy/erase.ts';
 import { noTenantFiles } from '../../src/tenants/files.ts';
 import { createTenantSettings } from '../../src/tenants/settings.ts';
 import { ErasePersonDocument, ErasureDocument, InboxDocument } from '../generated/operations.ts';
@@ -214,10 +214,11 @@ describe('eraseNext', () => {
     );
     return id;
   };
-  const eraseAll = async (tenantId: string, userId: string) => {
+  const eraseAll = async (tenantId: string, who: string | ErasureSubject) => {
+    const subject = typeof who === 'string' ? { userId: who } : who;
     const actor = { tenantId, userId: 'admin' } as Actor;
     const erasures = createErasures(database, () => {});
-    const { id } = await erasures.request(actor, { userId }, 'trace');
+    const { id } = await erasures.request(actor, subject, 'trace');
     while (await eraseNext(database));
     return erasures.find(tenantId, id);
   };
@@ -289,5 +290,98 @@ describe('eraseNext', () => {
     expect(await eraseAll('tenant-written', 'gone')).toMatchObject({ notifications: 1, deliveryRecords: 1 });
     expect(await recordOf(id)).toMatchObject({ status: 'sent', people: ['stays'] });
     expect(await inboxes('tenant-written')).toEqual([{ user_id: 'stays', count: 1 }]);
+  });
+
+  const insertRejected = async (
+    tenantId: string,
+    raws: Record<string, string | Buffer>,
+  ): Promise<Map<string, string>> => {
+    const names = new Map<string, string>();
+    for (const [name, raw] of Object.entries(raws)) {
+      const id = newId();
+      names.set(id, name);
+      await sql(
+        files.url,
+        `insert into rejected_event (id, tenant_id, reason, message, raw, headers, source)
+         values ($1, $2, 'validation_failed', 'invalid', $3, '{}', 'http')`,
+        [id, tenantId, Buffer.from(raw)],
+      );
+    }
+    return names;
+  };
+  const keptOf = async (tenantId: string, names: Map<string, string>): Promise<(string | undefined)[]> =>
+    (await sql<{ id: string }>(files.url, 'select id from rejected_event where tenant_id = $1', [tenantId]))
+      .map(({ id }) => names.get(id))
+      .toSorted();
+
+  it('deletes only the rejected events that name the user id', async () => {
+    const names = await insertRejected('tenant-ids', {
+      'kept: part of an id': '{"recipient_ids": ["user-1", "10", "21"]}',
+      'kept: a number': '{"amount": 1, "price": 1.1}',
+      'kept: part of a text': '{"text": "You have 1 new message"}',
+      'kept: a text with a backslash': '{"text": "line\\nline"}',
+      'kept: a key': '{"1": "one"}',
+      'kept: part of an id in bytes that are not JSON': 'user-1, {"ids": ["21", "1.1"',
+      'kept: invalid UTF-8': Buffer.from([0xff, 0xfe, 0x00, 0x80]),
+      value: '{"recipient_ids": ["2", "1"]}',
+      'nested value': '{"data": {"actor": [{"id": "1"}]}}',
+      'escaped value': '{"id": "\\u0031"}',
+      'embedded document': JSON.stringify({ data: JSON.stringify({ id: '1' }) }),
+      'document of one string': '"1"',
+      'cut off': '{"recipient_ids": ["1"',
+      'cut off, escaped': '{"recipient_ids": ["\\u0031"',
+      'invalid UTF-8 around it': Buffer.concat([Buffer.from([0xff]), Buffer.from('"1"'), Buffer.from([0xc3])]),
+    });
+    const other = await insertRejected('tenant-other', { 'of another tenant': '{"id": "1"}' });
+    const kept = [...names.values()].filter((name) => name.startsWith('kept'));
+    expect(await eraseAll('tenant-ids', '1')).toMatchObject({ others: names.size - kept.length });
+    expect(await keptOf('tenant-ids', names)).toEqual(kept.toSorted());
+    expect(await keptOf('tenant-other', other)).toEqual(['of another tenant']);
+  });
+
+  it('deletes only the rejected events that name an address', async () => {
+    const names = await insertRejected('tenant-addresses', {
+      'kept: longer local part': '{"email": "not.ann@example.com", "text": "for x-ann@example.com"}',
+      'kept: longer domain': '{"email": "ann@example.com.vn"}',
+      'kept: longer phone number': '{"phone": "+849012345678"}',
+      'kept: longer URL': 'https://example.com/hookshot',
+      'in upper case': '{"recipient": "ANN@Example.com"}',
+      escaped: '{"recipient": "ann\\u0040example.com"}',
+      'in a text': '{"text": "Write to Ann@example.com."}',
+      'with an umlaut': '{"recipient": "ann@example.com", "name": "Änn"}',
+      phone: '{"phone": "+84901234567"}',
+      'URL with escaped slashes': '{"url": "https:\\/\\/example.com\\/hook"}',
+      'not JSON': 'to=ann@EXAMPLE.com;',
+    });
+    const kept = [...names.values()].filter((name) => name.startsWith('kept'));
+    const addresses = { email: 'Ann@example.com', phone: '+84901234567', webhook_url: 'https://example.com/hook' };
+    expect(await eraseAll('tenant-addresses', addresses)).toMatchObject({ others: names.size - kept.length });
+    expect(await keptOf('tenant-addresses', names)).toEqual(kept.toSorted());
+  });
+
+  it('finds an address with letters outside of ASCII in any case', async () => {
+    const names = await insertRejected('tenant-umlaut', {
+      value: '{"recipient": "MÜLLER@example.com"}',
+      'kept: another name': '{"recipient": "mueller@example.com"}',
+    });
+    await eraseAll('tenant-umlaut', { email: 'müller@example.com' });
+    expect(await keptOf('tenant-umlaut', names)).toEqual(['kept: another name']);
+  });
+
+  it('checks all rejected events in batches of bounded number and size', async () => {
+    await sql(
+      files.url,
+      `insert into rejected_event (id, tenant_id, reason, message, raw, headers, source)
+       select gen_random_uuid(), 'tenant-many', 'validation_failed', 'invalid', convert_to(json_build_object(
+         'id', case when n % 2 = 0 then 'gone' else 'stays' end,
+         'text', case when n % 1500 = 0 then repeat('x', 5000000) end)::text, 'UTF8'), '{}', 'http'
+       from generate_series(1, 4500) n`,
+    );
+    expect(await eraseAll('tenant-many', 'gone')).toMatchObject({ others: 2_250 });
+    const [left] = await sql(
+      files.url,
+      `select count(*)::int as count from rejected_event where tenant_id = 'tenant-many'`,
+    );
+    expect(left).toEqual({ count: 2_250 });
   });
 });
