@@ -112,6 +112,46 @@ describe('GraphiQL in Chromium', () => {
       expect(problems).toEqual([]);
     });
 
+    const editorText = async (): Promise<string> =>
+      ((await page.locator('.graphiql-query-editor').textContent()) ?? '').replaceAll('\u00a0', ' ');
+
+    const openWithoutToken = async (): Promise<void> => {
+      await page.close();
+      ({ page, problems } = await openPage(browser));
+      await page.goto(`${service.url}/graphiql`);
+      await page.locator('.graphiql-query-editor').getByText('First paste a token').waitFor();
+    };
+
+    it.each([
+      { which: 'that is open without a token', isReloaded: false },
+      { which: 'that was opened without a token before', isReloaded: true },
+    ])('removes the request for a token from a page $which', async ({ isReloaded }) => {
+      await openWithoutToken();
+      const isStored = () => page.evaluate(() => Object.values(localStorage).join('').includes('First paste a token'));
+      await eventually(isStored, 'the stored tab');
+      if (isReloaded) await page.goto('about:blank');
+      await page.goto(`${service.url}/graphiql/#token=${token}`);
+      await page.locator('.graphiql-query-editor').getByText('FirstLook').waitFor();
+      await eventually(
+        async () => !(await editorText()).includes('paste a token'),
+        'the first query without that line',
+      );
+      await run();
+      await shows('"unreadNotificationCount":');
+      await eventually(async () => !(await isStored()), 'the stored tab without that line');
+      expect(problems).toEqual([]);
+    });
+
+    it('keeps the text of a tab that the user has changed', async () => {
+      await openWithoutToken();
+      await page.locator('.graphiql-query-editor').getByText('First paste a token').click();
+      await page.keyboard.press('Control+End');
+      await page.keyboard.type('# mine');
+      await page.goto(`${service.url}/graphiql/#token=${token}`);
+      await page.getByRole('status').getByText(USER).waitFor();
+      expect(await editorText()).toMatch(/First paste a token.*# mine/s);
+    });
+
     it('fits into a window of 375 pixels, with every line of its first query', async () => {
       await openLink({ width: 375, height: 812 });
       await run();

@@ -6,6 +6,7 @@ import { GraphiQL, HISTORY_PLUGIN } from 'graphiql';
 import { useEffect, useMemo, useState } from 'react';
 import { createRoot } from 'react-dom/client';
 import { createFetcher } from './fetcher.ts';
+import { FirstQuery, firstQuery } from './first-query.ts';
 import { OPERATIONS_PLUGIN } from './operations.tsx';
 import { savedFragments } from './saved.ts';
 import { storage } from './storage.ts';
@@ -17,23 +18,6 @@ const PLUGINS = [OPERATIONS_PLUGIN, HISTORY_PLUGIN];
 
 /** Below this width, in CSS pixels, the panes are stacked. `app.css` has the same limit. */
 const NARROW = 700;
-
-/** The text of the first tab: a query that every user may run. The lines fit into a narrow editor. */
-const firstQuery = (hasToken: boolean): string => `${hasToken ? '' : '# First paste a token.\n'}# Ctrl-Enter runs this.
-# The list icon has more.
-query FirstLook {
-  unreadNotificationCount
-  notifications(first: 5) {
-    edges {
-      node {
-        title
-        body
-        createdAt
-      }
-    }
-  }
-}
-`;
 
 function App({ initialToken }: { initialToken: string }) {
   const [token, setToken] = useState(initialToken);
@@ -62,6 +46,7 @@ function App({ initialToken }: { initialToken: string }) {
       defaultEditorToolsVisibility="variables"
     >
       <GraphiQL.Logo>
+        <FirstQuery hasToken={token !== ''} />
         <TokenField token={token} onChange={(pasted) => setToken(saveToken(pasted))} />
       </GraphiQL.Logo>
     </GraphiQL>
