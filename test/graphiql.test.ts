@@ -4,6 +4,8 @@
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 
+import { seedDemoHistory } from '../demo/history.ts';
+import { DEMO_ADMIN, demoTokens, seedDemoTenant } from '../demo/seed.ts';
 import { postActivities } from './support/graph-seed.ts';
 import { launchChromium, openPage } from './services/chromium.ts';
 import { eventually } from './support/eventually.ts';
@@ -211,5 +213,48 @@ describe('GraphiQL in Chromium', () => {
         expect((response?.y ?? 0) + (response?.height ?? Infinity)).toBeLessThanOrEqual(height);
       },
     );
+  });
+
+  describe('with the demo tenant', () => {
+    let admin: string;
+    beforeAll(async () => {
+      const { tenantId } = await seedDemoTenant(service);
+      await seedDemoHistory(service, tenantId);
+      if (!service.devIdentity) throw new Error('dev keys expected');
+      ({ admin } = await demoTokens(service.devIdentity, tenantId));
+    });
+    beforeEach(async () => {
+      await page.goto(`${service.url}/graphiql/#token=${admin}`);
+      await page.getByRole('status').getByText(DEMO_ADMIN).waitFor();
+    });
+    const answer = async (name: string): Promise<string> => {
+      await open(name);
+      const [result] = await Promise.all([
+        page.waitForResponse((one) => (one.request().postData() ?? '').includes(`query ${name}`)),
+        run(),
+      ]);
+      return result.text();
+    };
+
+    it('runs each saved query as it opens, without an error', async () => {
+      const names = await page.locator('[aria-labelledby="operations-query"] button').allTextContents();
+      expect(names).toContain('Statistics');
+      const answers: Record<string, string> = {};
+      for (const name of names) answers[name] = await answer(name);
+      const failed = Object.entries(answers).filter(([, text]) => text.includes('"errors"'));
+      expect(failed).toEqual([]);
+      // An erasure needs a person to erase. Its comment says where to get an id.
+      const empty = Object.keys(answers).filter((name) => /^\{"data":\{"\w+":null\}/.test(answers[name] ?? ''));
+      expect(empty).toEqual(['Erasure']);
+      expect(answers['ExplainDelivery']).toContain('"templateId":"');
+      expect(answers['Statistics']).toContain('"count":');
+      expect(problems).toEqual([]);
+    });
+
+    it('says above an operation where to get its id', async () => {
+      await open('Erasure');
+      const text = ((await page.locator('.graphiql-query-editor').textContent()) ?? '').replaceAll('\u00a0', ' ');
+      expect(text).toContain('# The mutation ErasePerson returns a value for `id`.');
+    });
   });
 });

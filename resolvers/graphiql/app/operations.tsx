@@ -1,4 +1,6 @@
 import { type GraphiQLPlugin, useGraphiQL, useGraphiQLActions } from '@graphiql/react';
+import { useRef } from 'react';
+import { exampleVariables } from './examples.ts';
 import { type SavedOperation, savedOperations } from './saved.ts';
 
 const GROUPS = [
@@ -11,7 +13,14 @@ function Operations() {
   const { addTab, setOperationName, stop, updateActiveTabValues } = useGraphiQLActions();
   const editors = useGraphiQL(({ queryEditor, variableEditor }) => ({ queryEditor, variableEditor }));
 
-  function open({ name, text, variables }: SavedOperation): void {
+  const latestClick = useRef(0);
+
+  async function open({ name, text, placeholders }: SavedOperation): Promise<void> {
+    const click = ++latestClick.current;
+    const values = { ...placeholders, ...(await exampleVariables(name)) };
+    // Another operation was clicked while this one waited for an id.
+    if (click !== latestClick.current) return;
+    const variables = Object.keys(values).length > 0 ? JSON.stringify(values, null, 2) : '';
     // A running subscription would continue to write into the new tab.
     stop();
     addTab();
@@ -42,7 +51,11 @@ function Operations() {
             <ul aria-labelledby={`operations-${kind}`}>
               {operations.map((operation) => (
                 <li key={operation.name}>
-                  <button type="button" title={`Open ${operation.name} in a new tab`} onClick={() => open(operation)}>
+                  <button
+                    type="button"
+                    title={`Open ${operation.name} in a new tab`}
+                    onClick={() => void open(operation)}
+                  >
                     {operation.name}
                   </button>
                 </li>

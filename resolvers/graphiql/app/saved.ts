@@ -16,8 +16,8 @@ export interface SavedOperation {
   kind: OperationTypeNode;
   /** Text of the file, including comments. */
   text: string;
-  /** JSON with a placeholder for each required variable; empty when there are none. */
-  variables: string;
+  /** A placeholder for each required variable. */
+  placeholders: Record<string, unknown>;
 }
 
 const files = import.meta.glob<string>('../../../schema/operations/*.graphql', {
@@ -38,13 +38,14 @@ for (const [path, text] of Object.entries(files)) {
     const operations = definitions.filter((definition) => definition.kind === Kind.OPERATION_DEFINITION);
     savedFragments.push(...definitions.filter((definition) => definition.kind === Kind.FRAGMENT_DEFINITION));
     for (const operation of operations) {
-      // If a file contains several operations, a click opens only this one. GraphiQL adds its fragments.
-      const own = operations.length === 1 ? text : text.slice(operation.loc?.start, operation.loc?.end);
+      // If a file contains several operations, a click opens only this one, with the comment directly above it.
+      // GraphiQL adds its fragments.
+      const own = operations.length === 1 ? text : withComment(text, operation);
       savedOperations.push(describe(nameOf(path), own, operation));
     }
   } catch {
     // A file with a syntax error is listed unchanged. The editor marks the error, and the other files stay usable.
-    savedOperations.push({ name: nameOf(path), kind: OperationTypeNode.QUERY, text, variables: '' });
+    savedOperations.push({ name: nameOf(path), kind: OperationTypeNode.QUERY, text, placeholders: {} });
   }
 }
 
@@ -52,19 +53,23 @@ function nameOf(path: string): string {
   return path.replace(/^.*\/|\.graphql$/g, '');
 }
 
+function withComment(text: string, { loc }: OperationDefinitionNode): string {
+  const comment = /(?:(?<=^|\n)#[^\n]*\n)*$/.exec(text.slice(0, loc?.start))?.[0] ?? '';
+  return comment + text.slice(loc?.start, loc?.end);
+}
+
 function describe(file: string, text: string, operation: OperationDefinitionNode): SavedOperation {
   const required = (operation.variableDefinitions ?? []).filter(
     ({ type, defaultValue }) => type.kind === Kind.NON_NULL_TYPE && !defaultValue,
-  );
-  // An empty string for scalars, an empty object for other types. The editor marks values of the wrong type.
-  const variables = Object.fromEntries(
-    required.map(({ variable, type }) => [variable.name.value, print(type).endsWith('Input!') ? {} : '']),
   );
   return {
     name: operation.name?.value ?? file,
     kind: operation.operation,
     text,
-    variables: required.length > 0 ? JSON.stringify(variables, null, 2) : '',
+    // An empty string for scalars, an empty object for other types. The editor marks values of the wrong type.
+    placeholders: Object.fromEntries(
+      required.map(({ variable, type }) => [variable.name.value, print(type).endsWith('Input!') ? {} : '']),
+    ),
   };
 }
 
