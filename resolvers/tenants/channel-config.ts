@@ -127,7 +127,7 @@ export class UpdateChannelConfigInput {
 
   @Field(() => JSONObject, {
     description:
-      'All settings of the provider, as its `configSchema` describes them. An absent secret keeps its value, and null removes it. `secret://name` refers to a secret that the operator stores.',
+      'All settings of the provider, as its `configSchema` describes them. An absent secret, or one sent back as `***`, keeps its value, and null removes it. `secret://name` refers to a secret that the operator stores.',
   })
   config!: Record<string, unknown>;
 

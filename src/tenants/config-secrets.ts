@@ -4,7 +4,8 @@ import { isSealedSecret, isSecretReference, type SealedSecret } from './secrets.
 
 /*
  * Secrets in the configuration of a provider. Its JSON Schema marks them with `writeOnly`. They are encrypted at rest
- * and never shown. A change that leaves a secret out keeps it, unless the change sets a new host or URL.
+ * and never shown. A change that leaves a secret out, or sends its mask back, keeps it, unless the change sets a new host
+ * or URL.
  */
 
 export type Config = Record<string, unknown>;
@@ -14,7 +15,11 @@ export interface ConfigSchema {
   properties?: Record<string, ConfigSchema>;
 }
 
+/** Shown in place of a secret. */
 const MASK = '***';
+
+/** Returns true for a secret that the change leaves out or sends back as it was shown. */
+const isLeftOut = (value: unknown): boolean => value === undefined || value === MASK;
 
 const isObject = (value: unknown): value is Config =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
@@ -62,29 +67,44 @@ const ADDRESSES = ['host', 'url', 'baseUrl', 'tokenUrl'];
 export function leftBehind(schema: ConfigSchema, given: Config, before: Config): FieldProblem[] {
   // An address that is itself a secret stays the same when it is left out.
   const isMoved = (key: string): boolean =>
-    given[key] !== before[key] && !(innerOf(schema, key)?.writeOnly && given[key] === undefined);
+    given[key] !== before[key] && !(innerOf(schema, key)?.writeOnly && isLeftOut(given[key]));
   if (!ADDRESSES.some(isMoved)) return [];
   const kept = (inner: ConfigSchema, now: Config, then: Config, place: string): FieldProblem[] =>
     Object.entries(inner.properties ?? {}).flatMap(([key, { writeOnly, ...rest }]) => {
       const [value, was] = [now[key], then[key]];
       const path = `${place}.${key}`;
       if (!writeOnly) return isObject(value) && isObject(was) ? kept(rest, value, was, path) : [];
-      if (value !== undefined || was === undefined) return [];
+      if (!isLeftOut(value) || was === undefined) return [];
       return [{ path, message: 'must be entered again, because the host or URL has changed' }];
     });
   return kept(schema, given, before, 'input.config');
 }
 
-/** Adds the existing secrets that the change leaves out, and removes those set to null. */
+/**
+ * Adds the existing secrets that the change leaves out or sends back masked, and removes those set to null.
+ *
+ * @throws `validation_failed` naming every masked secret without a stored value.
+ */
 export function keepSecrets(schema: ConfigSchema, given: Config, before: Config): Config {
-  const kept: Config = { ...given };
-  for (const [key, inner] of Object.entries(schema.properties ?? {})) {
-    const value = given[key];
-    if (inner.writeOnly) {
-      if (value === null) delete kept[key];
-      else if (value === undefined && before[key] !== undefined) kept[key] = before[key];
-    } else if (isObject(value)) kept[key] = keepSecrets(inner, value, isObject(before[key]) ? before[key] : {});
-  }
+  const problems: FieldProblem[] = [];
+  const keep = (inner: ConfigSchema, now: Config, then: Config, place: string): Config => {
+    const kept: Config = { ...now };
+    for (const [key, { writeOnly, ...rest }] of Object.entries(inner.properties ?? {})) {
+      const [value, was] = [now[key], then[key]];
+      const path = `${place}.${key}`;
+      if (!writeOnly) {
+        if (isObject(value)) kept[key] = keep(rest, value, isObject(was) ? was : {}, path);
+      } else if (value === null) delete kept[key];
+      else if (isLeftOut(value)) {
+        if (was !== undefined) kept[key] = was;
+        else if (value === MASK)
+          problems.push({ path, message: `must be entered, because no value is stored that ${MASK} could stand for` });
+      }
+    }
+    return kept;
+  };
+  const kept = keep(schema, given, before, 'input.config');
+  if (problems.length > 0) throw validationFailed(problems);
   return kept;
 }
 

@@ -369,7 +369,7 @@ export type UpdateChannelConfigInput = {
   channel: NotificationChannel;
   /** Maximum number of messages in flight in each process; 1 to 10 000. */
   concurrency?: number | null | undefined;
-  /** All settings of the provider, as its `configSchema` describes them. An absent secret keeps its value, and null removes it. `secret://name` refers to a secret that the operator stores. */
+  /** All settings of the provider, as its `configSchema` describes them. An absent secret, or one sent back as `***`, keeps its value, and null removes it. `secret://name` refers to a secret that the operator stores. */
   config: Record<string, unknown>;
   /** Version that the client has read. The mutation fails with `conflict` when the current version differs. Use 0 when there is no configuration yet. */
   expectedVersion?: number | null | undefined;

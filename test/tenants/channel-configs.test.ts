@@ -176,6 +176,47 @@ describe('channel configuration', () => {
     expect(await stored()).not.toHaveProperty('password');
   });
 
+  it('keeps a secret whose mask is sent back', async () => {
+    const { data } = await update(smtp({ port: relays[0]?.port }));
+    const { config: shown, version } = data?.updateChannelConfig ?? {};
+    const before = await stored();
+    expect((await update({ ...shown })).data?.updateChannelConfig).toMatchObject({ config: shown, version });
+    expect((await update({ ...shown, user: 'renamed' })).errors).toEqual([]);
+    const after = await stored();
+    expect(after).toMatchObject({ user: 'renamed', password: { $sealed: { key: 'one' } } });
+    expect(after?.['password']).toEqual(before?.['password']);
+
+    // An object that is secret as a whole has one mask.
+    const sms = { channel: 'SMS', provider: 'http' } as const;
+    const first = await update({ url: gateway.url, headers: { 'x-key': PASSWORD } }, sms);
+    expect((await update({ ...first.data?.updateChannelConfig.config, from: 'shop' }, sms)).errors).toEqual([]);
+    const ids = await postWelcomes(service, admin, TENANT, [{ channel: 'sms', recipient: '+84900000001' }]);
+    await settled(service.databaseUrl, ids);
+    expect(gateway.requests.at(-1)?.headers).toMatchObject({ 'x-key': PASSWORD });
+    await remove(sms);
+  });
+
+  it('refuses the mask of a secret that is not stored, and names the field', async () => {
+    await remove();
+    const dkim = { domainName: 'tenant.example', keySelector: 'one', privateKey: '***' };
+    const message = 'must be entered, because no value is stored that *** could stand for';
+    expect(await update(smtp({ password: '***', dkim }))).toMatchObject({
+      status: 400,
+      errors: [
+        {
+          extensions: {
+            error_code: 'validation_failed',
+            fields: [
+              { path: 'input.config.password', message },
+              { path: 'input.config.dkim.privateKey', message },
+            ],
+          },
+        },
+      ],
+    });
+    expect(await stored()).toBeUndefined();
+  });
+
   it('accepts a list of secrets and references', async () => {
     const sms = { channel: 'SMS', provider: 'http' } as const;
     const named = { authorization: 'secret://sms-token' };
@@ -225,9 +266,11 @@ describe('channel configuration', () => {
   it('does not send a secret to a new address unless it is entered again', async () => {
     await update(smtp());
     const moved = { host: 'smtp.elsewhere.example' };
-    const { status, errors } = await update(smtp({ ...moved, password: undefined }));
-    expect(status).toBe(400);
-    expect(errors).toMatchObject([{ extensions: { fields: [{ path: 'input.config.password' }] } }]);
+    for (const password of [undefined, '***']) {
+      const { status, errors } = await update(smtp({ ...moved, password }));
+      expect(status).toBe(400);
+      expect(errors).toMatchObject([{ extensions: { fields: [{ path: 'input.config.password' }] } }]);
+    }
     expect((await update(smtp(moved))).errors).toEqual([]);
     expect((await update(smtp({ password: null }))).errors).toEqual([]);
   });
