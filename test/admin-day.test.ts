@@ -55,7 +55,7 @@ channels: { email: [{ provider: smtp, config: { host: 127.0.0.1, port: ${relays.
 `,
     );
     const env = { DATABASE_URL: service.env['DATABASE_URL'] as string, REDIS_URL: inject('redisUrl') };
-    const imported = await outputOf(spawnScript('tools/tenant.js', env, ['import', file, '--tenant', TENANT]));
+    const imported = await outputOf(spawnScript('src/main.js', env, ['tenant:import', file, '--tenant', TENANT]));
     expect(imported).toMatchObject({ code: 0, stdout: expect.stringContaining('2 changed') });
 
     // First a mistake, which is reported with its position; then without it.

@@ -69,7 +69,7 @@ describe.each([...pages, ...linked].map((one) => [one.path, one] as const))('%s'
   it('names only npm scripts that exist', () => {
     const code = [...codeIn(prose), ...blocks.map((block) => block.code)].join('\n');
     const named = [...code.matchAll(/npm (?:run (?:-s )?)?([a-z][a-z:-]*)/g)].map((match) => match[1] as string);
-    const known = new Set([...Object.keys(scripts), 'ci', 'install', 'pack']);
+    const known = new Set([...Object.keys(scripts), 'ci', 'install', 'pack', 'prune']);
     expect(named.filter((name) => !known.has(name))).toEqual([]);
   });
 
@@ -175,6 +175,12 @@ describe('docs/front-ends.md', () => {
 });
 
 describe('docs/operators.md', () => {
+  it('does not start the service with npx, which does not pass SIGTERM on', () => {
+    const commands = pages.flatMap(({ blocks }) => blocks.map(({ code }) => code)).join('\n');
+    expect(commands).not.toContain('npx notification-subgraph');
+    expect(commands).toContain('node_modules/.bin/notification-subgraph\n');
+  });
+
   it('names every metric, and no other', () => {
     const metrics = createMetrics({ queueSize: async () => [] });
     const documented = tableUnder(page('docs/operators.md'), '## Metrics').map(([name = '']) => codeIn(name)[0]);
@@ -188,6 +194,10 @@ describe('docs/operators.md', () => {
 });
 
 describe('docs/admins.md', () => {
+  it('exports a tenant with `npm run -s`, because npm prints to standard output otherwise', () => {
+    expect(pages.map(({ text }) => text).join('\n')).not.toContain('npm run tenant:export');
+  });
+
   it('shows a settings file that is accepted as it stands', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'notification-docs-'));
     const file = page('docs/admins.md').blocks.find(({ language }) => language === 'yaml');

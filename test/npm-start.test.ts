@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { cp, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 
@@ -60,6 +60,26 @@ describe('npm start', () => {
     }
   });
 
+  it.each(['start', 'migrate', 'keys:rotate', 'tenant:import', 'tenant:export'])(
+    'prints one line that says what to run when the service is not compiled (npm run %s)',
+    async (script) => {
+      const clone = await mkdtemp(join(tmpdir(), 'notification-clone-'));
+      await cp(join(projectRoot, 'package.json'), join(clone, 'package.json'));
+      await cp(join(projectRoot, 'tools'), join(clone, 'tools'), {
+        recursive: true,
+        filter: (path) => !path.endsWith('node_modules'),
+      });
+      const npm = spawn('npm', ['run', '-s', script], { cwd: clone, env: shellEnv() });
+      expect(await outputOf(npm)).toEqual({
+        code: 1,
+        signal: null,
+        stdout: '',
+        stderr: 'The service is not compiled. Run: npm ci && npm run build && npm prune --omit=dev --omit=optional\n',
+      });
+      await rm(clone, { recursive: true });
+    },
+  );
+
   it.skipIf(olderNode === undefined)('ends with one line and exit code 1 on an older Node', async () => {
     const { path, version } = olderNode as (typeof nodes)[number];
     expect(await outputOf(spawn(path, [main]))).toEqual({
@@ -97,3 +117,14 @@ function endGroup(group: number): void {
     // Every process has ended.
   }
 }
+
+describe('notification-subgraph', () => {
+  it('lists its commands when the command is unknown', async () => {
+    const { code, stderr } = await outputOf(spawn(process.execPath, [main, 'start']));
+    expect(code).toBe(1);
+    expect(stderr).toBe(
+      'Unknown command `start`. Without a command the service starts. ' +
+        'Commands: migrate, keys:rotate, tenant:import, tenant:export.\n',
+    );
+  });
+});

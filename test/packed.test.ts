@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { cp, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,13 +7,15 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { projectRoot } from '../src/project-root.ts';
-import { type Exit, exitOf } from './support/child.ts';
+import { type Exit, exitOf, outputOf } from './support/child.ts';
 import { eventually } from './support/eventually.ts';
 import { npm, program, shellEnv } from './support/npm.ts';
 import { testDatabase } from './support/service.ts';
 
 /** Maximum size of an installation without the embedded database, in MB on disk. */
 const MAX_MEGABYTES = 200;
+
+const KEY = `k:${randomBytes(32).toString('base64')}`;
 
 describe('the packed service', () => {
   let folder: string;
@@ -46,6 +49,45 @@ describe('the packed service', () => {
   it('contains neither sources nor tests', async () => {
     const contents = await readdir(join(app, 'node_modules', 'notification-subgraph'));
     expect(contents.toSorted()).toEqual(['README.md', 'dist', 'migrations', 'package.json', 'schema']);
+  });
+
+  const runCommand = (database: { url: string }, file: string, cwd: string, ...args: string[]) =>
+    outputOf(spawn(file, args, { cwd, env: { ...shellEnv(), DATABASE_URL: database.url, DATA_KEYS: KEY } }));
+
+  it('runs the commands migrate, keys:rotate, tenant:import and tenant:export', async () => {
+    const database = await testDatabase();
+    const bin = join(app, 'node_modules', '.bin', 'notification-subgraph');
+    const file = join(folder, 'tenant.yaml');
+    await writeFile(file, 'defaultLocale: vi\n');
+    try {
+      const run = (...args: string[]) => runCommand(database, bin, app, ...args);
+      expect(await run('migrate')).toMatchObject({ code: 0, stdout: 'The database is up to date.\n' });
+      expect(await run('keys:rotate')).toMatchObject({ code: 0, stdout: expect.stringContaining('Encrypted 0 ') });
+      expect(await run('tenant:import', file, '--tenant', 'packed')).toMatchObject({ code: 0, stderr: '' });
+      expect(await run('tenant:export', 'packed')).toMatchObject({ code: 0, stdout: 'defaultLocale: vi\n' });
+    } finally {
+      await database.drop();
+    }
+  });
+
+  it('runs the npm scripts of a clone that has no development dependencies', async () => {
+    const database = await testDatabase();
+    const pruned = join(folder, 'pruned');
+    for (const path of ['package.json', 'dist', 'tools', 'migrations']) {
+      await cp(join(folder, 'clone', path), join(pruned, path), { recursive: true });
+    }
+    await symlink(join(app, 'node_modules'), join(pruned, 'node_modules'));
+    const script = (name: string, ...args: string[]) =>
+      runCommand(database, 'npm', pruned, 'run', '-s', name, '--', ...args);
+    try {
+      expect(await script('migrate')).toMatchObject({ code: 0, stdout: 'The database is up to date.\n' });
+      expect(await script('keys:rotate')).toMatchObject({ code: 0, stdout: expect.stringContaining('Encrypted 0 ') });
+      const starter = join(projectRoot, 'tenants', 'starter.yaml');
+      expect((await script('tenant:import', starter, '--tenant', 'pruned')).stdout).toContain('32 changed');
+      expect((await script('tenant:export', 'pruned')).stdout).toMatch(/^templates:/m);
+    } finally {
+      await database.drop();
+    }
   });
 
   it('starts in an empty project, serves GraphQL and GraphiQL, and stops on SIGTERM', async () => {

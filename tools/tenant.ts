@@ -17,22 +17,39 @@ import { createLog } from '../src/log.ts';
 import { type BundleChange, exportBundle, importBundle, parseBundle } from '../src/tenants/bundle.ts';
 
 // npm run tenant:import -- FILE --tenant ID [--dry-run]
-// npm run tenant:export -- ID
+// npm run -s tenant:export -- ID
 
-const USAGE = 'npm run tenant:import -- FILE --tenant ID [--dry-run], or npm run tenant:export -- ID';
+const USAGE = 'Usage: tenant:import FILE --tenant ID [--dry-run], or tenant:export ID';
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: { tenant: { type: 'string' }, 'dry-run': { type: 'boolean', default: false } },
-});
+const { values, positionals } = readArguments();
 const [command, subject] = positionals;
 const { DATABASE_URL, DATA_KEYS, DATA_PATH, REDIS_URL } = process.env;
+
+function readArguments() {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: { tenant: { type: 'string' }, 'dry-run': { type: 'boolean', default: false } },
+    });
+  } catch (error) {
+    process.stderr.write(`${(error as Error).message}\n${USAGE}\n`);
+    process.exit(1);
+  }
+}
 
 /** Rolls back the transaction of a dry run. */
 class DryRun extends Error {}
 
+async function readBundle(file: string): Promise<string> {
+  const path = resolve(file);
+  return readFile(path, 'utf8').catch(({ code }: NodeJS.ErrnoException) => {
+    const text = code === 'ENOENT' ? `The file ${path} does not exist.` : `The file ${path} cannot be read (${code}).`;
+    throw new AppError('validation_failed', text);
+  });
+}
+
 async function importFile(database: Database, file: string, tenantId: string): Promise<void> {
-  const bundle = await parseBundle(await readFile(file, 'utf8'));
+  const bundle = await parseBundle(await readBundle(file));
   const tools = { keyring: createKeyring(DATA_KEYS ? parseDataKeys(DATA_KEYS) : []), schemas: await providerSchemas() };
   let changes: BundleChange[] = [];
   try {
@@ -100,16 +117,26 @@ async function isReached(bus: Bus): Promise<boolean> {
   return false;
 }
 
-async function run(database: Database): Promise<void> {
-  if (command === 'import' && subject && values.tenant) return importFile(database, subject, values.tenant);
-  if (command === 'export' && subject) {
-    process.stdout.write(await database.asTenant(subject, (tx) => exportBundle(tx, subject)));
-    return;
+async function exportTenant(database: Database, tenantId: string): Promise<void> {
+  const text = await database.asTenant(tenantId, (tx) => exportBundle(tx, tenantId));
+  if (text.trim() === '{}') {
+    process.stderr.write(`Tenant ${tenantId} has no settings, providers or templates in the database.\n`);
   }
+  process.stdout.write(text);
+}
+
+async function run(database: Database): Promise<void> {
+  if (command === 'tenant:import' && subject && values.tenant) return importFile(database, subject, values.tenant);
+  if (command === 'tenant:export' && subject) return exportTenant(database, subject);
   throw new AppError('validation_failed', USAGE);
 }
 
-const url = DATABASE_URL ?? (await findEmbeddedDatabase(resolve(DATA_PATH ?? '.data')));
+const url =
+  DATABASE_URL ??
+  (await findEmbeddedDatabase(resolve(DATA_PATH ?? '.data')).catch((error: Error) => {
+    process.stderr.write(`${error.message}\n`);
+    process.exit(1);
+  }));
 if (url === undefined) {
   process.stderr.write('No database: set DATABASE_URL, or start `npm run dev` first to use its embedded database.\n');
   process.exit(1);

@@ -24,7 +24,9 @@ describe('a replaced key', () => {
 
   const rotate = (keys: string) =>
     outputOf(
-      spawnScript('tools/rotate-keys.js', { DATABASE_URL: service.env['DATABASE_URL'] as string, DATA_KEYS: keys }),
+      spawnScript('src/main.js', { DATABASE_URL: service.env['DATABASE_URL'] as string, DATA_KEYS: keys }, [
+        'keys:rotate',
+      ]),
     );
   const keysInUse = async (): Promise<string[]> => {
     const rows = await sql<{ text: string }>(

@@ -42,7 +42,7 @@ describe('tenant bundle', () => {
 
   const tool = async (...args: string[]) => {
     const env = { DATABASE_URL: service.env['DATABASE_URL'] as string, DATA_KEYS: KEY };
-    const child = spawnScript('tools/tenant.js', env, args);
+    const child = spawnScript('src/main.js', env, args);
     return outputOf(child);
   };
   const file = async (name: string, text: string): Promise<string> => {
@@ -55,12 +55,12 @@ describe('tenant bundle', () => {
     ]);
 
   it('contains default templates, and each of them can be sent after the import', async () => {
-    const first = await tool('import', STARTER, '--tenant', 'tenant-new');
+    const first = await tool('tenant:import', STARTER, '--tenant', 'tenant-new');
     expect(first).toMatchObject({ code: 0, stderr: '' });
     expect(first.stdout.trim().split('\n')).toHaveLength(33);
     expect(first.stdout).toContain('+ template user.welcome email vi\n');
     // A second import changes nothing.
-    expect((await tool('import', STARTER, '--tenant', 'tenant-new')).stdout).toBe('No changes.\n');
+    expect((await tool('tenant:import', STARTER, '--tenant', 'tenant-new')).stdout).toBe('No changes.\n');
 
     const token = await service.token({
       tenant_id: 'tenant-new',
@@ -111,7 +111,7 @@ templates:
   - { eventCode: user.welcome, channel: sms, locale: vi, body: 'Xin chào {{name}}' }
 `,
     );
-    const dry = await tool('import', path, '--tenant', 'tenant-shop', '--dry-run');
+    const dry = await tool('tenant:import', path, '--tenant', 'tenant-shop', '--dry-run');
     expect(
       dry.stdout
         .split('\n')
@@ -126,14 +126,14 @@ templates:
       '5 would be changed',
     ]);
     expect(await templatesOf('tenant-shop')).toEqual([]);
-    expect((await tool('import', path, '--tenant', 'tenant-shop')).stdout).toContain('5 changed');
+    expect((await tool('tenant:import', path, '--tenant', 'tenant-shop')).stdout).toContain('5 changed');
 
-    const { stdout: exported } = await tool('export', 'tenant-shop');
+    const { stdout: exported } = await tool('tenant:export', 'tenant-shop');
     expect(exported).toContain('password: secret://relay');
     const copy = await file('copy.yaml', exported);
-    expect((await tool('import', copy, '--tenant', 'tenant-shop')).stdout).toBe('No changes.\n');
-    expect((await tool('import', copy, '--tenant', 'tenant-copy')).stdout).toContain('5 changed');
-    expect((await tool('export', 'tenant-copy')).stdout).toBe(exported);
+    expect((await tool('tenant:import', copy, '--tenant', 'tenant-shop')).stdout).toBe('No changes.\n');
+    expect((await tool('tenant:import', copy, '--tenant', 'tenant-copy')).stdout).toContain('5 changed');
+    expect((await tool('tenant:export', 'tenant-copy')).stdout).toBe(exported);
     const admin = await service.token({ tenant_id: 'tenant-copy', permissions: ['notif.write.config'] });
     const { tenantSettings } = await query(service.url, admin, TenantSettingsDocument);
     expect(tenantSettings).toMatchObject({ defaultLocale: 'vi', sources: { timeZone: 'database' } });
@@ -150,7 +150,7 @@ templates:
     - { provider: smtp, name: old, config: ${config}, isEnabled: false }
 `,
     );
-    await tool('import', path, '--tenant', 'tenant-turns');
+    await tool('tenant:import', path, '--tenant', 'tenant-turns');
     const admin = await service.token({ tenant_id: 'tenant-turns', permissions: ['notif.write.config'] });
     const { channelConfigs } = await query(service.url, admin, ChannelsDocument);
     expect(channelConfigs.map(({ name, position, isEnabled }) => ({ name, position, isEnabled }))).toEqual([
@@ -158,11 +158,11 @@ templates:
       { name: 'spare', position: 7, isEnabled: true },
       { name: 'old', position: 2, isEnabled: false },
     ]);
-    const { stdout: exported } = await tool('export', 'tenant-turns');
+    const { stdout: exported } = await tool('tenant:export', 'tenant-turns');
     const copy = await file('turns.yaml', exported);
-    expect((await tool('import', copy, '--tenant', 'tenant-turns')).stdout).toBe('No changes.\n');
-    await tool('import', copy, '--tenant', 'tenant-turns-too');
-    expect((await tool('export', 'tenant-turns-too')).stdout).toBe(exported);
+    expect((await tool('tenant:import', copy, '--tenant', 'tenant-turns')).stdout).toBe('No changes.\n');
+    await tool('tenant:import', copy, '--tenant', 'tenant-turns-too');
+    expect((await tool('tenant:export', 'tenant-turns-too')).stdout).toBe(exported);
   });
 
   it('is shown as a diff in a dry run, without its secrets', async () => {
@@ -178,7 +178,7 @@ templates:
         }),
       );
     const run = async (path: string, ...args: string[]) =>
-      (await tool('import', path, '--tenant', 'tenant-diff', ...args)).stdout;
+      (await tool('tenant:import', path, '--tenant', 'tenant-diff', ...args)).stdout;
     await run(await write(25, 'first-secret', 'Hello\n{{name}}\nBye'));
     const changed = await write(587, 'second-secret', 'Hello\n{{full_name}}\nBye');
     const dry = await run(changed, '--dry-run');
@@ -200,9 +200,14 @@ templates:
         { eventCode: 'b', channel: 'sms', locale: 'en', body: 'two' },
       ],
     };
-    await tool('import', await file('a.json', JSON.stringify(bundle)), '--tenant', 'tenant-json');
+    await tool('tenant:import', await file('a.json', JSON.stringify(bundle)), '--tenant', 'tenant-json');
     (bundle.templates[1] as { body: string }).body = 'three';
-    const { stdout } = await tool('import', await file('a.json', JSON.stringify(bundle)), '--tenant', 'tenant-json');
+    const { stdout } = await tool(
+      'tenant:import',
+      await file('a.json', JSON.stringify(bundle)),
+      '--tenant',
+      'tenant-json',
+    );
     expect(stdout).toBe('~ template b sms en\n1 changed\n');
     expect(await templatesOf('tenant-json')).toEqual(
       expect.arrayContaining([
@@ -232,14 +237,33 @@ templates:
     ],
   ])('is not imported at all with %s, and the error contains the path', async (_what, text, message) => {
     const whole = `${text.startsWith('templates') || text.startsWith('a:') ? '' : 'templates: [{ eventCode: z, channel: sms, locale: en, body: x }]\n'}${text}\n`;
-    const { code, stderr } = await tool('import', await file('wrong.yaml', whole), '--tenant', 'tenant-wrong');
+    const { code, stderr } = await tool('tenant:import', await file('wrong.yaml', whole), '--tenant', 'tenant-wrong');
     expect(code).toBe(1);
     expect(stderr).toMatch(message);
     expect(await templatesOf('tenant-wrong')).toEqual([]);
   });
 
+  it('says that the file does not exist', async () => {
+    const missing = join(folder, 'nofile.yaml');
+    expect(await tool('tenant:import', missing, '--tenant', 'tenant-wrong')).toMatchObject({
+      code: 1,
+      stderr: `The file ${missing} does not exist.\n`,
+    });
+  });
+
+  it('says on stderr that the exported tenant has nothing', async () => {
+    expect(await tool('tenant:export', 'tenant-empty')).toMatchObject({
+      code: 0,
+      stdout: '{}\n',
+      stderr: 'Tenant tenant-empty has no settings, providers or templates in the database.\n',
+    });
+  });
+
   it('prints the usage for wrong arguments', async () => {
-    expect(await tool('import', STARTER)).toMatchObject({ code: 1, stderr: expect.stringContaining('--tenant ID') });
+    expect(await tool('tenant:import', STARTER)).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('--tenant ID'),
+    });
     expect(await readFile(join(projectRoot, 'docs', 'admins.md'), 'utf8')).toContain('npm run tenant:import');
   });
 });

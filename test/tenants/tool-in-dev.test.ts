@@ -23,16 +23,19 @@ describe('npm run tenant:import and tenant:export without DATABASE_URL', () => {
     await rm(dataPath, { recursive: true });
   });
 
-  const tool = (path: string, ...args: string[]) => outputOf(spawnScript('tools/tenant.js', { DATA_PATH: path }, args));
+  const tool = (path: string, ...args: string[]) => outputOf(spawnScript('src/main.js', { DATA_PATH: path }, args));
 
   it('use the embedded database of the running service', async () => {
     const starter = join(projectRoot, 'tenants', 'starter.yaml');
-    expect(await tool(dataPath, 'import', starter, '--tenant', 'tenant-dev')).toMatchObject({ code: 0, stderr: '' });
-    expect((await tool(dataPath, 'export', 'tenant-dev')).stdout).toContain('templates:');
+    expect(await tool(dataPath, 'tenant:import', starter, '--tenant', 'tenant-dev')).toMatchObject({
+      code: 0,
+      stderr: '',
+    });
+    expect((await tool(dataPath, 'tenant:export', 'tenant-dev')).stdout).toContain('templates:');
   });
 
   it('explain how to get a database when none is running', async () => {
-    const { code, stderr } = await tool(join(dataPath, 'empty'), 'export', 'tenant-dev');
+    const { code, stderr } = await tool(join(dataPath, 'empty'), 'tenant:export', 'tenant-dev');
     expect(code).toBe(1);
     expect(stderr).toContain('npm run dev');
   });
