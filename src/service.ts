@@ -25,6 +25,7 @@ import { loadUnsubscribeLinks } from './preferences/unsubscribe.ts';
 import { startApiRole } from './roles/api.ts';
 import { startConsumerRole } from './roles/consumer.ts';
 import { startDispatcherRole } from './roles/dispatcher.ts';
+import { explainDatabaseError, explainListenError } from './start-error.ts';
 
 export interface Service {
   /** Base URL, e.g. `http://127.0.0.1:8080`. */
@@ -52,7 +53,10 @@ export async function startService(config: Config, options: ServiceOptions = {})
     { log, ephemeral: options.ephemeral ?? false },
     parts,
   );
-  const ran = await migrate(databaseOwnerUrl);
+  const ran = await migrate(databaseOwnerUrl).catch((error: unknown) => {
+    const variable = config.databaseOwnerUrl === undefined ? 'DATABASE_URL' : 'DATABASE_OWNER_URL';
+    throw explainDatabaseError(error, { url: databaseOwnerUrl, variable });
+  });
   if (ran.length > 0) log.info({ migrations: ran }, 'database migrated');
   const metrics = createMetrics({ queueSize: () => queueSizes(database) });
   const database = openDatabase({
@@ -62,6 +66,10 @@ export async function startService(config: Config, options: ServiceOptions = {})
     onTransaction: metrics.databaseLatency,
   });
   parts.defer(() => database.close());
+  // The migrations may have used another login.
+  await database.ping().catch((error: unknown) => {
+    throw explainDatabaseError(error, { url: databaseUrl, variable: 'DATABASE_URL' });
+  });
 
   const bus = config.redisUrls.length > 0 ? redisBus({ urls: config.redisUrls, log }) : memoryBus();
   parts.defer(() => bus.close());
@@ -118,7 +126,10 @@ export async function startService(config: Config, options: ServiceOptions = {})
   if (config.roles.has('api')) {
     await startApiRole(app, { config, core, database, bus, authenticate, http, links, log }, parts);
   }
-  await app.listen({ port: config.servicePort, host: config.serviceHost });
+  const address = { port: config.servicePort, host: config.serviceHost };
+  await app.listen(address).catch((error: unknown) => {
+    throw explainListenError(error, address);
+  });
 
   const running = parts.move();
   const { port } = app.server.address() as AddressInfo;

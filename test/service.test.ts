@@ -1,11 +1,14 @@
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp } from 'node:fs/promises';
 import { type IncomingMessage, request } from 'node:http';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { afterEach, describe, expect, inject, it } from 'vitest';
 
+import { projectRoot } from '../src/project-root.ts';
 import { exitOf, outputOf, spawnScript } from './support/child.ts';
 import { liveClient } from './support/client.ts';
 import { eventually } from './support/eventually.ts';
@@ -199,9 +202,66 @@ describe('a service that cannot start', () => {
         spawnScript('src/main.js', { ...service.env, LOG_LEVEL: 'error', SERVICE_PORT: port }),
       );
       expect(code).toBe(1);
-      expect(stderr).toContain('EADDRINUSE');
+      expect(stderr).toBe(
+        `Cannot start: Port ${port} of 127.0.0.1 is in use (EADDRINUSE). Set SERVICE_PORT to a free port.\n`,
+      );
     } finally {
       await service.close();
     }
   });
+
+  describe.each([
+    ['the service', [], 'Cannot start: '],
+    ['migrate', ['migrate'], ''],
+    ['keys:rotate', ['keys:rotate'], ''],
+    ['tenant:import', ['tenant:import', join(projectRoot, 'tenants', 'starter.yaml'), '--tenant', 'a'], ''],
+    ['tenant:export', ['tenant:export', 'a'], ''],
+  ])('%s', (_name, args, prefix) => {
+    const DATA_KEYS = `k:${randomBytes(32).toString('base64')}`;
+    const start = (env: Record<string, string>) =>
+      outputOf(spawnScript('src/main.js', { ENVIRONMENT: 'dev', SERVICE_PORT: '0', DATA_KEYS, ...env }, args));
+
+    it('names the server and DATABASE_URL when PostgreSQL cannot be reached, without the password', async () => {
+      const port = await closedPort();
+      expect(
+        await start({ DATABASE_URL: `postgres://user:confidential@127.0.0.1:${port}/notification` }),
+      ).toMatchObject({
+        code: 1,
+        stderr: `${prefix}PostgreSQL at 127.0.0.1:${port} cannot be reached (ECONNREFUSED). Check DATABASE_URL.\n`,
+      });
+    });
+
+    it('names the server and DATABASE_URL when the database does not exist', async () => {
+      const url = new URL(inject('databaseUrl'));
+      url.pathname = '/missing';
+      expect(await start({ DATABASE_URL: url.href })).toMatchObject({
+        code: 1,
+        stderr: `${prefix}PostgreSQL at ${url.hostname}:${url.port || 5432} refuses the connection: database "missing" does not exist. Check DATABASE_URL.\n`,
+      });
+    });
+  });
+
+  it('names DATABASE_OWNER_URL or DATABASE_URL, whichever of the two is wrong', async () => {
+    const database = await testDatabase();
+    const wrong = `postgres://user@127.0.0.1:${await closedPort()}/notification`;
+    const env = { ENVIRONMENT: 'dev', SERVICE_PORT: '0' };
+    try {
+      const owner = { ...env, DATABASE_URL: database.loginUrl, DATABASE_OWNER_URL: wrong };
+      const login = { ...env, DATABASE_URL: wrong, DATABASE_OWNER_URL: database.url };
+      expect((await outputOf(spawnScript('src/main.js', owner))).stderr).toContain('Check DATABASE_OWNER_URL.');
+      expect((await outputOf(spawnScript('src/main.js', login))).stderr).toContain('Check DATABASE_URL.');
+    } finally {
+      await database.drop();
+    }
+  });
 });
+
+/** Returns a port on which nothing listens. */
+async function closedPort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}

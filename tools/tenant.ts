@@ -14,6 +14,7 @@ import { createKeyring, parseDataKeys } from '../src/keyring.ts';
 import { type Bus, topics } from '../src/live/bus.ts';
 import { redisBus } from '../src/live/bus-redis.ts';
 import { createLog } from '../src/log.ts';
+import { explainDatabaseError } from '../src/start-error.ts';
 import { type BundleChange, exportBundle, importBundle, parseBundle } from '../src/tenants/bundle.ts';
 
 // npm run tenant:import -- FILE --tenant ID [--dry-run]
@@ -145,7 +146,7 @@ const database = openDatabase({ url, log: createLog('silent') });
 try {
   await run(database);
 } catch (error) {
-  process.stderr.write(`${(error as Error).message}\n`);
+  process.stderr.write(`${explainDatabaseError(error, { url, variable: 'DATABASE_URL' }).message}\n`);
   process.exitCode = 1;
 } finally {
   await database.close();
