@@ -113,7 +113,7 @@ export class EvaluatedChannel {
 export class DeliveryExplanation {
   @Field(() => NotificationStatus, {
     description:
-      'Delivery status that the notification would have after its first attempt, if that attempt succeeded; `queued` when it would wait.',
+      'Delivery status that the notification would have after its first attempt, if that attempt succeeded; `QUEUED` when it would wait.',
   })
   status!: LogStatus;
 

@@ -8,7 +8,9 @@ export class TemplateVariableMissing extends Error {
   readonly variable: string;
 
   constructor(variable: string) {
-    super(`The template needs the variable "${variable}". Add it to params or default_params.`);
+    super(
+      `The template needs the variable "${variable}". Add it to the event's params or the template's defaultParams.`,
+    );
     this.name = 'TemplateVariableMissing';
     this.variable = variable;
   }

@@ -50,7 +50,7 @@ describe('rendering', () => {
     });
   });
 
-  it('uses default_params for missing params', () => {
+  it('uses defaultParams for missing params', () => {
     const withDefaults = template('{{a}} {{b}}', { defaultParams: { a: 'default', b: 'default' } });
     expect(renderTemplate(withDefaults, { b: 'event' }).text).toBe('default event');
   });
@@ -63,6 +63,12 @@ describe('rendering', () => {
     expect(missingIn('{{upper order.name}}', {})).toBe('order.name');
     expect(missingIn('{{default a.b fallback}}', {})).toBe('fallback');
     expect(missingIn('{{#if (upper a)}}x{{/if}}', {})).toBe('a');
+  });
+
+  it('says where a missing variable can be added', () => {
+    expect(() => renderTemplate(template('Dear {{full_name}}'), {})).toThrow(
+      `The template needs the variable "full_name". Add it to the event's params or the template's defaultParams.`,
+    );
   });
 
   it('allows missing variables in conditions, `default` and blocks with `else`', () => {
