@@ -373,15 +373,15 @@ describe('eraseNext', () => {
       files.url,
       `insert into rejected_event (id, tenant_id, reason, message, raw, headers, source)
        select gen_random_uuid(), 'tenant-many', 'validation_failed', 'invalid', convert_to(json_build_object(
-         'id', case when n % 2 = 0 then 'gone' else 'stays' end,
+         'id', case when n % 1500 = 0 then 'gone' else 'stays' end,
          'text', case when n % 1500 = 0 then repeat('x', 5000000) end)::text, 'UTF8'), '{}', 'http'
        from generate_series(1, 4500) n`,
     );
-    expect(await eraseAll('tenant-many', 'gone')).toMatchObject({ others: 2_250 });
+    expect(await eraseAll('tenant-many', 'gone')).toMatchObject({ others: 3 });
     const [left] = await sql(
       files.url,
       `select count(*)::int as count from rejected_event where tenant_id = 'tenant-many'`,
     );
-    expect(left).toEqual({ count: 2_250 });
+    expect(left).toEqual({ count: 4_497 });
   });
 });
