@@ -87,14 +87,19 @@ async function tenantsAfter(database: Database, after: string): Promise<string[]
 /** Condition for finished records. A record that waits for its delivery is kept regardless of its age. */
 const IS_ENDED = `status not in ('queued', 'sending', 'retrying')`;
 
-/** Deletes one bounded batch from each table and returns only the counts. */
+/** Deletes one bounded batch from each table, in the lock order of `lock-order.ts`, and returns only the counts. */
 const DELETE_EXPIRED = `with log as (
     delete from notification_log where id in (
       select id from notification_log where tenant_id = $1 and id < $2 and ${IS_ENDED}
       order by id limit ${BATCH} for update skip locked) returning 1
+  ), old as materialized (
+    select id, user_id from notification where tenant_id = $1 and created_at < $3
+    order by user_id, created_seq limit ${BATCH}
+  ), box as materialized (
+    select user_id from inbox where tenant_id = $1 and user_id in (select user_id from old) order by user_id for update
   ), gone as (
-    delete from notification where id in (
-      select id from notification where tenant_id = $1 and created_at < $3 order by user_id, created_seq limit ${BATCH})
+    -- Reading box first locks the inboxes before their notifications.
+    delete from notification where (select count(*) from box) >= 0 and id in (select id from old)
     returning user_id, read_at is null and archived_at is null as is_unread
   ), counted as (
     update inbox set unread_count = unread_count - gone.unread

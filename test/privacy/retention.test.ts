@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Database, openDatabase } from '../../src/database/database.ts';
 import { createLog } from '../../src/log.ts';
 import { applyRetention } from '../../src/privacy/retention.ts';
+import { eventually } from '../support/eventually.ts';
 import { startTestService, type TestService } from '../support/service.ts';
 import { sql } from '../support/sql.ts';
 
@@ -87,5 +88,30 @@ describe('retention', () => {
       { tenant_id: 'tenant-keeps', unread_count: 7 },
       { tenant_id: 'tenant-removes', unread_count: 0 },
     ]);
+  });
+
+  it('waits for a transaction that changes an inbox, without a deadlock', async () => {
+    await sql(
+      service.databaseUrl,
+      `insert into notification (id, tenant_id, user_id, created_seq, seq, log_id, type, body, recipient_scope)
+       values (gen_random_uuid(), 'tenant-removes', 'anna', 11, 11, gen_random_uuid(), 'a', 'b', 'users')`,
+    );
+    const box = `tenant_id = 'tenant-removes' and user_id = 'anna'`;
+    const { length, keeping } = await database.asWorker(async (tx) => {
+      await tx.query(`select from inbox where ${box} for update`);
+      const keeping = keep(40);
+      await eventually(async () => {
+        const [row] = await sql<{ waiting: number }>(
+          service.databaseUrl,
+          `select count(*)::int as waiting from pg_stat_activity
+           where datname = current_database() and wait_event_type = 'Lock'`,
+        );
+        return row?.waiting === 1;
+      }, 'retention waiting for the inbox');
+      const { length } = await tx.query(`delete from notification where ${box} returning 1`);
+      return { length, keeping };
+    });
+    expect(length).toBe(1);
+    expect(await keeping).toEqual({ removed: 0, anonymised: 0 });
   });
 });
