@@ -29,7 +29,8 @@ try {
   const config = readConfig({ LOG_LEVEL: 'warn', ...process.env, ENVIRONMENT: 'dev' });
   const log = createLog(config.logLevel);
   logProcessWarnings(log);
-  const service = await startService(config, { log });
+  let adminToken: string | undefined;
+  const service = await startService(config, { log, graphiqlToken: () => adminToken });
   const { tenantId } = await seedDemoTenant(service);
   await seedDemoHistory(service, tenantId);
   const { url, devIdentity } = service;
@@ -44,6 +45,7 @@ try {
   ];
   if (devIdentity) {
     const tokens = await demoTokens(devIdentity, tenantId);
+    adminToken = tokens.admin;
     const file = await writeShellFile(config.dataPath, url, tokens);
     lines.push(
       `  Shell      . ${relative(process.cwd(), file)}   exports SERVICE, USER_TOKEN, ADMIN_TOKEN and PRODUCER_TOKEN`,

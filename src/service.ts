@@ -41,6 +41,8 @@ export interface ServiceOptions {
   log?: Log;
   /** Deletes the embedded database on close. */
   ephemeral?: boolean;
+  /** Returns a token for the link to GraphiQL on the page at `/`. Used only in dev on a loopback address. */
+  graphiqlToken?: () => string | undefined;
 }
 
 /** Builds the core and starts the configured roles. */
@@ -124,7 +126,11 @@ export async function startService(config: Config, options: ServiceOptions = {})
     await startConsumerRole(app, { config, intake: core.intake, control, authenticate, checks, log }, parts);
   }
   if (config.roles.has('api')) {
-    await startApiRole(app, { config, core, database, bus, authenticate, http, links, log }, parts);
+    await startApiRole(
+      app,
+      { config, core, database, bus, authenticate, http, links, graphiqlToken: options.graphiqlToken, log },
+      parts,
+    );
   }
   const address = { port: config.servicePort, host: config.serviceHost };
   await app.listen(address).catch((error: unknown) => {

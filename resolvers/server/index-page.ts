@@ -13,6 +13,8 @@ import { identify } from './identity.ts';
 export interface IndexPageOptions {
   isDev: boolean;
   authenticate: Authenticate;
+  /** Returns a token for the link to GraphiQL. Set only in dev on a loopback address. */
+  graphiqlToken?: (() => string | undefined) | undefined;
 }
 
 interface Link {
@@ -82,7 +84,10 @@ const HEADERS = {
  * Serves `/`: name and version of the service, and links. In dev these are all links; elsewhere those that the caller
  * may use. Browsers get a page, other clients get JSON.
  */
-export async function indexPage(app: FastifyInstance, { isDev, authenticate }: IndexPageOptions): Promise<void> {
+export async function indexPage(
+  app: FastifyInstance,
+  { isDev, authenticate, graphiqlToken }: IndexPageOptions,
+): Promise<void> {
   const { name, version } = JSON.parse(await readFile(join(projectRoot, 'package.json'), 'utf8')) as {
     name: string;
     version: string;
@@ -97,9 +102,24 @@ export async function indexPage(app: FastifyInstance, { isDev, authenticate }: I
     void reply.headers(HEADERS);
     const isPage = new Negotiator(request.raw).mediaType(['application/json', 'text/html']) === 'text/html';
     if (!isPage) return { name, version, links, ...(isDev ? { documentation: DOCUMENTATION } : {}) };
-    return reply.type('text/html; charset=utf-8').send(page(`${name} ${version}`, links, isDev));
+    return reply.type('text/html; charset=utf-8').send(page(`${name} ${version}`, signedIn(links, request), isDev));
   });
+
+  // Only for the name of this machine: under any other name the page could belong to a website whose DNS record points
+  // to a loopback address, and its script could read the token.
+  function signedIn(links: Link[], { hostname }: FastifyRequest): Link[] {
+    const token = isDev && isLoopback(hostname) ? graphiqlToken?.() : undefined;
+    if (token === undefined) return links;
+    return links.map((link) =>
+      link.name === 'GraphiQL'
+        ? { ...link, path: `${link.path}#token=${token}`, description: `${link.description}, signed in as admin` }
+        : link,
+    );
+  }
 }
+
+/** True for a host name or address that only this machine can reach. */
+export const isLoopback = (host: string): boolean => ['localhost', '127.0.0.1', '::1', '[::1]'].includes(host);
 
 /** Returns undefined for an invalid token, because the page is public. */
 const callerOf = (request: FastifyRequest, authenticate: Authenticate): Promise<Actor | undefined> =>

@@ -5,7 +5,7 @@ import { mailboxRoutes } from '../../resolvers/mailbox/mailbox.ts';
 import { startApolloServer } from '../../resolvers/server/apollo.ts';
 import { createDocuments } from '../../resolvers/server/documents.ts';
 import { graphHttpRoutes } from '../../resolvers/server/http.ts';
-import { indexPage } from '../../resolvers/server/index-page.ts';
+import { indexPage, isLoopback } from '../../resolvers/server/index-page.ts';
 import { createPersistedOperations, loadTrustedOperations } from '../../resolvers/server/persisted.ts';
 import { createCostLimit } from '../../resolvers/server/query-limits.ts';
 import { buildGraph } from '../../resolvers/server/schema.ts';
@@ -31,13 +31,15 @@ export interface ApiRoleOptions {
   authenticate: Authenticate;
   http: HttpClient;
   links: UnsubscribeLinks | undefined;
+  /** Returns a token for the link to GraphiQL on the page at `/`. Used only in dev on a loopback address. */
+  graphiqlToken?: (() => string | undefined) | undefined;
   log: Log;
 }
 
 /** Starts the role `api`: GraphQL over every transport, GraphiQL, the mailbox and the unsubscribe page. */
 export async function startApiRole(
   app: HttpServer,
-  { config, core, database, bus, authenticate, http, links, log }: ApiRoleOptions,
+  { config, core, database, bus, authenticate, http, links, graphiqlToken, log }: ApiRoleOptions,
   parts: CleanupStack,
 ): Promise<void> {
   if (links) await app.register(unsubscribeRoutes, { links, unsubscribe: (subject) => unsubscribe(database, subject) });
@@ -70,7 +72,12 @@ export async function startApiRole(
   });
   await app.register(graphiqlRoutes);
   if (config.environment === 'dev') await app.register(mailboxRoutes, { mailbox: createMailbox(database) });
-  await app.register(indexPage, { isDev: config.environment === 'dev', authenticate });
+  const isDev = config.environment === 'dev';
+  await app.register(indexPage, {
+    isDev,
+    authenticate,
+    graphiqlToken: isDev && isLoopback(config.serviceHost) ? graphiqlToken : undefined,
+  });
   parts.defer(listenToSignals({ bus, topicFeeds: core.topicFeeds, log }));
   parts.defer(liveSockets({ ...operations, server: app.server, live, authenticate, log }));
 }

@@ -8,7 +8,7 @@ import { inject } from 'vitest';
 import { readConfig } from '../../src/config.ts';
 import type { DevClaims } from '../../src/identity/dev-keys.ts';
 import { createLog } from '../../src/log.ts';
-import { type Service, startService } from '../../src/service.ts';
+import { type Service, type ServiceOptions, startService } from '../../src/service.ts';
 import type { TemplateText } from '../../src/templates/templates.ts';
 import { createTestDatabase, type TestDatabase } from './template-database.ts';
 
@@ -29,7 +29,10 @@ export const testDatabase = (): Promise<TestDatabase> =>
  * Starts the whole service in this process, as `src/service.ts` builds it: with a separate database, a free port, an
  * in-process bus unless `env` contains REDIS_URL, and in sandbox mode unless `env` sets another.
  */
-export async function startTestService(env: Record<string, string> = {}): Promise<TestService> {
+export async function startTestService(
+  env: Record<string, string> = {},
+  options: Pick<ServiceOptions, 'graphiqlToken'> = {},
+): Promise<TestService> {
   const database = await testDatabase();
   const dataPath = await mkdtemp(join(tmpdir(), 'notification-test-'));
   const fullEnv: Record<string, string> = {
@@ -46,7 +49,7 @@ export async function startTestService(env: Record<string, string> = {}): Promis
     logTo?: { write(line: string): void },
   ): Promise<Service> => {
     const config = readConfig({ ...fullEnv, ...overrides });
-    return startService(config, { log: createLog(config.logLevel, logTo) });
+    return startService(config, { ...options, log: createLog(config.logLevel, logTo) });
   };
   const service = await start();
   const others: Service[] = [];

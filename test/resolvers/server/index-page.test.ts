@@ -1,3 +1,4 @@
+import { get } from 'node:http';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -18,12 +19,24 @@ interface Index {
 
 const ask = async (url: string, headers: Record<string, string> = {}): Promise<Index> =>
   (await (await fetch(url, { headers })).json()) as Index;
+/** Returns the page, asked for under a name. `fetch` does not let a caller set the header `Host`. */
+const pageAs = (url: string, host: string): Promise<string> =>
+  new Promise((resolve, reject) => {
+    get(`${url}/`, { headers: { accept: 'text/html', host } }, (response) => {
+      let text = '';
+      response.setEncoding('utf8');
+      response.on('data', (chunk: string) => (text += chunk));
+      response.on('end', () => resolve(text));
+    }).on('error', reject);
+  });
 const names = ({ links }: Index): string[] => links.map(({ name }) => name);
 
 describe('the page at /', () => {
   let dev: TestService;
+  let token: string;
   beforeAll(async () => {
-    dev = await startTestService();
+    dev = await startTestService({}, { graphiqlToken: () => token });
+    token = await dev.token({ tenant_id: 'tenant-index', permissions: [] });
   });
   afterAll(() => dev.close());
 
@@ -37,7 +50,29 @@ describe('the page at /', () => {
     const response = await fetch(`${dev.url}/`, { headers: { accept: 'text/html,application/xml;q=0.9,*/*;q=0.8' } });
     expect(response.headers.get('content-type')).toBe('text/html; charset=utf-8');
     expect(response.headers.get('content-security-policy')).toMatch(/^default-src 'none'; style-src 'sha256-/);
-    expect(await response.text()).toContain('<a href="graphiql">');
+    expect(await response.text()).toContain('<a href="mailbox">');
+  });
+
+  it.each(['localhost', '127.0.0.1:8080', '[::1]:8080'])(
+    'links to GraphiQL with a token under the name %s',
+    async (host) => {
+      expect(await pageAs(dev.url, host)).toContain(`<a href="graphiql#token=${token}">`);
+    },
+  );
+
+  it.each(['example.com', '127.0.0.1.example.com', 'localhost.example.com:8080'])(
+    'contains no token under the name %s',
+    async (host) => {
+      const text = await pageAs(dev.url, host);
+      expect(text).toContain('<a href="graphiql">');
+      expect(text).not.toContain(token);
+    },
+  );
+
+  it('contains no token when the service listens on all addresses', async () => {
+    const open = await dev.startAnother({ SERVICE_HOST: '0.0.0.0' });
+    expect(await pageAs(open.url, 'localhost')).toContain('<a href="graphiql">');
+    await open.close();
   });
 
   it('links only to pages that exist', async () => {
@@ -68,6 +103,17 @@ describe('the page at /', () => {
       await page.getByRole('heading', { name: 'Mailbox' }).waitFor();
       expect(problems).toEqual([]);
     });
+
+    it('links to a GraphiQL that is signed in', async () => {
+      const { page, problems } = await openPage(browser);
+      await page.goto(`${dev.url}/`);
+      await page.getByRole('link', { name: 'GraphiQL' }).click();
+      await page.locator('.graphiql-query-editor').getByText('FirstLook').waitFor();
+      await page.getByRole('button', { name: /execute query/i }).click();
+      await page.locator('.graphiql-response').getByText('"unreadNotificationCount"').waitFor();
+      expect(page.url()).toBe(`${dev.url}/graphiql/`);
+      expect(problems).toEqual([]);
+    });
   });
 
   describe('outside dev', () => {
@@ -79,14 +125,17 @@ describe('the page at /', () => {
       signer = await createSigner('ES256', 'staging');
       const path = join(folder, 'public.pem');
       await writeFile(path, await exportSPKI(signer.publicKey));
-      staging = await startTestService({
-        ENVIRONMENT: 'production',
-        ROLES: 'api,consumer',
-        REDIS_URL: inject('redisUrl'),
-        KAFKA_BROKERS: '127.0.0.1:1',
-        JWT_PUBLIC_KEY_PATH: path,
-        SERVICE_HOST: '127.0.0.1',
-      });
+      staging = await startTestService(
+        {
+          ENVIRONMENT: 'production',
+          ROLES: 'api,consumer',
+          REDIS_URL: inject('redisUrl'),
+          KAFKA_BROKERS: '127.0.0.1:1',
+          JWT_PUBLIC_KEY_PATH: path,
+          SERVICE_HOST: '127.0.0.1',
+        },
+        { graphiqlToken: () => token },
+      );
     });
     afterAll(async () => {
       await staging.close();
@@ -100,6 +149,12 @@ describe('the page at /', () => {
     ])('shows $caller only the permitted links', async ({ permissions, expected }) => {
       const headers = permissions ? { authorization: `Bearer ${await signer.sign({ permissions })}` } : {};
       expect(names(await ask(`${staging.url}/`, headers))).toEqual(expected);
+    });
+
+    it('contains no token, even on a loopback address', async () => {
+      const text = await pageAs(staging.url, 'localhost');
+      expect(text).toContain('<a href="graphiql">');
+      expect(text).not.toContain(token);
     });
 
     it('shows the same links for an invalid token as without a token', async () => {
