@@ -1,29 +1,14 @@
-import { mkdir, writeFile } from 'node:fs/promises';
-import { join, relative } from 'node:path';
+import { relative } from 'node:path';
 
 import { ConfigError, readConfig } from '../src/config.ts';
 import { createLog, logProcessWarnings } from '../src/log.ts';
 import { startService } from '../src/service.ts';
 import { runUntilStopped } from '../src/run-until-stopped.ts';
 import { seedDemoHistory } from './history.ts';
-import { type DemoTokens, demoTokens, seedDemoTenant } from './seed.ts';
+import { demoTokens, seedDemoTenant } from './seed.ts';
+import { writeShellFile } from './shell-file.ts';
 
 // npm run dev: the service with its embedded parts, the demo tenant, and tokens to try it with.
-
-/** Writes the address and the tokens as a file that a shell can source. Only its owner can read it. */
-async function writeShellFile(folder: string, url: string, tokens: DemoTokens): Promise<string> {
-  const variables = {
-    SERVICE: url,
-    USER_TOKEN: tokens.user,
-    ADMIN_TOKEN: tokens.admin,
-    PRODUCER_TOKEN: tokens.producer,
-  };
-  const lines = Object.entries(variables).map(([name, value]) => `export ${name}=${value}\n`);
-  const file = join(folder, 'dev.env');
-  await mkdir(folder, { recursive: true });
-  await writeFile(file, lines.join(''), { mode: 0o600 });
-  return file;
-}
 
 try {
   const config = readConfig({ LOG_LEVEL: 'warn', ...process.env, ENVIRONMENT: 'dev' });
