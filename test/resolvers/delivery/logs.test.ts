@@ -186,7 +186,7 @@ describe('delivery records', () => {
     ])('are not written for invalid input, and the error names the field %s: %o', async (path, changes) => {
       const before = await idsOf({ isTest: true });
       const { status, data, errors } = await run(service.url, admin, SendTestNotificationDocument, input(changes));
-      expect({ status, data }).toEqual({ status: 400, data: null });
+      expect({ status, data: data ?? null }).toEqual({ status: 400, data: null });
       expect(errors).toMatchObject([{ extensions: { error_code: 'validation_failed', fields: [{ path }] } }]);
       expect(await idsOf({ isTest: true })).toEqual(before);
     });
