@@ -9,6 +9,7 @@ import type { Log } from '../../src/log.ts';
 import type { GraphContext } from './context.ts';
 import type { FormatError } from './errors.ts';
 import type { OperationOptions } from './operations.ts';
+import { compiledPlugin } from './plugins/compiled.ts';
 import { costPlugin } from './plugins/cost.ts';
 import { drainPlugin } from './plugins/drain.ts';
 import { errorFormatPlugin } from './plugins/error-format.ts';
@@ -60,6 +61,7 @@ export async function startApolloServer(options: ApolloOptions): Promise<ApolloS
       costPlugin(assertCost),
       foreignAccessPlugin,
       transportPlugin,
+      compiledPlugin(schema),
       errorFormatPlugin(formatError),
       tracingPlugin(),
       drainPlugin(drain),
