@@ -1,4 +1,3 @@
-import { Readable } from 'node:stream';
 import { callbackify } from 'node:util';
 
 import { LRUCache } from 'lru-cache';
@@ -52,9 +51,19 @@ const SIGNED_HEADERS =
 interface Pool {
   transport: Transporter<SMTPPool.SentMessageInfo>;
   connections: Semaphore;
+  /** Mails whose beginning is recorded: those in transfer, and the next three of each connection. */
+  ahead: Semaphore;
 }
 
-type TrackedMail = Mail & { begin: () => Promise<boolean>; onHandedOver: () => void };
+type TrackedMail = Mail & { onHandedOver: () => void };
+
+/** Not seen by users: the caller knows why `begin` failed. */
+const NOT_BEGUN: SendResult = {
+  outcome: 'transient',
+  blames: 'message',
+  errorCode: 'attempt_not_recorded',
+  errorMessage: 'The attempt was not recorded, so the mail was not sent.',
+};
 
 /** Creates an SMTP client with a connection pool for each relay. */
 export function createSmtpClient(outboundAllow: readonly string[]): SmtpClient {
@@ -87,37 +96,47 @@ export function createSmtpClient(outboundAllow: readonly string[]): SmtpClient {
       ...(user === undefined ? {} : { auth: { user, pass: password ?? '' } }),
       ...(dkim && { dkim: { ...dkim, headerFieldNames: SIGNED_HEADERS } }),
     } as SMTPPool.Options);
+    // nodemailer reads the body after the relay has accepted DATA. If the connection breaks after that, the outcome is
+    // unknown.
     transport.use('stream', (compiled, done) => {
-      const { begin, onHandedOver } = compiled.data as unknown as TrackedMail;
+      const { onHandedOver } = compiled.data as unknown as TrackedMail;
       const createReadStream = compiled.message.createReadStream.bind(compiled.message);
-      // nodemailer calls this when it has a connection and is about to name sender and recipient, and reads the stream when
-      // the relay has accepted DATA. Recording the beginning takes no longer than that conversation with most relays.
-      compiled.message.createReadStream = (options) => {
-        const begun = begin();
-        begun.catch(() => {});
-        return Readable.from(
-          afterBegin(begun, onHandedOver, () => createReadStream(options)),
-          { objectMode: false },
-        );
-      };
+      compiled.message.createReadStream = (options) => createReadStream(options).once('resume', onHandedOver);
       done();
     });
-    const pool = { transport, connections: createSemaphore(maxConnections) };
+    const pool = {
+      transport,
+      connections: createSemaphore(maxConnections),
+      ahead: createSemaphore(4 * maxConnections),
+    };
     pools.set(key, pool);
     return pool;
   };
 
   return {
     send: async (relay, mail, { timeoutMs, begin }) => {
-      const { transport, connections } = poolOf(relay);
+      const { transport, connections, ahead } = poolOf(relay);
+      // Records the beginning of the next mails while others are in transfer: in batches, and without a pause of the connection.
+      // A crash leaves no more than these in doubt.
+      await ahead.acquire();
+      const hasBegun = await begin().catch(() => false);
+      if (!hasBegun) {
+        ahead.release();
+        return NOT_BEGUN;
+      }
       // Keeps nodemailer's own queue empty: a mail in that queue cannot be cancelled, so after a timeout it would be
       // sent in addition to the retry.
       await connections.acquire();
       let isHandedOver = false;
-      const tracked: TrackedMail = { ...mail, begin, onHandedOver: () => (isHandedOver = true) };
+      const tracked: TrackedMail = { ...mail, onHandedOver: () => (isHandedOver = true) };
       const sending = transport.sendMail({ ...tracked, disableFileAccess: true, disableUrlAccess: true });
       // After a timeout the connection stays in use until the relay is done with the mail.
-      void sending.catch(() => {}).finally(connections.release);
+      void sending
+        .catch(() => {})
+        .finally(() => {
+          connections.release();
+          ahead.release();
+        });
       let timer: NodeJS.Timeout | undefined;
       const timeout = new Promise<never>((_resolve, reject) => {
         timer = setTimeout(() => reject(Object.assign(new Error('timed out'), { code: 'ETIMEDOUT' })), timeoutMs);
@@ -133,15 +152,4 @@ export function createSmtpClient(outboundAllow: readonly string[]): SmtpClient {
     },
     close: async () => pools.clear(),
   };
-}
-
-/** Yields the message once its beginning is recorded. If the connection breaks after that, the outcome is unknown. */
-async function* afterBegin(
-  begun: Promise<boolean>,
-  onHandedOver: () => void,
-  open: () => Readable,
-): AsyncGenerator<Buffer> {
-  if (!(await begun)) throw new Error('the mail belongs to another process');
-  onHandedOver();
-  yield* open() as AsyncIterable<Buffer>;
 }
