@@ -13,6 +13,11 @@ interface Turn {
 
 /** Time after which a waiting transaction is refused, in milliseconds. As long as the wait for a connection. */
 const WAIT_MS = 10_000;
+/** Maximum number of waiting transactions of one tenant. */
+const MAX_WAITING = 1_000;
+
+const tooBusy = (): AppError =>
+  new AppError('unavailable', 'Too many requests of this tenant use the database at once. Try again later.');
 
 /**
  * Keeps one tenant from using every connection, so that a tenant whose transactions wait for each other does not delay the
@@ -30,13 +35,14 @@ export function createTenantShare(share: number): TenantShare {
       tenant.running += 1;
       return;
     }
+    if (tenant.waiting.size >= MAX_WAITING) throw tooBusy();
     let timer: NodeJS.Timeout | undefined;
     await new Promise<void>((admit, refuse) => {
       const turn: Turn = { admit, refuse };
       tenant.waiting.add(turn);
       timer = setTimeout(() => {
         tenant.waiting.delete(turn);
-        refuse(new AppError('unavailable', 'Too many requests of this tenant change data at once. Try again later.'));
+        refuse(tooBusy());
       }, WAIT_MS);
     }).finally(() => clearTimeout(timer));
   };
