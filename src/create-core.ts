@@ -124,6 +124,8 @@ export async function createCore(
   const loadSettings = async (tenantId: string): Promise<TenantSettings> =>
     (await settings.load([tenantId])).get(tenantId) as TenantSettings;
   const intake = createIntake({ database, bus, log, onAccepted: metrics.received });
+  // A client that went away no longer keeps the HTTP server open, but its event is still being stored.
+  parts.defer(() => intake.drain());
   const core: Core = {
     access: createAccess(revocations),
     audit: createAuditEvents(database),

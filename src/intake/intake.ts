@@ -5,6 +5,7 @@ import type { Log } from '../log.ts';
 import { acceptCommands, type Accepted } from './accept.ts';
 import type { NotificationCommand } from './command.ts';
 import { type Feedback, recordFeedback } from './feedback.ts';
+import { createGroupCommit } from './group-commit.ts';
 import { recordRejections, type Rejection } from './reject.ts';
 
 /** A parsed or rejected input. */
@@ -21,13 +22,15 @@ export type Outcome =
 
 export interface Intake {
   /**
-   * Stores a batch in one transaction. An input that the database refuses is stored as rejected, so that it does not
-   * block the others.
+   * Stores a batch in one transaction, which concurrent calls share. An input that the database refuses is stored as
+   * rejected, so that it does not block the others.
    *
    * @returns one outcome per input, in the same order, after the commit.
    * @throws when nothing could be stored, e.g. because the database cannot be reached. Then nothing may be acknowledged.
    */
   take(inputs: Input[]): Promise<Outcome[]>;
+  /** Resolves when every batch that was passed to `take` is stored or refused. */
+  drain(): Promise<void>;
 }
 
 export interface IntakeOptions {
@@ -77,23 +80,43 @@ export function createIntake({ database, bus, log, onAccepted }: IntakeOptions):
     }
   };
 
-  return {
-    take: async (inputs) => {
-      if (inputs.length === 0) return [];
-      const outcomes = await storeAround(inputs);
-      for (const [index, outcome] of outcomes.entries()) {
-        const input = inputs[index] as Input;
-        logOutcome(log, input, outcome);
-        if (input.kind !== 'command' || outcome.kind !== 'accepted' || outcome.isDuplicate) continue;
-        onAccepted?.(input.command.tenantId);
-      }
-      if (outcomes.some((outcome) => outcome.kind === 'accepted' && !outcome.isDuplicate)) {
-        bus.publish(topics.due, null);
-        for (const tenantId of changedTenants(inputs, outcomes)) bus.publish(topics.logs(tenantId.id), tenantId.logIds);
-      }
+  const announced =
+    (write: (inputs: Input[]) => Promise<Outcome[]>) =>
+    async (inputs: Input[]): Promise<Outcome[]> => {
+      const outcomes = await write(inputs);
+      announce(inputs, outcomes);
       return outcomes;
-    },
+    };
+  const announce = (inputs: Input[], outcomes: Outcome[]): void => {
+    for (const [index, outcome] of outcomes.entries()) {
+      const input = inputs[index] as Input;
+      logOutcome(log, input, outcome);
+      if (input.kind !== 'command' || outcome.kind !== 'accepted' || outcome.isDuplicate) continue;
+      onAccepted?.(input.command.tenantId);
+    }
+    if (outcomes.some((outcome) => outcome.kind === 'accepted' && !outcome.isDuplicate)) {
+      bus.publish(topics.due, null);
+      for (const tenantId of changedTenants(inputs, outcomes)) bus.publish(topics.logs(tenantId.id), tenantId.logIds);
+    }
   };
+  const groups = createGroupCommit({ write: announced(store), writeRequest: announced(storeAround) });
+
+  return {
+    take: async (inputs) => (inputs.length === 0 ? [] : groups.add(tenantOf(inputs), inputs)),
+    drain: () => groups.drain(),
+  };
+}
+
+/** Returns the tenant of a batch; an empty text if it has none or several. */
+function tenantOf(inputs: Input[]): string {
+  const tenants = new Set(
+    inputs.map((input) => {
+      if (input.kind === 'command') return input.command.tenantId;
+      return input.kind === 'feedback' ? input.feedback.tenantId : (input.rejection.tenantId ?? '');
+    }),
+  );
+  const [only = ''] = tenants;
+  return tenants.size === 1 ? only : '';
 }
 
 function changedTenants(inputs: Input[], outcomes: Outcome[]): { id: string; logIds: string[] }[] {
