@@ -9,6 +9,7 @@ import { Email } from './20261126125000-email.ts';
 import { TemplateRevision } from './20261130010000-template-revision.ts';
 import { UnknownOutcomes } from './20261130020000-unknown-outcomes.ts';
 import { ErasureProgress } from './20261130030000-erasure-progress.ts';
+import { DeliveryStatistics } from './20261130040000-delivery-statistics.ts';
 import { Live } from './20261126070000-live.ts';
 
 /** All migrations, oldest first. The database stores their names: never rename a migration that has run. */
@@ -25,4 +26,5 @@ export const migrations = [
   { name: '20261130010000-template-revision', class: TemplateRevision },
   { name: '20261130020000-unknown-outcomes', class: UnknownOutcomes },
   { name: '20261130030000-erasure-progress', class: ErasureProgress },
+  { name: '20261130040000-delivery-statistics', class: DeliveryStatistics },
 ];

@@ -8,7 +8,8 @@ import { Costs, Requires, Sized } from '../server/requires.ts';
 import { DateTime } from '../server/scalars.ts';
 
 @ObjectType({
-  description: 'Delivery statistics of one group of events. A field that `groupBy` does not contain is null.',
+  description:
+    'Delivery statistics of one group of events whose delivery has ended. A field that `groupBy` does not contain is null.',
 })
 export class DeliveryStatistic implements Statistic {
   @Field(() => NotificationChannel, {
@@ -43,7 +44,7 @@ export class DeliveryStatistic implements Statistic {
   })
   periodStart!: Date | null;
 
-  @Field(() => Int, { description: 'Number of events, without test notifications.' })
+  @Field(() => Int, { description: 'Number of events whose delivery has ended, without test notifications.' })
   count!: number;
 
   @Field(() => Int, { description: 'Number of these events that were sent.' })
@@ -51,14 +52,14 @@ export class DeliveryStatistic implements Statistic {
 
   @Field(() => Float, {
     nullable: true,
-    description: 'Median time from due to sent, in milliseconds; null when none of the events was sent.',
+    description: 'Median time from due to sent, in milliseconds, within 10 %; null when none of the events was sent.',
   })
   p50Ms!: number | null;
 
   @Field(() => Float, {
     nullable: true,
     description:
-      '95th percentile of the time from due to sent, in milliseconds; null when none of the events was sent.',
+      '95th percentile of the time from due to sent, in milliseconds, within 10 %; null when none of the events was sent.',
   })
   p95Ms!: number | null;
 }
@@ -76,11 +77,17 @@ export class DeliveryStatisticResolver {
   @Sized(10)
   @Query(() => [DeliveryStatistic], {
     description:
-      'Returns delivery statistics of the events that were accepted in a period of at most 92 days, in at most 1 000 groups.',
+      'Returns delivery statistics of the events that were accepted in a period of at most 92 days, in at most 1 000 groups. Counts events whose delivery has ended, so none with the status `QUEUED`, `SENDING` or `RETRYING`, also after their delivery records were deleted.',
   })
   deliveryStatistics(
-    @Arg('from', () => DateTime, { description: 'Only events that were accepted at or after this time.' }) from: Date,
-    @Arg('to', () => DateTime, { description: 'Only events that were accepted before this time.' }) to: Date,
+    @Arg('from', () => DateTime, {
+      description: 'Only events that were accepted at or after this time, rounded down to the full hour in UTC.',
+    })
+    from: Date,
+    @Arg('to', () => DateTime, {
+      description: 'Only events that were accepted before this time, rounded up to the full hour in UTC.',
+    })
+    to: Date,
     @Arg('groupBy', () => [StatisticsDimension], {
       nullable: true,
       description: 'Dimensions to group by; when absent, the result has one group.',

@@ -3,6 +3,7 @@ import { AuditRelayEntity } from '../audit/audit-relay.entity.ts';
 import { SandboxMessageEntity } from '../channels/sandbox-message.entity.ts';
 import { DeliveryRateEntity } from '../delivery/delivery-rate.entity.ts';
 import { DeliveryAttemptEntity, NotificationLogEntity } from '../delivery/notification-log.entity.ts';
+import { DeliveryStatisticDeltaEntity, DeliveryStatisticEntity } from '../delivery/statistics.entity.ts';
 import { DispatcherInstanceEntity } from '../delivery/dispatcher-instance.entity.ts';
 import { ProviderCircuitEntity } from '../delivery/provider-circuit.entity.ts';
 import { InboxEntity, NotificationEntity } from '../inbox/notification.entity.ts';
@@ -25,6 +26,8 @@ export const entities = [
   ConnectedClientEntity,
   DeliveryAttemptEntity,
   DeliveryRateEntity,
+  DeliveryStatisticDeltaEntity,
+  DeliveryStatisticEntity,
   DispatcherInstanceEntity,
   ErasureEntity,
   InboxEntity,

@@ -4,12 +4,18 @@ import { AppError } from '../errors.ts';
 import type { Actor } from '../identity/actor.ts';
 import { isUuid } from '../ids.ts';
 import { type Bus, topics } from '../live/bus.ts';
+import { changeStatistics } from './statistics-deltas.ts';
 import { isTerminal, type LogStatus } from './status.ts';
 
 /** SQL, because the dispatcher changes this table in batches without entities; see `claim.ts`. */
 const LOCK_LOG = `select status, event_id as "eventId", error_code as "errorCode", is_reduced as "isReduced"
   from notification_log
   where tenant_id = $1 and id = $2 for update`;
+
+const UNCOUNT_LOG = changeStatistics(
+  'remove',
+  '(select * from notification_log where tenant_id = $1 and id = $2) as log',
+);
 
 /** Makes the record due again, with every field that the dispatcher reads reset. */
 const REQUEUE_LOG = `update notification_log
@@ -46,6 +52,7 @@ export async function retryNotification(
     if (log.isReduced) {
       throw new AppError('conflict', 'The params or the address of the notification were not kept. Post a new event.');
     }
+    await tx.query(UNCOUNT_LOG, [tenantId, logId]);
     await tx.query(REQUEUE_LOG, [tenantId, logId]);
     const details = { log_id: logId, event_id: log.eventId, was: log.status, error_code: log.errorCode };
     await writeAudit(tx, { actor, traceId, action: 'notification.replayed', details });

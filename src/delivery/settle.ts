@@ -12,6 +12,7 @@ import { LOCK_LEASED } from './lock-order.ts';
 import { recipientAtRest, type StoredRecipient } from '../privacy/at-rest.ts';
 import type { TenantSettingsSource } from '../tenants/settings.ts';
 import type { UsedTemplate } from './plan.ts';
+import { changeStatistics } from './statistics-deltas.ts';
 import { isTerminal, type LogStatus } from './status.ts';
 
 /** Outcome of one delivery, or its return to the queue. */
@@ -90,7 +91,8 @@ const SETTLE = `
         sent_at = case when input.status in ('sent', 'sent_fallback') then now() end
     from input
     where log.id = input.id and log.lease_token = input.lease_token and log.status = 'sending'
-    returning log.id, log.tenant_id, log.trace_id, log.trigger_by, log.status, input.attempt_number,
+    returning log.id, log.tenant_id, log.trace_id, log.trigger_by, log.status, log.event_code, log.channel,
+      log.template_id, log.is_test, log.created_at, log.scheduled_at, log.sent_at, input.attempt_number,
       input.is_atomic, input.attempt_channel, input.attempt_provider, input.outcome, input.duration_ms, input.provider_message_id,
       input.error_code, input.error_message, input.withdrawn_number, input.audit_id, input.audit_action,
       input.audit_details
@@ -113,7 +115,7 @@ const SETTLE = `
     insert into audit_event (id, tenant_id, action, actor_id, trace_id, details)
     select audit_id, tenant_id, audit_action, trigger_by, trace_id, audit_details
     from settled where audit_id is not null
-  )
+  ), counted as (${changeStatistics('add', 'settled')})
   select id, tenant_id as "tenantId", status from settled`;
 
 /**

@@ -4,6 +4,7 @@ import { writeAudit } from '../audit/write.ts';
 import type { Database, Transaction } from '../database/database.ts';
 import { validationFailed } from '../errors.ts';
 import type { Actor } from '../identity/actor.ts';
+import { changeStatistics } from '../delivery/statistics-deltas.ts';
 import { isUuid, newId } from '../ids.ts';
 import type { Recipient } from '../intake/command.ts';
 import { checkRecipient } from '../intake/recipient.ts';
@@ -161,8 +162,8 @@ const ERASE_RECORDS = `with checked as (
       claims = case when is_requeued then greatest(log.claims - 1, 0) else log.claims end, updated_at = now()
     from (select *, is_sending and is_in_audience and not is_theirs as is_requeued from found) as found
     where log.id = found.id
-    returning 1
-  )
+    returning log.*, is_open and is_theirs as has_ended
+  ), counted as (${changeStatistics('add', '(select * from changed where has_ended) as ended')})
   select (select max(id::text) from checked) as last, (select count(*)::int from checked) as checked,
     (select count(*)::int from changed) as changed`;
 

@@ -1,5 +1,7 @@
 import type { Database, Transaction } from '../database/database.ts';
+import { expireStatistics } from '../delivery/statistics-expiry.ts';
 import { firstIdOf } from '../ids.ts';
+import { recordRetention } from './retention-progress.ts';
 import type { TenantSettingsSource } from '../tenants/settings.ts';
 
 /** Maximum number of rows that one transaction deletes or changes. */
@@ -47,9 +49,10 @@ export async function applyRetention({
       }
     }
     const last = tenants.at(-1);
-    if (last === undefined) return total;
+    if (last === undefined) break;
     after = last;
   }
+  total.removed += await repeat((tx) => expireStatistics(tx, now()), database, isStopped);
   return total;
 }
 
@@ -116,6 +119,7 @@ const DELETE_EXPIRED = `with log as (
   union all select count(*)::int from rejected union all select count(*)::int from captured`;
 
 async function remove(tx: Transaction, tenantId: string, before: number): Promise<{ count: number; isMore: boolean }> {
+  await recordRetention(tx, tenantId, before);
   const rows = await tx.query<{ count: number }>(DELETE_EXPIRED, [tenantId, firstIdOf(before), new Date(before)]);
   const counts = rows.map(({ count }) => count);
   return { count: counts.reduce((sum, count) => sum + count, 0), isMore: counts.includes(BATCH) };

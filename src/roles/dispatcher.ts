@@ -7,6 +7,7 @@ import type { Config } from '../config.ts';
 import type { CoreParts } from '../create-core.ts';
 import type { Database } from '../database/database.ts';
 import { startDispatcher } from '../delivery/dispatcher.ts';
+import { startStatisticsFold } from '../delivery/statistics-fold.ts';
 import type { Bus } from '../live/bus.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../observability/metrics.ts';
@@ -22,7 +23,7 @@ export interface DispatcherRoleOptions extends CoreParts {
   log: Log;
 }
 
-/** Starts the role `dispatcher`: delivery, retention and erasure jobs, and the audit relay. */
+/** Starts the role `dispatcher`: delivery, statistics, retention and erasure jobs, and the audit relay. */
 export function startDispatcherRole(options: DispatcherRoleOptions, parts: CleanupStack): void {
   const { config, database, bus, http, metrics, log, bulkheads, keyring, planning, processMode } = options;
   const { outboundAllow, mailThreads, deliveryLeaseMs, auditServiceEndpoint } = config;
@@ -42,6 +43,8 @@ export function startDispatcherRole(options: DispatcherRoleOptions, parts: Clean
   });
   processMode.onChanged = () => dispatcher.wake();
   parts.defer(() => dispatcher.close());
+  const statistics = startStatisticsFold({ database, log });
+  parts.defer(() => statistics.close());
   const jobs = startPrivacyJobs({ database, settings: options.core.settings, log });
   options.erasureRequested.notify = () => jobs.wake();
   parts.defer(() => jobs.close());

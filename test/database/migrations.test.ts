@@ -10,6 +10,7 @@ import { migrations } from '../../migrations/index.ts';
 import { type EmbeddedDatabase, startEmbeddedDatabase } from '../../src/database/embedded.ts';
 import { openDatabase } from '../../src/database/database.ts';
 import { migrate, ormOptions } from '../../src/database/migrate.ts';
+import { rebuildStatistics } from '../../src/delivery/statistics-rebuild.ts';
 import { createLog } from '../../src/log.ts';
 import { sql } from '../support/sql.ts';
 import { createTestDatabase, type TestDatabase } from '../support/template-database.ts';
@@ -73,6 +74,39 @@ describe('the migration template-revision', () => {
     } finally {
       await orm.close();
       await database.drop();
+    }
+  });
+});
+
+describe('the migration delivery-statistics', () => {
+  it('fills the statistics from the existing records, as a rebuild does', async () => {
+    const files = await createTestDatabase(inject('databaseUrl'));
+    const orm = await MikroORM.init(ormOptions(files.url));
+    const database = openDatabase({ url: files.url, log: createLog('silent') });
+    try {
+      await migrate(files.url);
+      await orm.migrator.down({ to: '20261130030000-erasure-progress' });
+      await sql(
+        files.url,
+        `insert into notification_log (id, tenant_id, event_id, event_type, event_code, is_test, channels, channel, recipient,
+           params, status, template_id, created_at, scheduled_at, sent_at, trace_id, event_created_at)
+         select (lpad(to_hex((extract(epoch from at) * 1000)::bigint), 12, '0') || '70008' || lpad(to_hex(n), 15, '0'))::uuid,
+           'tenant-' || n % 3, gen_random_uuid(), 'notification.triggered.v2', 'code-' || n % 2, n % 11 = 0, '{email}',
+           case when n % 7 > 0 then 'email' end, '{}', '{}', case n % 5 when 0 then 'failed' when 1 then 'queued' else 'sent' end,
+           case when n % 4 > 0 then gen_random_uuid() end, at, at,
+           case when n % 5 > 1 then at + (n * n) * interval '1 millisecond' end, 'trace', at
+         from generate_series(1, 300) n, lateral (select timestamptz '2026-10-01' + n * interval '20 minutes' as at) moment`,
+      );
+      await orm.migrator.up();
+      const rows = 'select * from delivery_statistic order by 1, 2, 3, 4, 5, 6, 7, 8';
+      const filled = await sql(files.url, rows);
+      const { notifications } = await rebuildStatistics(database);
+      expect(notifications).toBeGreaterThan(200);
+      expect(filled).toEqual(await sql(files.url, rows));
+    } finally {
+      await database.close();
+      await orm.close();
+      await files.drop();
     }
   });
 });

@@ -1,5 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
+import { openDatabase } from '../../src/database/database.ts';
+import { bucketValue } from '../../src/delivery/statistics-buckets.ts';
+import { rebuildStatistics } from '../../src/delivery/statistics-rebuild.ts';
+import { createLog } from '../../src/log.ts';
 import { StatisticsDocument } from '../generated/operations.ts';
 import { query, run } from '../support/client.ts';
 import { startTestService, type TestService } from '../support/service.ts';
@@ -8,6 +12,8 @@ import { sql } from '../support/sql.ts';
 const TENANT = 'tenant-statistics';
 const FROM = '2026-03-01T00:00:00Z';
 const TO = '2026-03-03T00:00:00Z';
+/** Values of the buckets of 4 and 8 seconds. */
+const [FOUR_SECONDS, EIGHT_SECONDS] = [bucketValue(46), bucketValue(50)];
 
 describe('delivery statistics', () => {
   let service: TestService;
@@ -31,6 +37,9 @@ describe('delivery statistics', () => {
          (values ('${TENANT}', false), ('${TENANT}', true), ('tenant-other', false)) as kind (tenant, is_test),
          lateral (select day + n * interval '1 hour' as at) as moment`,
     );
+    const database = openDatabase({ url: service.env['DATABASE_URL'] as string, log: createLog('silent') });
+    await rebuildStatistics(database);
+    await database.close();
   });
   afterAll(() => service.close());
 
@@ -39,13 +48,13 @@ describe('delivery statistics', () => {
     (await query(service.url, token, StatisticsDocument, { from, to, ...(groupBy && { groupBy }) })).deliveryStatistics;
 
   it('count the requested time range of the tenant, without tests', async () => {
-    expect(await ask()).toEqual([{ ...nothing, count: 20, sent: 10, p50Ms: 4_000, p95Ms: 8_000 }]);
+    expect(await ask()).toEqual([{ ...nothing, count: 20, sent: 10, p50Ms: FOUR_SECONDS, p95Ms: EIGHT_SECONDS }]);
     expect(await ask(undefined, '2020-01-01T00:00:00Z', '2020-01-02T00:00:00Z')).toEqual([]);
   });
 
   it('are grouped by the requested dimensions', async () => {
     expect(await ask(['STATUS', 'CHANNEL'])).toEqual([
-      { ...nothing, channel: 'EMAIL', status: 'SENT', count: 10, sent: 10, p50Ms: 4_000, p95Ms: 8_000 },
+      { ...nothing, channel: 'EMAIL', status: 'SENT', count: 10, sent: 10, p50Ms: FOUR_SECONDS, p95Ms: EIGHT_SECONDS },
       { ...nothing, channel: 'SMS', status: 'FAILED', count: 10, sent: 0, p50Ms: null, p95Ms: null },
     ]);
     const days = await ask(['DAY']);
@@ -54,6 +63,22 @@ describe('delivery statistics', () => {
       ['2026-03-02T00:00:00.000Z', 10],
     ]);
     expect(await ask(['HOUR', 'EVENT_CODE'])).toHaveLength(20);
+  });
+
+  it('round the start down and the end up to the full hour', async () => {
+    expect(await ask(['DAY'], '2026-02-28T08:59:59Z', '2026-03-02T01:00:01Z')).toMatchObject([
+      { periodStart: '2026-02-28T00:00:00.000Z', count: 2 },
+      { periodStart: '2026-03-01T00:00:00.000Z', count: 10 },
+      { periodStart: '2026-03-02T00:00:00.000Z', count: 2 },
+    ]);
+    expect(await ask(undefined, '2026-03-01T03:10:00Z', '2026-03-01T03:20:00Z')).toMatchObject([{ count: 1, sent: 0 }]);
+  });
+
+  it('have the same counts by event code as in total', async () => {
+    const [from, to] = ['2026-02-28T05:00:00Z', '2026-03-03T05:00:00Z'];
+    const [total] = await ask(undefined, from, to);
+    expect(await ask(['EVENT_CODE'], from, to)).toEqual([{ ...total, eventCode: 'user.welcome' }]);
+    expect(total).toMatchObject({ count: 30, sent: 15 });
   });
 
   it.each([
