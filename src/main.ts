@@ -12,6 +12,7 @@ if (problem !== undefined) {
 const COMMANDS: Record<string, () => Promise<unknown>> = {
   migrate: () => import('../tools/migrate.ts'),
   'keys:rotate': () => import('../tools/rotate-keys.ts'),
+  'statistics:rebuild': () => import('../tools/rebuild-statistics.ts'),
   'tenant:import': () => import('../tools/tenant.ts'),
   'tenant:export': () => import('../tools/tenant.ts'),
 };

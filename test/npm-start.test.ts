@@ -60,7 +60,7 @@ describe('npm start', () => {
     }
   });
 
-  it.each(['start', 'migrate', 'keys:rotate', 'tenant:import', 'tenant:export'])(
+  it.each(['start', 'migrate', 'keys:rotate', 'statistics:rebuild', 'tenant:import', 'tenant:export'])(
     'prints one line that says what to run when the service is not compiled (npm run %s)',
     async (script) => {
       const clone = await mkdtemp(join(tmpdir(), 'notification-clone-'));
@@ -124,7 +124,7 @@ describe('notification-subgraph', () => {
     expect(code).toBe(1);
     expect(stderr).toBe(
       'Unknown command `start`. Without a command the service starts. ' +
-        'Commands: migrate, keys:rotate, tenant:import, tenant:export.\n',
+        'Commands: migrate, keys:rotate, statistics:rebuild, tenant:import, tenant:export.\n',
     );
   });
 });

@@ -54,7 +54,7 @@ describe('the packed service', () => {
   const runCommand = (database: { url: string }, file: string, cwd: string, ...args: string[]) =>
     outputOf(spawn(file, args, { cwd, env: { ...shellEnv(), DATABASE_URL: database.url, DATA_KEYS: KEY } }));
 
-  it('runs the commands migrate, keys:rotate, tenant:import and tenant:export', async () => {
+  it('runs the commands migrate, keys:rotate, statistics:rebuild, tenant:import and tenant:export', async () => {
     const database = await testDatabase();
     const bin = join(app, 'node_modules', '.bin', 'notification-subgraph');
     const file = join(folder, 'tenant.yaml');
@@ -62,6 +62,7 @@ describe('the packed service', () => {
     try {
       const run = (...args: string[]) => runCommand(database, bin, app, ...args);
       expect(await run('migrate')).toMatchObject({ code: 0, stdout: 'The database is up to date.\n' });
+      expect(await run('statistics:rebuild')).toMatchObject({ code: 0, stdout: expect.stringContaining('Counted 0 ') });
       expect(await run('keys:rotate')).toMatchObject({ code: 0, stdout: expect.stringContaining('Encrypted 0 ') });
       expect(await run('tenant:import', file, '--tenant', 'packed')).toMatchObject({ code: 0, stderr: '' });
       expect(await run('tenant:export', 'packed')).toMatchObject({ code: 0, stdout: 'defaultLocale: vi\n' });
@@ -81,6 +82,10 @@ describe('the packed service', () => {
       runCommand(database, 'npm', pruned, 'run', '-s', name, '--', ...args);
     try {
       expect(await script('migrate')).toMatchObject({ code: 0, stdout: 'The database is up to date.\n' });
+      expect(await script('statistics:rebuild')).toMatchObject({
+        code: 0,
+        stdout: expect.stringContaining('Counted 0 '),
+      });
       expect(await script('keys:rotate')).toMatchObject({ code: 0, stdout: expect.stringContaining('Encrypted 0 ') });
       const starter = join(projectRoot, 'tenants', 'starter.yaml');
       expect((await script('tenant:import', starter, '--tenant', 'pruned')).stdout).toContain('32 changed');

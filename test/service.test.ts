@@ -214,6 +214,7 @@ describe('a service that cannot start', () => {
     ['the service', [], 'Cannot start: '],
     ['migrate', ['migrate'], ''],
     ['keys:rotate', ['keys:rotate'], ''],
+    ['statistics:rebuild', ['statistics:rebuild'], ''],
     ['tenant:import', ['tenant:import', join(projectRoot, 'tenants', 'starter.yaml'), '--tenant', 'a'], ''],
     ['tenant:export', ['tenant:export', 'a'], ''],
   ])('%s', (_name, args, prefix) => {
