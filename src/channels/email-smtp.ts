@@ -1,14 +1,21 @@
+import { X509Certificate } from 'node:crypto';
+
 import type { CreateProvider, OutboundMessage } from './channel.ts';
 import { mailThreads } from './mail-threads.ts';
 import { ConfigInvalid, configReader } from './provider-config.ts';
+import { asciiDomain } from './smtp-address.ts';
 import { createSmtpClient, type Mail, type SmtpRelay } from './smtp-client.ts';
+import { tlsContradiction, type TlsPolicy, tlsPolicyOf } from './smtp-tls.ts';
 
 /** Configuration of an SMTP relay. Any value may be a `secret://name`. */
 export interface SmtpConfig {
   host: string;
   port: number;
-  /** True for implicit TLS; otherwise STARTTLS is used when the relay offers it. */
+  /** True for implicit TLS instead of STARTTLS. */
   secure?: boolean;
+  tls?: TlsPolicy;
+  /** Certificates in PEM format of the only trusted authorities. */
+  ca?: string;
   user?: string;
   password?: string;
   /** Sender: an address, or `Name <address>`. */
@@ -31,6 +38,21 @@ const configSchema = {
     host: { ...oneLine, maxLength: 253, description: 'Host name or IP address of the relay.' },
     port: { type: 'integer', minimum: 1, maximum: 65_535, description: 'Port of the relay, e.g. 587.' },
     secure: { type: 'boolean', description: 'Use implicit TLS instead of STARTTLS. Default: true on port 465.' },
+    tls: {
+      enum: ['required', 'opportunistic', 'none'],
+      description:
+        'Use of STARTTLS. `required`: a relay without STARTTLS or without a valid certificate gets neither login nor mail. ' +
+        '`opportunistic`: only if the relay offers it, and without a login its certificate is not verified. `none`: never. ' +
+        'Default: `required` with a login or a `ca`, otherwise `opportunistic`. Implicit TLS is always `required`.',
+    },
+    ca: {
+      type: 'string',
+      maxLength: 100_000,
+      pattern: '^\\s*-----BEGIN CERTIFICATE-----[\\s\\S]+-----END CERTIFICATE-----\\s*$',
+      description:
+        'Certificates in PEM format of the authorities that may issue the certificate of the relay. Default: the public ' +
+        'authorities.',
+    },
     user: { type: 'string', description: 'User name. Leave it out when the relay needs no login.' },
     password: { type: 'string', writeOnly: true, description: 'Password of the user.' },
     from: { ...oneLine, minLength: 3, description: 'Sender: an address or `Name <address>`.' },
@@ -65,7 +87,7 @@ const DEFAULT_CONNECTIONS = 10;
 /** Email over SMTP. Worker threads compose and send the mails, so that throughput grows with the number of cores. */
 export const smtpProvider: CreateProvider = ({ readSecret, outboundAllow, mailThreads: threads }) => {
   const client = threads > 0 ? mailThreads({ threads, outboundAllow }) : createSmtpClient(outboundAllow);
-  const configs = configReader<SmtpConfig>('SMTP', configSchema, readSecret, withUrl);
+  const configs = configReader<SmtpConfig>('SMTP', configSchema, readSecret, withUrl, contradictionIn);
   return {
     channel: 'email',
     name: 'smtp',
@@ -84,19 +106,24 @@ export const smtpProvider: CreateProvider = ({ readSecret, outboundAllow, mailTh
 };
 
 function relayOf(tenantId: string, config: SmtpConfig, isTrusted: boolean): SmtpRelay {
-  const { host, port, user, password, dkim } = config;
+  const { host, port, user, password, dkim, ca } = config;
+  const secure = isImplicitTls(config);
   return {
     tenantId,
     host,
     port,
-    secure: config.secure ?? port === 465,
+    secure,
+    tls: tlsPolicyOf({ ...config, secure }),
     maxConnections: config.maxConnections ?? DEFAULT_CONNECTIONS,
     isTrusted,
     ...(user !== undefined && { user }),
     ...(password !== undefined && { password }),
+    ...(ca !== undefined && { ca }),
     ...(dkim && { dkim }),
   };
 }
+
+const isImplicitTls = ({ secure, port }: Pick<SmtpConfig, 'secure' | 'port'>): boolean => secure ?? port === 465;
 
 /** Returns the mail for nodemailer. The recipient is in the envelope, where address syntax cannot add a second one. */
 export function composeMail(message: OutboundMessage, config: Pick<SmtpConfig, 'from' | 'replyTo' | 'bounceTo'>): Mail {
@@ -105,10 +132,10 @@ export function composeMail(message: OutboundMessage, config: Pick<SmtpConfig, '
   return {
     from,
     to: { name: '', address },
-    envelope: { from: addressOf(bounceTo), to: [address] },
+    envelope: { from: addressOf(bounceTo), to: address },
     subject: content.subject ?? '',
     text: content.text,
-    messageId: `<${message.idempotencyKey}@${addressOf(from).split('@')[1] ?? 'localhost'}>`,
+    messageId: `<${message.idempotencyKey}@${asciiDomain(addressOf(from).split('@')[1] ?? 'localhost')}>`,
     headers: unsubscribeUrl
       ? { 'List-Unsubscribe': `<${unsubscribeUrl}>`, 'List-Unsubscribe-Post': 'List-Unsubscribe=One-Click' }
       : {},
@@ -119,6 +146,20 @@ export function composeMail(message: OutboundMessage, config: Pick<SmtpConfig, '
 
 const addressOf = (from: string): string => /<([^<>]+)>\s*$/.exec(from)?.[1] ?? from.trim();
 
+/** Returns what is wrong with settings that the schema allows. */
+function contradictionIn(config: SmtpConfig): string | undefined {
+  if (config.ca !== undefined && !isCertificate(config.ca)) return '`ca` must contain certificates in PEM format';
+  return tlsContradiction({ ...config, secure: isImplicitTls(config) });
+}
+
+function isCertificate(pem: string): boolean {
+  try {
+    return new X509Certificate(pem).subject !== '';
+  } catch {
+    return false;
+  }
+}
+
 /**
  * Expands `url`, an smtp:// URL or a JSON object that describes the whole relay. Other settings override its values.
  */
@@ -126,7 +167,7 @@ function withUrl({ url, ...rest }: Record<string, unknown>): Record<string, unkn
   return { ...(typeof url === 'string' ? parseRelay(url) : {}), ...rest };
 }
 
-/** Parses `smtp[s]://user:password@host:port?from=Name%20<address>` or a JSON object with the same values. */
+/** Parses `smtp[s]://user:password@host:port?from=Name%20<address>&tls=required` or a JSON object with the same values. */
 function parseRelay(text: string): Record<string, unknown> {
   if (text.startsWith('{')) {
     try {
@@ -145,6 +186,7 @@ function parseRelay(text: string): Record<string, unknown> {
     secure,
     ...(url.username === '' ? {} : { user: decodeURIComponent(url.username) }),
     ...(url.password === '' ? {} : { password: decodeURIComponent(url.password) }),
+    ...(url.searchParams.has('tls') && { tls: url.searchParams.get('tls') }),
     from: url.searchParams.get('from') ?? `no-reply@${url.hostname}`,
   };
 }

@@ -3,13 +3,13 @@ import type { SendFailure } from './send-result.ts';
 /** A failure without its code and message. */
 export type FailureClass = Pick<SendFailure, 'outcome' | 'blames' | 'suppress'>;
 
-const busy: FailureClass = { outcome: 'transient', blames: 'provider' };
-const refused: FailureClass = { outcome: 'permanent', blames: 'provider' };
-const badMessage: FailureClass = { outcome: 'permanent', blames: 'message' };
+export const busy: FailureClass = { outcome: 'transient', blames: 'provider' };
+export const refused: FailureClass = { outcome: 'permanent', blames: 'provider' };
+export const badMessage: FailureClass = { outcome: 'permanent', blames: 'message' };
 const badRecipient: FailureClass = { outcome: 'permanent', blames: 'recipient' };
 const noSuchRecipient: FailureClass = { ...badRecipient, suppress: 'hard_bounce' };
 /** The message was sent and no answer came, so it may have been delivered. */
-const inDoubt: FailureClass = { outcome: 'unknown', blames: 'provider' };
+export const inDoubt: FailureClass = { outcome: 'unknown', blames: 'provider' };
 
 /**
  * Classifies the codes of SMTP (RFC 5321; enhanced codes: RFC 3463), of HTTP (RFC 9110) and of sockets. The most
@@ -122,41 +122,11 @@ export const FAILURES = {
   },
 } as const satisfies Record<string, Record<string, FailureClass>>;
 
-const find = (table: Record<string, FailureClass>, code: string | number | undefined): FailureClass | undefined =>
-  code === undefined ? undefined : table[code];
-
-/**
- * Classifies a refusal by an SMTP relay or a lost connection. The message contains the relay's codes but not its text,
- * because relays often repeat the recipient in it.
- *
- * @param isHandedOver whether transmission of the message had started.
- */
-export function classifySmtpError(error: unknown, isHandedOver: boolean): SendFailure {
-  const { code, responseCode, response } = error as { code?: string; responseCode?: number; response?: string };
-  if (responseCode !== undefined && responseCode >= 400) {
-    const enhanced = /^\d{3}[ -]([245]\.\d{1,3}\.\d{1,3})\b/.exec(response ?? '')?.[1];
-    const codes = enhanced === undefined ? String(responseCode) : `${responseCode} ${enhanced}`;
-    return {
-      ...(find(FAILURES.smtpEnhanced, enhanced) ??
-        find(FAILURES.smtp, responseCode) ??
-        (responseCode >= 500 ? badMessage : busy)),
-      errorCode: `smtp_${responseCode}`,
-      errorMessage: `The SMTP relay answered ${codes}.`,
-    };
-  }
-  const reason = code ?? 'unknown';
-  const known = find(FAILURES.socket, code) ?? busy;
-  // If the connection is lost before transmission of the message starts, the message cannot have been delivered.
-  const lost = known.outcome === 'unknown' || known.outcome === 'transient' ? (isHandedOver ? inDoubt : busy) : known;
-  return {
-    ...lost,
-    errorCode: code === 'EFORBIDDEN' ? 'outbound_forbidden' : `smtp_${reason.toLowerCase()}`,
-    errorMessage:
-      code === 'EFORBIDDEN'
-        ? 'The host of the SMTP relay is not public. Use a public host, or ask the operator to allow this one.'
-        : `The connection to the SMTP relay failed (${reason}).`,
-  };
-}
+/** Returns the class of a code; undefined when the table does not contain it. */
+export const find = (
+  table: Record<string, FailureClass>,
+  code: string | number | undefined,
+): FailureClass | undefined => (code === undefined ? undefined : table[code]);
 
 /** Classifies an HTTP status other than success when the provider's own error code does not. */
 export function classifyHttpStatus(status: number, retryAfter: string | undefined, now = Date.now()): SendFailure {

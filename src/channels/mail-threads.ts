@@ -1,5 +1,6 @@
 import { Worker } from 'node:worker_threads';
 
+import type { SendOptions } from './channel.ts';
 import type { SendResult } from './send-result.ts';
 import type { Mail, SmtpClient, SmtpRelay } from './smtp-client.ts';
 
@@ -8,8 +9,8 @@ export type MailJob =
   | { id: number; relay: SmtpRelay; mail: Mail; timeoutMs: number }
   | { id: number; hasBegun: boolean };
 
-/** Message of a worker thread: the result, or the request to record that the mail is about to be handed over. */
-export type MailAnswer = { id: number; result: SendResult } | { id: number; begin: true };
+/** Message of a worker thread: the result, or a call of `begin`. */
+export type MailAnswer = { id: number; result: SendResult } | { id: number; begin: 'next' | 'now' };
 
 export interface MailThreadsOptions {
   threads: number;
@@ -20,7 +21,7 @@ export interface MailThreadsOptions {
 
 interface Waiting {
   resolve: (result: SendResult) => void;
-  begin: () => Promise<boolean>;
+  begin: SendOptions['begin'];
   isBegun: boolean;
 }
 
@@ -74,8 +75,9 @@ export function mailThreads({ threads, outboundAllow, script = WORKER }: MailThr
       } else {
         const refuse = (): void => post({ id, hasBegun: false });
         if (!mail) return;
-        mail.isBegun = true;
-        void mail.begin().then((hasBegun) => post({ id, hasBegun }), refuse);
+        const isNext = answer.begin === 'next';
+        mail.isBegun ||= !isNext;
+        void mail.begin({ isNext }).then((hasBegun) => post({ id, hasBegun }), refuse);
       }
     });
     const lost = (): void => {

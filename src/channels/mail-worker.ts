@@ -1,5 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads';
 
+import type { BeginOptions } from './channel.ts';
 import type { MailAnswer, MailJob } from './mail-threads.ts';
 import { createSmtpClient } from './smtp-client.ts';
 
@@ -22,10 +23,11 @@ parentPort?.on('message', async (job: MailJob) => {
     return;
   }
   const { relay, mail, timeoutMs } = job;
-  const begin = (): Promise<boolean> =>
-    new Promise((resolve) => {
-      beginning.set(id, resolve);
-      post({ id, begin: true });
-    });
+  let begun: Promise<boolean> | undefined;
+  const begin = ({ isNext = false }: BeginOptions = {}): Promise<boolean> => {
+    begun ??= new Promise((resolve) => beginning.set(id, resolve));
+    post({ id, begin: isNext ? 'next' : 'now' });
+    return begun;
+  };
   post({ id, result: await client.send(relay, mail, { timeoutMs, begin }) });
 });

@@ -23,12 +23,14 @@ const ajv = new Ajv({ allErrors: true, coerceTypes: true, allowUnionTypes: true 
  * Returns a reader that resolves secrets, validates the configuration against its schema and caches the result.
  *
  * @param prepare converts alternative forms of the configuration to the form of the schema.
+ * @param contradiction returns what is wrong with a configuration that matches the schema.
  */
 export function configReader<Config extends object>(
   provider: string,
   schema: Record<string, unknown>,
   readSecret: ReadSecret,
   prepare: (config: Record<string, unknown>) => Record<string, unknown> = (config) => config,
+  contradiction: (config: Config) => string | undefined = () => undefined,
 ): ConfigReader<Config> {
   const validate = ajv.compile(schema) as ValidateFunction<Config>;
   // Keyed by object identity: settings are cached, so an unchanged configuration is the same object.
@@ -40,6 +42,8 @@ export function configReader<Config extends object>(
       try {
         const config = prepare(await resolveSecrets(raw, readSecret));
         if (!validate(config)) throw new ConfigInvalid(problemsOf(provider, validate));
+        const problem = contradiction(config);
+        if (problem !== undefined) throw new ConfigInvalid(`${provider} settings: ${problem}`);
         cache.set(raw, config);
         return config;
       } catch (error) {

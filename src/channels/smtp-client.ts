@@ -1,14 +1,15 @@
-import { callbackify } from 'node:util';
-
 import { LRUCache } from 'lru-cache';
-import { createTransport, type SendMailOptions, type Transporter } from 'nodemailer';
-import type SMTPPool from 'nodemailer/lib/smtp-pool/index.js';
+import { createTransport, type SendMailOptions } from 'nodemailer';
 
 import type { SendOptions } from './channel.ts';
-import type { SendResult } from './send-result.ts';
-import { classifySmtpError } from './failures.ts';
-import { createSemaphore, type Semaphore } from './semaphore.ts';
 import { createOutboundGuard, openGuard } from './outbound.ts';
+import { queueIdOf } from './queue-id.ts';
+import type { SendFailure, SendResult } from './send-result.ts';
+import { envelopeOf, needsSmtpUtf8 } from './smtp-address.ts';
+import { classifySmtpError } from './smtp-failures.ts';
+import { createSmtpPool, type SmtpPool } from './smtp-pool.ts';
+import { NotStarted, openSession, type SmtpSession, timedOut } from './smtp-session.ts';
+import type { TlsPolicy } from './smtp-tls.ts';
 
 /** One SMTP relay of one tenant. */
 export interface SmtpRelay {
@@ -16,7 +17,11 @@ export interface SmtpRelay {
   tenantId: string;
   host: string;
   port: number;
+  /** True for implicit TLS. */
   secure: boolean;
+  tls: TlsPolicy;
+  /** Certificates in PEM format of the only trusted authorities. */
+  ca?: string;
   user?: string;
   password?: string;
   maxConnections: number;
@@ -26,7 +31,7 @@ export interface SmtpRelay {
 
 /** A mail for nodemailer. It contains only plain values, so that it can be posted to a worker thread. */
 export type Mail = Pick<SendMailOptions, 'from' | 'to' | 'replyTo' | 'subject' | 'text' | 'html' | 'date'> & {
-  envelope: { from: string; to: string[] };
+  envelope: { from: string; to: string };
   messageId: string;
   headers: Record<string, string>;
 };
@@ -48,17 +53,14 @@ const SIGNED_HEADERS =
   'from:sender:reply-to:subject:date:message-id:to:mime-version:content-type:content-transfer-encoding:' +
   'list-unsubscribe:list-unsubscribe-post';
 
-interface Pool {
-  transport: Transporter<SMTPPool.SentMessageInfo>;
-  connections: Semaphore;
-  /** Mails whose beginning is recorded: those in transfer, and the next three of each connection. */
-  ahead: Semaphore;
+interface Relay {
+  pool: SmtpPool;
+  open: (signal: AbortSignal) => Promise<SmtpSession>;
+  compose: (mail: Mail) => Promise<Buffer>;
 }
 
-type TrackedMail = Mail & { onHandedOver: () => void };
-
 /** Not seen by users: the caller knows why `begin` failed. */
-const NOT_BEGUN: SendResult = {
+const NOT_BEGUN: SendFailure = {
   outcome: 'transient',
   blames: 'message',
   errorCode: 'attempt_not_recorded',
@@ -68,88 +70,163 @@ const NOT_BEGUN: SendResult = {
 /** Creates an SMTP client with a connection pool for each relay. */
 export function createSmtpClient(outboundAllow: readonly string[]): SmtpClient {
   const guard = createOutboundGuard(outboundAllow);
-  const pools = new LRUCache<string, Pool>({ max: MAX_POOLS, dispose: ({ transport }) => transport.close() });
+  const relays = new LRUCache<string, Relay>({ max: MAX_POOLS, dispose: ({ pool }) => pool.close() });
 
-  const poolOf = (relay: SmtpRelay): Pool => {
+  const relayOf = (relay: SmtpRelay): Relay => {
     const key = JSON.stringify(relay);
-    const known = pools.get(key);
+    const known = relays.get(key);
     if (known) return known;
-    const { host, port, secure, maxConnections, user, password, dkim } = relay;
+    const { host, port, maxConnections, dkim } = relay;
+    // Checks the address at the time of the connection.
     const connector = relay.isTrusted ? openGuard : guard;
-    const transport = createTransport({
-      pool: true,
-      host,
-      port,
-      secure,
-      maxConnections,
-      maxMessages: Number.POSITIVE_INFINITY,
-      connectionTimeout: CONNECT_TIMEOUT_MS,
-      greetingTimeout: CONNECT_TIMEOUT_MS,
-      socketTimeout: 25_000,
-      // Checks the address at the time of the connection.
-      getSocket: callbackify(async (_options: unknown) => ({
-        connection: await connector.connect(host, port, CONNECT_TIMEOUT_MS),
-      })),
-      // Keeps templates and events from attaching local files or internal URLs.
-      disableFileAccess: true,
-      disableUrlAccess: true,
-      ...(user === undefined ? {} : { auth: { user, pass: password ?? '' } }),
-      ...(dkim && { dkim: { ...dkim, headerFieldNames: SIGNED_HEADERS } }),
-    } as SMTPPool.Options);
-    // nodemailer reads the body after the relay has accepted DATA. If the connection breaks after that, the outcome is
-    // unknown.
-    transport.use('stream', (compiled, done) => {
-      const { onHandedOver } = compiled.data as unknown as TrackedMail;
-      const createReadStream = compiled.message.createReadStream.bind(compiled.message);
-      compiled.message.createReadStream = (options) => createReadStream(options).once('resume', onHandedOver);
-      done();
-    });
-    const pool = {
-      transport,
-      connections: createSemaphore(maxConnections),
-      ahead: createSemaphore(4 * maxConnections),
+    const connect = () => connector.connect(host, port, CONNECT_TIMEOUT_MS);
+    const created = {
+      pool: createSmtpPool(maxConnections),
+      open: (signal: AbortSignal) => openSession({ ...relay, connect }, signal),
+      compose: composer(dkim),
     };
-    pools.set(key, pool);
-    return pool;
+    relays.set(key, created);
+    return created;
   };
 
   return {
     send: async (relay, mail, { timeoutMs, begin }) => {
-      const { transport, connections, ahead } = poolOf(relay);
-      // Records the beginning of the next mails while others are in transfer: in batches, and without a pause of the connection.
-      // A crash leaves no more than these in doubt.
-      await ahead.acquire();
-      const hasBegun = await begin().catch(() => false);
-      if (!hasBegun) {
-        ahead.release();
-        return NOT_BEGUN;
-      }
-      // Keeps nodemailer's own queue empty: a mail in that queue cannot be cancelled, so after a timeout it would be
-      // sent in addition to the retry.
-      await connections.acquire();
-      let isHandedOver = false;
-      const tracked: TrackedMail = { ...mail, onHandedOver: () => (isHandedOver = true) };
-      const sending = transport.sendMail({ ...tracked, disableFileAccess: true, disableUrlAccess: true });
-      // After a timeout the connection stays in use until the relay is done with the mail.
-      void sending
-        .catch(() => {})
-        .finally(() => {
-          connections.release();
-          ahead.release();
-        });
-      let timer: NodeJS.Timeout | undefined;
-      const timeout = new Promise<never>((_resolve, reject) => {
-        timer = setTimeout(() => reject(Object.assign(new Error('timed out'), { code: 'ETIMEDOUT' })), timeoutMs);
+      const { pool, open, compose } = relayOf(relay);
+      let composed: Promise<Buffer> | undefined;
+      const prepare = (): Promise<Buffer> => {
+        composed ??= compose(mail);
+        composed.catch(() => {});
+        return composed;
+      };
+      // Records and composes the next mails while others are in transfer, so that no connection waits for it.
+      await pool.enter(() => {
+        void begin({ isNext: true }).catch(() => false);
+        void prepare();
       });
-      try {
-        await Promise.race([sending, timeout]);
-        return { outcome: 'ok', providerMessageId: mail.messageId };
-      } catch (error) {
-        return classifySmtpError(error, isHandedOver);
-      } finally {
-        clearTimeout(timer);
-      }
+      const { promise, resolve } = Promise.withResolvers<SendResult>();
+      const transfer = { mail, timeoutMs, begin, open, prepare, idle: () => pool.take(), onResult: resolve };
+      void transferMail(transfer).then((session) => pool.leave(session));
+      return promise;
     },
-    close: async () => pools.clear(),
+    close: async () => relays.clear(),
+  };
+}
+
+interface MailTransfer extends Pick<SendOptions, 'timeoutMs' | 'begin'> {
+  mail: Mail;
+  open: Relay['open'];
+  prepare: () => Promise<Buffer>;
+  idle: () => SmtpSession | undefined;
+  onResult: (result: SendResult) => void;
+}
+
+/**
+ * Transfers one mail and reports its result, at the latest after the timeout.
+ *
+ * @returns when the connection is free, the session, if it can be used again. After a timeout the connection stays in use
+ *   until the relay is done with the mail, so that a slow relay gets no further mails.
+ */
+async function transferMail({ mail, timeoutMs, begin, open, prepare, idle, onResult }: MailTransfer) {
+  const { envelope } = mail;
+  const addresses = [envelope.from, envelope.to];
+  const giveUp = new AbortController();
+  let session: SmtpSession | undefined;
+  let isHandedOver = false;
+  const failed = (error: unknown): SendFailure =>
+    error instanceof NotStarted ? NOT_BEGUN : classifySmtpError(error, { isHandedOver, addresses });
+  const stop = (): void => {
+    giveUp.abort();
+    session?.close();
+  };
+  const onTimeout = (): void => {
+    onResult(failed(timedOut()));
+    // What is not handed over must not be handed over later. A mail in transfer gets the same time again.
+    if (!isHandedOver) stop();
+    else timer = setTimeout(stop, timeoutMs);
+  };
+  let timer: NodeJS.Timeout | undefined;
+
+  const attempt = async (content: Buffer, usable: SmtpSession | undefined): Promise<void> => {
+    session = usable ?? (await open(giveUp.signal));
+    if (giveUp.signal.aborted) throw timedOut();
+    const problem = problemOf(envelope, content, session);
+    if (problem) return onResult(problem);
+    const recorded = Promise.withResolvers<boolean>();
+    const reply = session.transfer({
+      envelope: envelopeOf(envelope),
+      content,
+      mayStart: recorded.promise,
+      onHandedOver: () => (isHandedOver = true),
+    });
+    // The relay already has the envelope: from here on, a crash leaves the mail in doubt.
+    begin().then(recorded.resolve, () => recorded.resolve(false));
+    onResult({ outcome: 'ok', providerMessageId: idOf(await reply, mail) });
+  };
+
+  try {
+    const content = await prepare();
+    timer = setTimeout(onTimeout, timeoutMs);
+    const known = idle();
+    try {
+      await attempt(content, known);
+    } catch (error) {
+      // The relay has closed an idle connection before it got the mail.
+      if (!known || known.isOpen || isHandedOver || giveUp.signal.aborted || !isClosedConnection(error)) throw error;
+      await attempt(content, undefined);
+    }
+  } catch (error) {
+    onResult(failed(error));
+  }
+  clearTimeout(timer);
+  return session;
+}
+
+/** Returns why the relay cannot take a mail, before it gets anything of it. */
+function problemOf(envelope: Mail['envelope'], content: Buffer, session: SmtpSession): SendFailure | undefined {
+  if (session.maxSize > 0 && content.length > session.maxSize) {
+    return {
+      outcome: 'permanent',
+      blames: 'message',
+      errorCode: 'smtp_message_too_large',
+      errorMessage: `The mail has ${content.length} bytes, and the SMTP relay accepts ${session.maxSize}.`,
+    };
+  }
+  if (session.hasSmtpUtf8) return undefined;
+  const isSender = needsSmtpUtf8(envelope.from);
+  if (!isSender && !needsSmtpUtf8(envelope.to)) return undefined;
+  return {
+    outcome: 'permanent',
+    blames: isSender ? 'provider' : 'recipient',
+    errorCode: 'smtp_smtputf8_missing',
+    errorMessage:
+      `The mailbox name of the ${isSender ? 'sender' : 'recipient'} is not ASCII, and the SMTP relay does not offer ` +
+      `SMTPUTF8. Use ${isSender ? 'an ASCII sender, or ' : ''}a relay that supports it.`,
+  };
+}
+
+/** Returns the id under which the relay queued the mail, or the Message-ID if the relay names none. */
+function idOf(reply: string, { messageId, envelope }: Mail): string {
+  const id = queueIdOf(reply);
+  return id === undefined || id.toLowerCase().includes(envelope.to.toLowerCase()) ? messageId : id;
+}
+
+function isClosedConnection(error: unknown): boolean {
+  const { code, responseCode } = error as { code?: string; responseCode?: number };
+  return responseCode === 421 || code === 'ECONNECTION' || code === 'ESOCKET';
+}
+
+/** Returns a function that composes a mail and signs it with DKIM. */
+function composer(dkim: SmtpRelay['dkim']): Relay['compose'] {
+  // Templates and events must not attach local files or internal URLs.
+  const closed = { disableFileAccess: true, disableUrlAccess: true };
+  const transport = createTransport({
+    streamTransport: true,
+    buffer: true,
+    ...closed,
+    ...(dkim && { dkim: { ...dkim, headerFieldNames: SIGNED_HEADERS } }),
+  });
+  return async (mail) => {
+    const { message } = await transport.sendMail({ ...mail, ...closed });
+    return message as Buffer;
   };
 }

@@ -13,16 +13,28 @@ export interface NewAttempt {
   deduplicates: boolean;
 }
 
+/** An attempt that is about to be inserted, or was. */
+export interface Opening {
+  /**
+   * Resolves when the attempt is inserted, to false if this process has lost the lease: then the row belongs to another
+   * process, and its message must not be sent. Rejects when the database cannot be reached; the attempt may have been
+   * inserted.
+   */
+  isHeld: Promise<boolean>;
+  /** The provider begins to take the message. */
+  start(): void;
+}
+
 export interface AttemptOpener {
   /**
-   * Inserts an attempt right before its provider is called, so that a crash during the call leaves a trace, and one that
-   * comes earlier does not. A row whose lease was lost belongs to another process: it gets no attempt and must not be
-   * sent.
-   *
-   * @returns whether this process still holds the lease.
-   * @throws when the database cannot be reached. The attempt may have been inserted.
+   * Inserts an attempt when its provider begins to take the message, or when the message is next, so that a crash leaves a
+   * trace of those and of no others. Attempts that have started are inserted at once. Others wait until there are twice as
+   * many that have started and are not settled: so a crash leaves at most one and a half times as many open attempts as
+   * there were messages that providers had begun to take.
    */
-  open(attempt: NewAttempt): Promise<boolean>;
+  open(attempt: NewAttempt): Opening;
+  /** The outcome of a delivery is recorded, or the delivery was given up. */
+  settle(log: ClaimedLog): void;
 }
 
 /** One statement opens the attempts of a batch, in the lock order of `lock-order.ts`. */
@@ -53,22 +65,53 @@ const MAX_WRITES = 2;
 /** Time to collect a batch under load, in milliseconds. Shorter than most relays take for one mail. */
 const GATHER_MS = 8;
 
+interface Entry {
+  attempt: NewAttempt;
+  hasStarted: boolean;
+  /** True from the moment in which it is written. */
+  isWritten: boolean;
+  resolve: (isHeld: boolean) => void;
+  reject: (error: unknown) => void;
+}
+
 /** Opens attempts in batches: the next batch collects while earlier ones are written. */
 export function createAttemptOpener(database: Database): AttemptOpener {
-  let waiting: { attempt: NewAttempt; resolve: (isHeld: boolean) => void; reject: (error: unknown) => void }[] = [];
+  /** Attempts that are not settled, by log id. */
+  const entries = new Map<string, Entry>();
+  /** Attempts to write, in order. */
+  const waiting = { started: new Set<Entry>(), next: new Set<Entry>() };
+  /** Number of attempts that have started and are not settled. */
+  let started = 0;
+  /** Number of attempts that are written and have not started. */
+  let next = 0;
   let writes = 0;
   let writtenAt = Number.NEGATIVE_INFINITY;
 
+  const room = (): number => Math.max(1, Math.floor(started / 2)) - next;
+
+  /** Returns the attempts that may be written now. */
+  const takeBatch = (): Entry[] => {
+    const batch = [...waiting.started];
+    waiting.started.clear();
+    for (const entry of waiting.next) {
+      if (room() <= 0) break;
+      waiting.next.delete(entry);
+      next += 1;
+      batch.push(entry);
+    }
+    for (const entry of batch) entry.isWritten = true;
+    return batch;
+  };
+
   const write = async (): Promise<void> => {
     writes += 1;
-    while (waiting.length > 0) {
+    for (;;) {
       // Collects all deliveries that start in this turn of the event loop. Right after a write, i.e. under load, it collects
       // for GATHER_MS.
       await new Promise((resolve) =>
         performance.now() - writtenAt < GATHER_MS ? setTimeout(resolve, GATHER_MS) : setImmediate(resolve),
       );
-      const batch = waiting;
-      waiting = [];
+      const batch = takeBatch();
       if (batch.length === 0) break;
       try {
         const rows = batch.map(({ attempt }) => toRow(attempt));
@@ -82,13 +125,39 @@ export function createAttemptOpener(database: Database): AttemptOpener {
     }
     writes -= 1;
   };
+  const wake = (): void => {
+    if (writes < MAX_WRITES && (waiting.started.size > 0 || (waiting.next.size > 0 && room() > 0))) void write();
+  };
 
   return {
-    open: (attempt) =>
-      new Promise((resolve, reject) => {
-        waiting.push({ attempt, resolve, reject });
-        if (writes < MAX_WRITES) void write();
-      }),
+    open: (attempt) => {
+      const { promise: isHeld, resolve, reject } = Promise.withResolvers<boolean>();
+      const entry: Entry = { attempt, hasStarted: false, isWritten: false, resolve, reject };
+      entries.set(attempt.log.id, entry);
+      waiting.next.add(entry);
+      // After the caller's next statement, which may start it.
+      queueMicrotask(wake);
+      return {
+        isHeld,
+        start: () => {
+          if (entry.hasStarted || entries.get(attempt.log.id) !== entry) return;
+          entry.hasStarted = true;
+          started += 1;
+          if (entry.isWritten) next -= 1;
+          else if (waiting.next.delete(entry)) waiting.started.add(entry);
+          wake();
+        },
+      };
+    },
+    settle: ({ id }) => {
+      const entry = entries.get(id);
+      if (!entry) return;
+      entries.delete(id);
+      if (entry.hasStarted) started -= 1;
+      else if (entry.isWritten) next -= 1;
+      if (waiting.next.delete(entry) || waiting.started.delete(entry)) entry.resolve(false);
+      wake();
+    },
   };
 }
 

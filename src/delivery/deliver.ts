@@ -1,7 +1,7 @@
-import type { Provider } from '../channels/channel.ts';
+import type { BeginOptions, Provider } from '../channels/channel.ts';
 import type { SendFailure } from '../channels/send-result.ts';
 import type { TenantSettings } from '../tenants/settings.ts';
-import type { AttemptOpener } from './attempts.ts';
+import type { AttemptOpener, Opening } from './attempts.ts';
 import type { ClaimedLog } from './claim.ts';
 import type { Bulkheads } from './bulkheads.ts';
 import type { Plan } from './plan.ts';
@@ -44,26 +44,29 @@ export async function deliver(
   const base = { log, channel, template };
   const key = { tenantId: log.tenantId, channel, provider: name };
   const { deduplicates = false } = provider;
-  let begun: Promise<boolean> | undefined;
-  const begin = (): Promise<boolean> =>
-    (begun ??= options.attempts.open({ log, channel, provider: name, route, step, deduplicates }));
+  let opening: Opening | undefined;
+  const begin = ({ isNext = false }: BeginOptions = {}): Promise<boolean> => {
+    opening ??= options.attempts.open({ log, channel, provider: name, route, step, deduplicates });
+    if (!isNext) opening.start();
+    return opening.isHeld;
+  };
   let startedAt = performance.now();
   const call = await options.bulkheads.run(key, limits?.concurrency ?? DEFAULT_CONCURRENCY, {
-    begin: provider.beginsItself ? async () => true : begin,
+    begin: provider.beginsItself ? async () => true : () => begin(),
     send: async () => {
       startedAt = performance.now();
       const result = await provider
         .send(message, config, { timeoutMs: options.timeoutMs, isTrusted: origin !== 'database', begin })
         .catch((error: Error) => unexpected(error));
       // If the attempt was not recorded, nothing was sent, and the provider is not to blame.
-      return (await begun?.catch(() => false)) === false ? notSent : result;
+      return (await opening?.isHeld.catch(() => false)) === false ? notSent : result;
     },
   });
   if (call.kind === 'lost') return undefined;
   if (call.kind === 'blocked') {
     const until = options.bulkheads.blockedUntil(key);
     const settlement = waiting(log, until ? untilRecovered(until) : 0);
-    return begun ? { ...settlement, next: log, withdrawn: { number } } : settlement;
+    return opening ? { ...settlement, next: log, withdrawn: { number } } : settlement;
   }
   // A provider that failed before it began has no attempt yet.
   if (!(await begin())) return undefined;

@@ -10,7 +10,7 @@ import type { Keyring } from '../keyring.ts';
 import { type Bus, topics } from '../live/bus.ts';
 import type { DeliveryOutcome } from '../observability/metrics.ts';
 import { createAttemptOpener } from './attempts.ts';
-import { type Claim, claimDue, renewLeases } from './claim.ts';
+import { type Claim, type ClaimedLog, claimDue, renewLeases } from './claim.ts';
 import { deliver, type Delivery, untilRecovered, waiting } from './deliver.ts';
 import { createInFlight } from './in-flight.ts';
 import { type Heartbeat, startHeartbeat } from './instances.ts';
@@ -78,9 +78,14 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
     ...(onEnded && { onEnded }),
   });
 
+  const release = (row: ClaimedLog): void => {
+    attempts.settle(row);
+    inFlight.release(row);
+  };
+
   const finish = async (settlement: Settlement): Promise<void> => {
     await recorder.record(settlement);
-    inFlight.release(settlement.log);
+    release(settlement.log);
     wake();
   };
 
@@ -93,7 +98,7 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
       settlement = unsent(delivery.log, pollMs);
     }
     if (settlement) await finish(settlement);
-    else inFlight.release(delivery.log);
+    else release(delivery.log);
   };
 
   const work = async (planned: PlannedLog[]): Promise<void> => {

@@ -38,7 +38,7 @@ describe('a slow relay', () => {
       await release.promise;
     };
     const sends = [1, 2, 3, 4, 5, 6].map((number) =>
-      provider.send(message(number), config, { timeoutMs: 500, isTrusted: true, begin: async () => true }),
+      provider.send(message(number), config, { timeoutMs: 1_500, isTrusted: true, begin: async () => true }),
     );
     await eventually(() => inHand === 2, 'two mails in flight');
     // These two were sent and not confirmed in time. The others have not started.
@@ -114,12 +114,12 @@ describe.each([
   it('has an unknown outcome only when the relay has received it without answering', async () => {
     const release = Promise.withResolvers<void>();
     sink.onMail = () => release.promise;
-    expect(await provider.send(message(1), config(), { ...limits, timeoutMs: 400 })).toMatchObject({
+    expect(await provider.send(message(1), config(), { ...limits, timeoutMs: 1_500 })).toMatchObject({
       outcome: 'unknown',
     });
     sink.onRecipient = () => release.promise;
     const other = { ...config(), maxConnections: 1 };
-    expect(await provider.send(message(2), other, { ...limits, timeoutMs: 400 })).toMatchObject({
+    expect(await provider.send(message(2), other, { ...limits, timeoutMs: 1_500 })).toMatchObject({
       outcome: 'transient',
     });
     release.resolve();
@@ -177,13 +177,21 @@ describe('a worker thread that dies', () => {
         import { parentPort } from 'node:worker_threads';
         parentPort.on('message', ({ id, mail, hasBegun }) => {
           if (hasBegun !== undefined) return;
-          if (mail.subject === 'slow') return parentPort.postMessage({ id, begin: true });
+          if (mail.subject === 'slow') return parentPort.postMessage({ id, begin: 'now' });
           if (mail.subject === 'deadly') return process.exit(1);
           if (mail.subject === 'fine') parentPort.postMessage({ id, result: { outcome: 'ok' } });
         });`)}`,
     );
     const client = mailThreads({ threads: 1, outboundAllow: [], script });
-    const relay = { tenantId: 't', host: 'x', port: 25, secure: false, maxConnections: 1, isTrusted: false };
+    const relay = {
+      tenantId: 't',
+      host: 'x',
+      port: 25,
+      secure: false,
+      tls: 'none' as const,
+      maxConnections: 1,
+      isTrusted: false,
+    };
     const begun: string[] = [];
     const slowBegan = Promise.withResolvers<void>();
     const send = (subject: string) => {

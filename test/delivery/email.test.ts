@@ -101,12 +101,13 @@ describe('email over SMTP', () => {
     expect(seen[0]).toBe(seen[1]);
   });
 
-  it('fails after a permanent answer, and the error does not contain the text of the relay', async () => {
+  it('fails after a permanent answer, with the text of the relay but without the address', async () => {
     sink.onRecipient = (address) => {
-      throw smtpError(550, `no mailbox ${address}`);
+      throw smtpError(550, `no mailbox ${address} here`);
     };
     const log = await logIn(await post(), 'FAILED');
     expect(log).toMatchObject({ errorCode: 'smtp_550', attempts: [{ outcome: 'PERMANENT', errorCode: 'smtp_550' }] });
+    expect(log.errorMessage).toBe('The SMTP relay refused the recipient: 550 no mailbox [address] here.');
     expect(JSON.stringify(log)).not.toContain('student@');
   });
 

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { type Database, openDatabase } from '../../src/database/database.ts';
-import { createAttemptOpener } from '../../src/delivery/attempts.ts';
+import { type AttemptOpener, createAttemptOpener } from '../../src/delivery/attempts.ts';
 import { claimDue, type ClaimedLog, renewLeases } from '../../src/delivery/claim.ts';
 import { type Settlement, settleBatch } from '../../src/delivery/settle.ts';
 import { newId } from '../../src/ids.ts';
@@ -87,18 +87,7 @@ describe('settling, renewing, opening, claiming, retention and erasure at the sa
       const first = rows.toSorted((a, b) => (a.id < b.id ? 1 : -1));
       const second = rows.toSorted((a, b) => (a.leaseToken + a.eventId < b.leaseToken + b.eventId ? 1 : -1));
       await Promise.all([
-        ...rows.slice(0, 20).map((log) =>
-          run(
-            attempts.open({
-              log,
-              channel: 'email',
-              provider: 'smtp',
-              route: ['email'],
-              step: 0,
-              deduplicates: false,
-            }),
-          ),
-        ),
+        ...rows.slice(0, 20).map((log) => run(openAndStart(attempts, log))),
         run(renewLeases(database, second, 60_000)),
         run(settleBatch({ database, settings, keyring }, first.slice(0, half).map(requeue))),
         run(renewLeases(database, rows, 60_000)),
@@ -117,3 +106,16 @@ describe('settling, renewing, opening, claiming, retention and erasure at the sa
     expect(failures).toEqual([]);
   });
 });
+
+function openAndStart(attempts: AttemptOpener, log: ClaimedLog): Promise<boolean> {
+  const opening = attempts.open({
+    log,
+    channel: 'email',
+    provider: 'smtp',
+    route: ['email'],
+    step: 0,
+    deduplicates: false,
+  });
+  opening.start();
+  return opening.isHeld;
+}
