@@ -18,11 +18,14 @@ import { type BenchChannel, fillQueue } from './queue.ts';
 // npm run bench:delivery -- --rows 10000 --channels email,in_app,webhook
 
 const GOALS: Record<BenchChannel, number> = { email: 5, in_app: 15, webhook: 15 };
+/** Ratio of two dispatchers to one. */
+const TWO_GOALS: Partial<Record<BenchChannel, number>> = { in_app: 1.7, webhook: 1.7 };
 
 const { values } = parseArgs({
   options: {
     rows: { type: 'string', default: '10000' },
     channels: { type: 'string', default: 'email,in_app,webhook' },
+    ways: { type: 'string', default: 'single,batched,two' },
   },
 });
 const rows = Number(values.rows);
@@ -30,7 +33,10 @@ const channels = values.channels.split(',') as BenchChannel[];
 
 interface Measured {
   perSecond: number;
+  /** CPU time of the measured processes, per event. */
   cpuMsPerEvent: number;
+  /** CPU time of PostgreSQL, per event; NaN if it runs on another machine. */
+  databaseMsPerEvent: number;
   /** Transactions of the database during the measurement, per event. */
   transactionsPerEvent: number;
 }
@@ -58,16 +64,24 @@ const env = {
 };
 
 const hasTaskset = existsSync('/usr/bin/taskset');
-/** Starts a script, pinned to one core if `taskset` is available. */
-const start = (script: string, ...flags: string[]): ChildProcess =>
+/** Starts a script, pinned to a core if `taskset` is available. */
+const start = (script: string, core = 0): ChildProcess =>
   hasTaskset
-    ? spawn('taskset', ['-c', '0', process.execPath, ...flags, join(projectRoot, script)], { env, stdio: 'inherit' })
-    : spawn(process.execPath, [...flags, join(projectRoot, script)], { env, stdio: 'inherit' });
+    ? spawn('taskset', ['-c', String(core), process.execPath, join(projectRoot, script)], { env, stdio: 'inherit' })
+    : spawn(process.execPath, [join(projectRoot, script)], { env, stdio: 'inherit' });
 
-/** Returns the user and system time of a process, in milliseconds (100 ticks per second on Linux). */
-function cpuMs(pid: number | undefined): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
-  return (Number(fields[11]) + Number(fields[12])) * 10;
+/**
+ * Returns the user and system time of processes, in milliseconds (100 ticks per second on Linux). NaN when one of them
+ * does not run on this machine.
+ */
+function cpuMs(pids: (number | undefined)[]): number {
+  return pids
+    .map((pid) => {
+      if (!existsSync(`/proc/${pid}/stat`)) return Number.NaN;
+      const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
+      return (Number(fields[11]) + Number(fields[12])) * 10;
+    })
+    .reduce((sum, ms) => sum + ms, 0);
 }
 
 const transactions = async (): Promise<number> => {
@@ -83,6 +97,14 @@ const observer = new pg.Client({ connectionString: setup.databaseUrl });
 await observer.connect();
 const POLL_MS = 50;
 
+/** Returns the CPU time of the connections of the database, in milliseconds. */
+async function databaseMs(): Promise<number> {
+  const { rows: found } = await observer.query<{ pid: number }>(
+    `select pid from pg_stat_activity where datname = current_database() and backend_type = 'client backend'`,
+  );
+  return cpuMs(found.map(({ pid }) => pid));
+}
+
 /** Waits until at least this number of events is sent. @returns the number of sent events. */
 async function untilSent(atLeast: number): Promise<number> {
   for (const deadline = performance.now() + 600_000; performance.now() < deadline;) {
@@ -96,39 +118,66 @@ async function untilSent(atLeast: number): Promise<number> {
   throw new Error(`fewer than ${atLeast} events were sent within 10 minutes`);
 }
 
-async function measure(channel: BenchChannel, script: string): Promise<Measured> {
+async function measure(channel: BenchChannel, script: string, dispatchers = 1): Promise<Measured> {
   await fillQueue(setup.databaseUrl, channel, rows, { httpPort });
   const before = await transactions();
-  const child = start(script);
-  // Measured from the first sent event, so that the start of the process does not count.
-  const first = { sent: await untilSent(1), at: performance.now(), cpu: cpuMs(child.pid) };
-  const last = { sent: await untilSent(rows), at: performance.now(), cpu: cpuMs(child.pid) };
-  child.kill('SIGTERM');
-  await once(child, 'exit');
+  const children = Array.from({ length: dispatchers }, (_none, core) => start(script, core));
+  const look = async (atLeast: number) => ({
+    sent: await untilSent(atLeast),
+    at: performance.now(),
+    cpu: cpuMs(children.map(({ pid }) => pid)),
+    databaseCpu: await databaseMs(),
+  });
+  // Measured from the first sent event, so that the start of the processes does not count.
+  const first = await look(1);
+  const last = await look(rows);
+  for (const child of children) child.kill('SIGTERM');
+  await Promise.all(children.map((child) => child.exitCode ?? once(child, 'exit')));
   const events = last.sent - first.sent;
   return {
     perSecond: (events * 1_000) / (last.at - first.at),
     cpuMsPerEvent: (last.cpu - first.cpu) / events,
+    databaseMsPerEvent: (last.databaseCpu - first.databaseCpu) / events,
     transactionsPerEvent: ((await transactions()) - before) / rows,
   };
 }
 
-const lines: string[] = [];
+const line = (channel: BenchChannel, name: string, measured: Measured): string =>
+  `${channel.padEnd(8)} ${name.padEnd(16)} ${measured.perSecond.toFixed(0).padStart(7)}/s ` +
+  `${measured.cpuMsPerEvent.toFixed(2).padStart(6)} ms CPU an event, PostgreSQL ${measured.databaseMsPerEvent.toFixed(2)} ms, ` +
+  `${measured.transactionsPerEvent.toFixed(2)} transactions`;
+
+/** What is measured, in this order. */
+const WAYS = {
+  single: { name: 'one at a time', script: 'bench/one-at-a-time.ts', dispatchers: 1 },
+  batched: { name: 'batched', script: 'dist/src/main.js', dispatchers: 1 },
+  two: { name: 'two dispatchers', script: 'dist/src/main.js', dispatchers: 2 },
+};
+type Way = keyof typeof WAYS;
+const ways = (Object.keys(WAYS) as Way[]).filter((way) => values.ways.split(',').includes(way));
+
+const verdict = (ratio: number, goal: number | undefined): string =>
+  `${ratio.toFixed(2)}${goal === undefined ? '' : ` (goal ${goal}, ${ratio >= goal ? 'met' : 'missed'})`}`;
+
 for (const channel of channels) {
-  const single = await measure(channel, 'bench/one-at-a-time.ts');
-  const batched = await measure(channel, 'dist/src/main.js');
-  const ratio = batched.perSecond / single.perSecond;
-  const row = (name: string, { perSecond, cpuMsPerEvent, transactionsPerEvent }: Measured): string =>
-    `${channel.padEnd(8)} ${name.padEnd(16)} ${perSecond.toFixed(0).padStart(7)}/s ` +
-    `${cpuMsPerEvent.toFixed(2).padStart(6)} ms CPU an event ${transactionsPerEvent.toFixed(2).padStart(6)} transactions an event`;
-  lines.push(
-    row('one at a time', single),
-    row('batched', batched),
-    `${channel.padEnd(8)} ratio ${ratio.toFixed(1)} (goal ${GOALS[channel]})`,
-  );
-  process.stdout.write(`${lines.slice(-3).join('\n')}\n`);
+  const found: Partial<Record<Way, Measured>> = {};
+  for (const way of ways) {
+    const { name, script, dispatchers } = WAYS[way];
+    const measured = await measure(channel, script, dispatchers);
+    found[way] = measured;
+    process.stdout.write(`${line(channel, name, measured)}\n`);
+  }
+  const { single, batched, two } = found;
+  if (single && batched) {
+    const ratio = batched.perSecond / single.perSecond;
+    process.stdout.write(`${channel.padEnd(8)} batched : one at a time ${verdict(ratio, GOALS[channel])}\n`);
+  }
+  if (batched && two) {
+    const ratio = two.perSecond / batched.perSecond;
+    process.stdout.write(`${channel.padEnd(8)} two dispatchers : one ${verdict(ratio, TWO_GOALS[channel])}\n`);
+  }
 }
-process.stdout.write(`${rows} events each, ${hasTaskset ? 'each way pinned to one core' : 'not pinned'}\n`);
+process.stdout.write(`${rows} events each, ${hasTaskset ? 'each process pinned to one core' : 'not pinned'}\n`);
 
 await observer.end();
 sinks.disconnect();
