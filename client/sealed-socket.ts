@@ -229,9 +229,18 @@ function messagesIn(text: string): string[] {
   return messages.map((message) => JSON.stringify(message));
 }
 
+type JsonWithSource = JSON & { rawJSON?: (text: string) => unknown };
+
+/** Keeps the digits of numbers, where the JavaScript engine can, so that the WebSocket client gets the JSON as it was sent. */
+function keepDigits(_key: string, value: unknown, context?: { source?: string }): unknown {
+  const { rawJSON } = JSON as JsonWithSource;
+  const isChanged = typeof value === 'number' && context?.source !== undefined && String(value) !== context.source;
+  return isChanged && rawJSON ? rawJSON(context.source as string) : value;
+}
+
 function parsed(text: string): unknown {
   try {
-    return JSON.parse(text) as unknown;
+    return JSON.parse(text, keepDigits) as unknown;
   } catch {
     return undefined;
   }

@@ -1,5 +1,6 @@
 import { CloudEvent } from 'cloudevents';
 
+import { parseExact, roundNumbers } from '../src/exact-json.ts';
 import { EventRefused, type RawEvent } from './events/event.ts';
 
 /** A received message, not yet validated. */
@@ -10,10 +11,10 @@ export interface Envelope {
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 
-/** @throws {EventRefused} `malformed_event` when the bytes are not JSON in UTF-8. */
+/** Parses JSON without loss of digits. @throws {EventRefused} `malformed_event` when the bytes are not JSON in UTF-8. */
 export function parseJson(body: Uint8Array): unknown {
   try {
-    return JSON.parse(utf8.decode(body));
+    return parseExact(utf8.decode(body));
   } catch {
     throw new EventRefused('malformed_event', `the body of ${body.length} bytes is not JSON in UTF-8`);
   }
@@ -49,7 +50,7 @@ export function openStructured(json: unknown): RawEvent {
   }
   const { data, data_base64: base64, ...attributes } = json as Record<string, unknown>;
   const payload = typeof base64 === 'string' ? parseJson(Buffer.from(base64, 'base64')) : data;
-  return fromAttributes(attributes, payload);
+  return fromAttributes(roundNumbers(attributes), payload);
 }
 
 const REQUIRED = ['specversion', 'id', 'source', 'type'];

@@ -1,7 +1,7 @@
 import { derivedId, isUuid } from '../../src/ids.ts';
 import type { Audience, Content } from '../../src/intake/command.ts';
 import { type EventParser, unknownFields } from './event.ts';
-import { eventValidator } from './validate.ts';
+import { checkedTime, eventValidator } from './validate.ts';
 
 interface ActivityNotification {
   id?: string;
@@ -66,7 +66,7 @@ export function activityNotification(type: string): EventParser {
         params: {},
         priority: 'normal',
         traceId: event.trace_id ?? eventId,
-        createdAt: new Date(event.created_at),
+        createdAt: checkedTime(event.created_at),
         ...(traceparent === undefined ? {} : { traceparent }),
         ...(event.actor_id ? { triggerBy: event.actor_id } : {}),
         ...(event.category ? { category: event.category } : {}),

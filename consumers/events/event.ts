@@ -1,4 +1,5 @@
 import type { FieldProblem } from '../../src/errors.ts';
+import { roundNumbers } from '../../src/exact-json.ts';
 import type { Revocation } from '../../src/identity/revocations.ts';
 import type { NotificationCommand } from '../../src/intake/command.ts';
 import type { Feedback } from '../../src/intake/feedback.ts';
@@ -50,6 +51,6 @@ export function unknownFields(payload: object, known: ReadonlySet<string>): Reco
 /** Refuses an event whose field `version` contradicts its type. `1`, `"1"`, `"v1"` and `"1.x"` mean version 1. */
 export function checkVersion(version: unknown, expected: number): void {
   if (version === undefined || version === null) return;
-  if (/^v?(\d+)(\.\d+)*$/.exec(String(version))?.[1] === String(expected)) return;
+  if (/^v?(\d+)(\.\d+)*$/.exec(String(roundNumbers(version)))?.[1] === String(expected)) return;
   throw new EventRefused('unsupported_version', [{ path: 'version', message: `must be ${expected}` }]);
 }

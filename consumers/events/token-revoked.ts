@@ -1,5 +1,5 @@
 import type { EventParser } from './event.ts';
-import { eventValidator } from './validate.ts';
+import { checkedTime, eventValidator } from './validate.ts';
 
 interface TokenRevoked {
   tenant_id: string;
@@ -13,7 +13,7 @@ export function tokenRevoked(type: string): EventParser {
   const validate = eventValidator<TokenRevoked>(type);
   return ({ payload }) => {
     const { tenant_id: tenantId, user_id: userId, token_id: tokenId, at } = validate(payload);
-    const revocation = { tenantId, userId: userId ?? null, tokenId: tokenId ?? null, revokedAt: new Date(at) };
+    const revocation = { tenantId, userId: userId ?? null, tokenId: tokenId ?? null, revokedAt: checkedTime(at) };
     return { kind: 'token-revoked', tenantId, revocation };
   };
 }

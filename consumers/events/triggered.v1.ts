@@ -1,7 +1,7 @@
 import type { Channel } from '../../src/intake/channel.ts';
 import { checkRecipient, recipientOf } from '../../src/intake/recipient.ts';
 import { checkVersion, type EventParser, EventRefused, unknownFields } from './event.ts';
-import { eventValidator } from './validate.ts';
+import { checkedTime, eventValidator } from './validate.ts';
 
 interface TriggeredV1 {
   event_id: string;
@@ -52,7 +52,7 @@ export function triggeredV1(type: string, { isTest }: { isTest: boolean }): Even
         params: event.params,
         priority: 'normal',
         traceId: event.trace_id,
-        createdAt: new Date(event.created_at),
+        createdAt: checkedTime(event.created_at),
         ...(traceparent === undefined ? {} : { traceparent }),
         ...(event.trigger_by ? { triggerBy: event.trigger_by } : {}),
         ...(extra ? { extra } : {}),

@@ -2,7 +2,7 @@ import type { Channel } from '../../src/intake/channel.ts';
 import type { Priority, Recipient } from '../../src/intake/command.ts';
 import { checkRecipient } from '../../src/intake/recipient.ts';
 import { checkVersion, type EventParser, EventRefused, unknownFields } from './event.ts';
-import { eventValidator } from './validate.ts';
+import { checkedTime, eventValidator } from './validate.ts';
 
 interface TriggeredV2 {
   event_id: string;
@@ -62,12 +62,12 @@ export function triggeredV2(type: string): EventParser {
         params: event.params,
         priority: event.priority ?? 'normal',
         traceId: event.trace_id,
-        createdAt: new Date(event.created_at),
+        createdAt: checkedTime(event.created_at),
         ...(traceparent === undefined ? {} : { traceparent }),
         ...(event.trigger_by ? { triggerBy: event.trigger_by } : {}),
         ...(event.category === undefined ? {} : { category: event.category }),
-        ...(event.send_at === undefined ? {} : { sendAt: new Date(event.send_at) }),
-        ...(event.expires_at === undefined ? {} : { expiresAt: new Date(event.expires_at) }),
+        ...(event.send_at === undefined ? {} : { sendAt: checkedTime(event.send_at) }),
+        ...(event.expires_at === undefined ? {} : { expiresAt: checkedTime(event.expires_at) }),
         ...(event.collapse_key === undefined ? {} : { collapseKey: event.collapse_key }),
         ...(extra ? { extra } : {}),
       },

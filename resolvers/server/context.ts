@@ -17,6 +17,8 @@ export interface GraphContext {
   traceId: string;
   /** Id of the subscription connection, if there is one. */
   clientId: string | undefined;
+  /** Variables of a GET request. Apollo Server parses them itself and rounds their numbers. */
+  variables?: Record<string, unknown>;
   loaders: Loaders;
 }
 

@@ -1,6 +1,7 @@
 import type { FastifyRequest } from 'fastify';
 
 import { AppError, type FieldProblem, validationFailed } from '../../src/errors.ts';
+import { parseExact } from '../../src/exact-json.ts';
 import type { OperationRequest } from './operations.ts';
 
 /**
@@ -58,7 +59,7 @@ function fromBody({ headers, body }: FastifyRequest): Given {
 
 function parseJson(text: string, name: string): unknown {
   try {
-    return JSON.parse(text) as unknown;
+    return parseExact(text);
   } catch {
     throw new AppError('validation_failed', `${name} is not valid JSON.`);
   }

@@ -140,7 +140,8 @@ async function executeOperation(
 ): Promise<{ status: number; body: string }> {
   const response = await apollo.executeHTTPGraphQLRequest({
     httpGraphQLRequest: toApolloRequest(request, operation, isStream),
-    context: async () => context,
+    context: async () =>
+      request.method === 'GET' && operation.variables ? { ...context, variables: operation.variables } : context,
   });
   if (response.body.kind !== 'complete') throw new Error('the schema has no @defer and no @stream');
   const { status = 200 } = response;

@@ -5,6 +5,7 @@ import { asGraphQLError } from './errors.ts';
 import { recordForeignAccess } from './foreign-access.ts';
 import { assertMayRun, type GuardOptions } from './permissions.ts';
 import { type AssertCost, assertVariables } from './query-limits.ts';
+import { roundVariables } from './variables.ts';
 import type { DocumentRequest, PersistedOperations } from './persisted.ts';
 import { type CheckDocument, withCode } from './documents.ts';
 import type { SharedExecution } from '../subscriptions/shared-execution.ts';
@@ -33,7 +34,6 @@ export async function prepareExecution(
   options: OperationOptions,
 ): Promise<SharedExecution | GraphQLError[]> {
   const { operationName } = request;
-  const variables = request.variables ?? {};
   try {
     const query = options.persisted.textOf(request);
     const checked = options.checkDocument(query);
@@ -41,6 +41,7 @@ export async function prepareExecution(
     assertOperation(checked.document, operationName);
     const document = options.persisted.trusted(checked.document, operationName);
     assertMayRun(options, document, operationName, context);
+    const variables = roundVariables(options.schema, document, operationName, request.variables ?? {});
     assertVariables(variables);
     options.assertCost(document, operationName ?? undefined, variables);
     await recordForeignAccess(document, operationName, context);

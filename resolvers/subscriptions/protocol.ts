@@ -4,6 +4,7 @@ import { execute, GraphQLError, type GraphQLFormattedError } from 'graphql';
 import { CloseCode, type Context as ProtocolContext, makeServer, MessageType, type Server } from 'graphql-ws';
 
 import { AppError, validationFailed } from '../../src/errors.ts';
+import { exactReviver } from '../../src/exact-json.ts';
 import type { Actor } from '../../src/identity/actor.ts';
 import type { Authenticate } from '../../src/identity/verify.ts';
 import type { Subscriber } from '../../src/live/broadcast.ts';
@@ -64,6 +65,7 @@ export function createProtocol(options: ProtocolOptions): Server<Connection> {
     errors.map((error) => formatError(error, extra.traceId));
 
   return makeServer<ConnectionParams, Connection>({
+    jsonMessageReviver: exactReviver,
     connectionInitWaitTimeout: limits.initTimeoutMs,
     onConnect: ({ connectionParams = {}, extra }) => connect(extra, connectionParams, options),
     onSubscribe: async ({ extra }, id, payload) => {

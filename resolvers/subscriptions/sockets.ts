@@ -6,6 +6,7 @@ import { CloseCode, handleProtocols, type Server as Protocol } from 'graphql-ws'
 import { type WebSocket, WebSocketServer } from 'ws';
 
 import { RETRY_AFTER_S } from '../../src/errors.ts';
+import { parseExact } from '../../src/exact-json.ts';
 import { newId } from '../../src/ids.ts';
 import { SealError } from '../../src/live/seal.ts';
 import type { Log } from '../../src/log.ts';
@@ -187,7 +188,7 @@ function messagesIn({ path, stream, isSealed }: Connection, data: Buffer, isBina
   const text = stream.opener.open(data).toString();
   if (!text.startsWith('[')) return [text];
   try {
-    return (JSON.parse(text) as unknown[]).map((message) => JSON.stringify(message));
+    return (parseExact(text) as unknown[]).map((message) => JSON.stringify(message));
   } catch {
     return [text];
   }

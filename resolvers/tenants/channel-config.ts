@@ -1,6 +1,7 @@
 import { Arg, Ctx, Field, Float, InputType, Int, Mutation, ObjectType, Query, Resolver } from 'type-graphql';
 
 import type { Core } from '../../src/core.ts';
+import { roundNumbers } from '../../src/exact-json.ts';
 import type { Channel } from '../../src/intake/channel.ts';
 import type { ShownChannelConfig } from '../../src/tenants/channel-configs.ts';
 import type { SettingOrigin } from '../../src/tenants/settings.ts';
@@ -243,7 +244,7 @@ export class ChannelConfigResolver {
     );
     const saved = await this.#core.channelConfigs.save(
       signedIn(context),
-      { ...change, limits: given.length > 0 ? Object.fromEntries(given) : null },
+      { ...change, config: roundNumbers(change.config), limits: given.length > 0 ? Object.fromEntries(given) : null },
       { traceId: context.traceId, expectedVersion },
     );
     return toChannelConfig(saved, this.#circuitsOf(signedIn(context).tenantId));

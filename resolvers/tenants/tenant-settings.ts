@@ -2,6 +2,7 @@ import { Arg, Ctx, Field, InputType, Mutation, ObjectType, Query, Resolver } fro
 
 import type { Core } from '../../src/core.ts';
 import type { DeliveryMode as Mode } from '../../src/delivery/mode.ts';
+import { roundNumbers } from '../../src/exact-json.ts';
 import { validationFailed } from '../../src/errors.ts';
 import type { SettingsChanges, TenantSettings as Settings } from '../../src/tenants/settings.ts';
 import { type GraphContext, signedIn } from '../server/context.ts';
@@ -143,7 +144,9 @@ export class TenantSettingsResolver {
     @Ctx() context: GraphContext,
   ): Promise<TenantSettings> {
     const { tenantId, userId } = signedIn(context);
-    const changes = Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined));
+    const changes = Object.fromEntries(
+      Object.entries(roundNumbers({ ...input })).filter(([, value]) => value !== undefined),
+    );
     if (Object.keys(changes).length === 0)
       throw validationFailed([{ path: 'input', message: 'must contain at least one setting' }]);
     await this.#core.settings.save(tenantId, changes as SettingsChanges, { userId, traceId: context.traceId });

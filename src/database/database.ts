@@ -5,6 +5,7 @@ import type { EntityManager } from '@mikro-orm/postgresql';
 import { LRUCache } from 'lru-cache';
 import pg from 'pg';
 
+import { parseExact } from '../exact-json.ts';
 import type { Log } from '../log.ts';
 import { createEntityManagers, type EntityManagers } from './entity-manager.ts';
 import { createTenantShare } from './tenant-share.ts';
@@ -66,6 +67,8 @@ const MAX_SHARED = 16;
 const types = new pg.TypeOverrides();
 // Parses bigint as a number: positions and counters stay far below 2^53.
 types.setTypeParser(pg.types.builtins.INT8, Number);
+// A statement casts the values of events from jsonb to json, and so gets all digits of their numbers.
+types.setTypeParser(pg.types.builtins.JSON, parseExact);
 
 /** Creates the two pools. The first transaction opens the first connection. */
 export function openDatabase({

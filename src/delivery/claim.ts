@@ -136,7 +136,8 @@ const CLAIM = `
         unknown_since = coalesce(log.unknown_since, crashed.number)
     from due left join crashed on crashed.log_id = due.id where log.id = due.id
     returning log.id, log.tenant_id as "tenantId", log.event_id as "eventId", log.event_code as "eventCode",
-      log.is_test as "isTest", log.channels, log.recipient, log.audience, log.content, log.params, log.category,
+      log.is_test as "isTest", log.channels, log.recipient, log.audience, log.content::json as content,
+      log.params::json as params, log.category,
       log.priority, log.collapse_key as "collapseKey", log.expires_at as "expiresAt", log.attempts, log.route, log.step,
       log.step_attempts as "stepAttempts", log.provider, log.excluded_providers as "excludedProviders", log.claims,
       log.error_code as "errorCode", log.error_message as "errorMessage", log.trace_id as "traceId",

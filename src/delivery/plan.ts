@@ -198,9 +198,14 @@ function evaluateChannel(
     }
     return { until: quiet, reason: 'quiet_hours' };
   }
+  const unsubscribeUrl = isMandatory ? undefined : context.unsubscribeUrl(channel, category as string);
   let content;
   try {
-    content = renderTemplate(template, log.params, { timeZone: context.reach.timeZone ?? settings.timeZone });
+    content = renderTemplate(template, log.params, {
+      timeZone: context.reach.timeZone ?? settings.timeZone,
+      now: context.now,
+      unsubscribeUrl: channel === 'email' ? unsubscribeUrl : undefined,
+    });
   } catch (error) {
     if (error instanceof TemplateVariableMissing) {
       return { code: 'template_variable_missing', message: error.message, isFinal: true };
@@ -234,7 +239,6 @@ function evaluateChannel(
     }
     return { until: provider.until, reason: 'circuit_open' };
   }
-  const unsubscribeUrl = isMandatory ? undefined : context.unsubscribeUrl(channel, category as string);
   const message: OutboundMessage = {
     tenantId: log.tenantId,
     logId: log.id,

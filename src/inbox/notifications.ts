@@ -51,7 +51,7 @@ export interface Inbox {
 }
 
 export const NOTIFICATION_COLUMNS = `n.id, n.tenant_id as "tenantId", n.user_id as "userId",
-  n.created_seq as "createdSeq", n.seq, n.type, n.category, n.title, n.body, n.data, n.action_url as "actionUrl",
+  n.created_seq as "createdSeq", n.seq, n.type, n.category, n.title, n.body, n.data::json as data, n.action_url as "actionUrl",
   n.recipient_scope as "recipientScope", n.actor_id as "actorId", n.created_at as "createdAt", n.read_at as "readAt",
   n.archived_at as "archivedAt"`;
 

@@ -1,9 +1,10 @@
 import type { FieldProblem } from '../errors.ts';
+import { isExactNumber, MAX_NUMBER } from '../exact-json.ts';
 
 const MAX_DEPTH = 64;
 
 /**
- * Finds values that PostgreSQL's jsonb cannot store: NUL characters, halves of surrogate pairs, and too deep nesting. One
+ * Finds values that PostgreSQL's jsonb cannot store: NUL characters, halves of surrogate pairs, too long numbers, and too deep nesting. One
  * such event would otherwise fail its whole batch.
  */
 export function checkStorable(value: unknown, path = ''): FieldProblem | undefined {
@@ -19,6 +20,12 @@ function problemIn(value: unknown, depth: number): { path: string[]; message: st
       : { path: [], message: 'contains a NUL character or half a surrogate pair' };
   }
   if (typeof value !== 'object' || value === null) return undefined;
+  if (isExactNumber(value)) {
+    const { rawJSON } = value;
+    // Only a number that is too long to be expanded still has an exponent.
+    const isTooLong = rawJSON.length > MAX_NUMBER || /e/i.test(rawJSON);
+    return isTooLong ? { path: [], message: `is a number with more than ${MAX_NUMBER} digits` } : undefined;
+  }
   if (depth >= MAX_DEPTH) return { path: [], message: `is nested deeper than ${MAX_DEPTH} levels` };
   const isList = Array.isArray(value);
   for (const key of Object.keys(value)) {

@@ -1,6 +1,7 @@
 import { RedisPubSub } from 'graphql-redis-subscriptions';
 import { Cluster, Redis, type RedisOptions } from 'ioredis';
 
+import { exactReviver } from '../exact-json.ts';
 import type { Log } from '../log.ts';
 import { type Bus, MAX_SIGNAL, topics } from './bus.ts';
 import { engineBus } from './engine-bus.ts';
@@ -42,7 +43,7 @@ export function redisBus({ urls, log }: RedisBusOptions): Bus {
       .catch((error: unknown) => log.debug({ error }, 'Redis connection lost again'));
   });
 
-  const engine = new RedisPubSub({ publisher, subscriber: retryingSubscriber(subscriber, log) });
+  const engine = new RedisPubSub({ reviver: exactReviver, publisher, subscriber: retryingSubscriber(subscriber, log) });
   return {
     ...engineBus(engine, (error, source) => {
       if (source === 'listener') log.error({ error }, 'a listener threw an error for a bus message');

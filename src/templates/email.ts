@@ -1,6 +1,7 @@
 import { Parser } from 'htmlparser2';
 
 import { AppError } from '../errors.ts';
+import { isRightToLeft } from './locale.ts';
 import { expressionsOf, MAX_COMPILED, positionOf, type SyntaxProblem } from './scan.ts';
 import { createThread } from './thread.ts';
 
@@ -41,7 +42,7 @@ const inThread = createThread<EmailSource, BuiltEmail>('email-worker');
 
 /**
  * Builds the page of an email in a worker thread: inserts the body into the layout, expands partials, compiles MJML to
- * HTML, inlines style sheets and sets the language.
+ * HTML, inlines style sheets and sets the language and direction.
  *
  * @throws `unavailable` when too many emails are waiting.
  */
@@ -184,13 +185,18 @@ function checkOutline(mjml: string): SyntaxProblem[] {
   return problems.slice(0, 20);
 }
 
-const attribute = (locale: string): string => `lang="${locale.replaceAll(/[^A-Za-z0-9-]/g, '')}"`;
+/** Language and, for scripts that are written from right to left, direction of a page. */
+function attributes(locale: string, given = ''): string {
+  const lang = /\blang\s*=/i.test(given) ? '' : ` lang="${locale.replaceAll(/[^A-Za-z0-9-]/g, '')}"`;
+  return isRightToLeft(locale) && !/\bdir\s*=/i.test(given) ? `${lang} dir="rtl"` : lang;
+}
 
 const withLanguage = (page: string, tag: string, locale: string): string =>
-  page.replace(new RegExp(`<${tag}\\b([^>]*)>`, 'i'), (all, attributes: string) =>
-    /\blang\s*=/i.test(attributes) ? all : `<${tag} ${attribute(locale)}${attributes}>`,
+  page.replace(
+    new RegExp(`<${tag}\\b([^>]*)>`, 'i'),
+    (_all, given: string) => `<${tag}${attributes(locale, given)}${given}>`,
   );
 
 const wrap = (body: string, locale: string): string =>
-  `<!doctype html><html ${attribute(locale)}><head><meta charset="utf-8">` +
+  `<!doctype html><html${attributes(locale)}><head><meta charset="utf-8">` +
   `<meta name="viewport" content="width=device-width, initial-scale=1"></head><body>${body}</body></html>`;

@@ -1,7 +1,11 @@
 import Handlebars from 'handlebars';
 
-import { ArgumentInvalid, ArgumentMissing, HELPERS, type HelperContext, isTruthy } from './helpers.ts';
-import { isName, placeOf, TOLERANT } from './syntax.ts';
+import { digitsOf, exactNumber, isExactNumber } from '../exact-json.ts';
+import { ArgumentInvalid, ArgumentMissing, UrlEncoded } from './arguments.ts';
+import type { HelperContext } from './formats.ts';
+import { HELPERS, isTruthy } from './helpers.ts';
+import { encodedInLink, LINK_LENGTH } from './links.ts';
+import { isName, type NumberNode, placeOf, TOLERANT } from './syntax.ts';
 
 /** The template uses a variable that neither the event nor the template's defaults contain. */
 export class TemplateVariableMissing extends Error {
@@ -54,7 +58,13 @@ export class Budget {
   }
 
   read(values: unknown[]): void {
-    for (const value of values) if (typeof value === 'string') this.#read += value.length;
+    for (const value of values) {
+      if (typeof value === 'string') this.#read += value.length;
+      else if (Array.isArray(value)) {
+        this.work(value.length);
+        for (const item of value) if (typeof item === 'string') this.#read += item.length;
+      }
+    }
     if (this.#read > Budget.MAX_READ)
       throw new TemplateInvalid(`the arguments of helpers exceed ${Budget.MAX_READ / 1024} K characters`);
   }
@@ -75,6 +85,10 @@ export interface Evaluation {
   data: unknown;
   locale: string;
   timeZone: string;
+  /** Time of rendering. */
+  now: Date;
+  /** URL of `@unsubscribeUrl`; null when the message has none. */
+  unsubscribeUrl: string | null;
   /** True when values are escaped for HTML. */
   isHtml: boolean;
   budget: Budget;
@@ -85,8 +99,14 @@ interface Frame {
   value: unknown;
   parent: Frame | null;
   names: Readonly<Record<string, unknown>>;
-  /** `@index`, `@key`, `@first`, `@last`, `@locale`. */
-  specials: Readonly<Record<string, unknown>>;
+  specials: Specials;
+}
+
+/** Values of the names with `@`, of one list or of the message. */
+interface Specials {
+  values: Readonly<Record<string, unknown>>;
+  /** Those of the enclosing list, which `@../index` reads. */
+  parent: Specials | null;
 }
 
 /**
@@ -96,14 +116,26 @@ interface Frame {
  * @throws {TemplateVariableMissing} with the full path of the variable
  * @throws {TemplateInvalid} when the text exceeds a limit of {@link Budget} or an argument of a helper is invalid
  */
-export function evaluate(program: hbs.AST.Program, { data, isHtml, budget, ...languages }: Evaluation): string {
+export function evaluate(
+  program: hbs.AST.Program,
+  { data, isHtml, budget, unsubscribeUrl, ...languages }: Evaluation,
+): string {
   const context: HelperContext = { ...languages, onFormat: (name) => budget.format(name) };
+  const message = { locale: languages.locale, unsubscribeUrl };
   budget.begin();
-  let output = '';
+  const output: string[] = [];
 
   const write = (text: string): void => {
     budget.output(text.length);
-    output += text;
+    output.push(text);
+  };
+
+  /** Returns the end of the output, as far as a link may reach back. */
+  const lastOutput = (): string => {
+    let index = output.length - 1;
+    let text = output[index] ?? '';
+    while (index > 0 && text.length < LINK_LENGTH) text = (output[(index -= 1)] as string) + text;
+    return text.slice(-LINK_LENGTH);
   };
 
   const run = ({ body }: hbs.AST.Program, frame: Frame): void => {
@@ -120,7 +152,9 @@ export function evaluate(program: hbs.AST.Program, { data, isHtml, budget, ...la
     const isCall = node.params.length > 0 || node.hash || path.original in HELPERS;
     const value = isCall ? call({ ...node, path }, frame) : need(path, frame);
     if (value === null || value === undefined) return;
-    const text = printed(value);
+    const isEncoded = value instanceof UrlEncoded;
+    const plain = isEncoded ? value.text : printed(value);
+    const text = node.escaped && !isEncoded ? encodedInLink(plain, lastOutput(), isHtml) : plain;
     // Checked before escaping, which makes the text up to six times as long.
     if (text.length > Budget.MAX_OUTPUT) throw new TemplateInvalid(TOO_LONG);
     write(isHtml && node.escaped ? Handlebars.escapeExpression(text) : text);
@@ -138,18 +172,19 @@ export function evaluate(program: hbs.AST.Program, { data, isHtml, budget, ...la
       if (isTruthy(value) === (name === 'if')) run(node.program, frame);
       else otherwise();
     } else if (name === 'with') {
-      if (value === 0 || isTruthy(value)) run(node.program, within(node.program, frame, value));
+      if (value === 0 || isExactNumber(value) || isTruthy(value)) run(node.program, within(node.program, frame, value));
       else otherwise();
     } else {
       const isList = Array.isArray(value);
-      const keys = isList || typeof value !== 'object' || value === null ? [] : Object.keys(value);
+      const hasKeys = !isList && typeof value === 'object' && value !== null && !isExactNumber(value);
+      const keys = hasKeys ? Object.keys(value) : [];
       const size = isList ? value.length : keys.length;
       budget.work(size);
       for (let index = 0; index < size; index += 1) {
         const key = isList ? index : (keys[index] as string);
         const item = (value as Record<string | number, unknown>)[key];
-        const specials = { locale: languages.locale, key, index, first: index === 0, last: index === size - 1 };
-        run(node.program, within(node.program, frame, item, key, specials));
+        const values = { ...message, key, index, first: index === 0, last: index === size - 1 };
+        run(node.program, within(node.program, frame, item, key, { values, parent: frame.specials }));
       }
       if (size === 0) otherwise();
     }
@@ -163,7 +198,9 @@ export function evaluate(program: hbs.AST.Program, { data, isHtml, budget, ...la
     }
     if (node.type === 'SubExpression') return call(node as hbs.AST.SubExpression, frame);
     if (node.type === 'UndefinedLiteral') return undefined;
-    return node.type === 'NullLiteral' ? null : (node as hbs.AST.StringLiteral).value;
+    if (node.type === 'NullLiteral') return null;
+    const { digits } = node as NumberNode;
+    return digits === undefined ? (node as hbs.AST.StringLiteral).value : exactNumber(digits);
   };
 
   const call = ({ path, params, hash, loc }: Call, frame: Frame): unknown => {
@@ -175,7 +212,9 @@ export function evaluate(program: hbs.AST.Program, { data, isHtml, budget, ...la
     budget.work(10);
     budget.read([...args, ...Object.values(options)]);
     try {
-      return HELPERS[name]?.(args, options, context);
+      // Only `default` may return its argument unchanged. To the others, encoded text is a text.
+      const values = name === 'default' ? args : args.map(unwrapped);
+      return HELPERS[name]?.(values, options, context);
     } catch (error) {
       if (error instanceof ArgumentMissing) {
         const missing = params.findLast((param) => param.type === 'PathExpression') as hbs.AST.PathExpression;
@@ -183,12 +222,15 @@ export function evaluate(program: hbs.AST.Program, { data, isHtml, budget, ...la
       }
       if (!(error instanceof ArgumentInvalid)) throw error;
       const { line, column } = placeOf({ loc });
-      throw new TemplateInvalid(`${name} ${error.message} (line ${line}, column ${column})`, { cause: error });
+      const wrong = [...params.keys()].find((index) => error.value !== undefined && args[index] === error.value);
+      const path = wrong === undefined ? undefined : (params[wrong] as hbs.AST.PathExpression).original;
+      const where = typeof path === 'string' ? ` as ${path}` : '';
+      throw new TemplateInvalid(`${name} ${error.message}${where} (line ${line}, column ${column})`, { cause: error });
     }
   };
 
-  run(program, { value: data, parent: null, names: NONE, specials: { locale: languages.locale } });
-  return output;
+  run(program, { value: data, parent: null, names: NONE, specials: { values: message, parent: null } });
+  return output.join('');
 }
 
 interface Call {
@@ -208,9 +250,13 @@ const MAX_DEPTH = 64;
  */
 function printed(value: unknown, depth = 0): string {
   if (depth > MAX_DEPTH) throw new TemplateInvalid(`a printed list is nested more than ${MAX_DEPTH} levels deep`);
+  if (isExactNumber(value)) return value.rawJSON;
+  if (typeof value === 'number') return digitsOf(value);
   if (Array.isArray(value)) return value.map((item: unknown) => printed(item ?? '', depth + 1)).join(',');
   return typeof value === 'object' ? '[object]' : String(value);
 }
+
+const unwrapped = (value: unknown): unknown => (value instanceof UrlEncoded ? value.text : value);
 
 function within(
   { blockParams }: hbs.AST.Program,
@@ -228,7 +274,11 @@ function within(
 
 /** Returns the value at a path; undefined when it does not exist. */
 function find(path: hbs.AST.PathExpression, frame: Frame): unknown {
-  if (path.data) return frame.specials[path.parts[0] ?? ''];
+  if (path.data) {
+    let specials: Specials | null = frame.specials;
+    for (let depth = 0; depth < path.depth; depth += 1) specials = specials?.parent ?? null;
+    return specials?.values[path.parts[0] ?? ''];
+  }
   let scope: Frame | null = frame;
   for (let depth = 0; depth < path.depth; depth += 1) scope = scope?.parent ?? null;
   if (!scope) return undefined;
@@ -236,7 +286,8 @@ function find(path: hbs.AST.PathExpression, frame: Frame): unknown {
   const isNamed = isName(path) && Object.hasOwn(scope.names, first);
   let value = isNamed ? scope.names[first] : scope.value;
   for (const part of isNamed ? rest : path.parts) {
-    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, part)) return undefined;
+    if (typeof value !== 'object' || value === null || isExactNumber(value) || !Object.hasOwn(value, part))
+      return undefined;
     value = (value as Record<string, unknown>)[part];
   }
   return value;

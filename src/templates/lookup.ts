@@ -85,7 +85,7 @@ const cacheKey = ({ tenantId, eventCode, channel }: TemplateKey): string =>
 
 /** One query for all templates of a batch of deliveries that are not cached, over many tenants. */
 const SELECT_PUBLISHED = `select t.id as "templateId", v.version, t.tenant_id as "tenantId", t.event_code as "eventCode", t.channel,
-         t.locale, v.subject, coalesce(v.page, v.body) as body, v.text, v.default_params as "defaultParams"
+         t.locale, v.subject, coalesce(v.page, v.body) as body, v.text, v.default_params::json as "defaultParams"
   from unnest($1::text[], $2::text[], $3::text[]) as wanted (tenant_id, event_code, channel)
   join notification_template t using (tenant_id, event_code, channel)
   join notification_template_version v

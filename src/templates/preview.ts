@@ -1,4 +1,5 @@
 import { validationFailed } from '../errors.ts';
+import { isExactNumber, parseExact } from '../exact-json.ts';
 import type { Channel } from '../intake/channel.ts';
 import { checkStorable } from '../intake/storable.ts';
 import type { SharedParts } from './email.ts';
@@ -46,7 +47,7 @@ export async function previewTemplate(
     .filter(({ path, isOptional }) => !isOptional && isMissing(data, path.split('.')))
     .map(({ path }) => path);
   // Copied, so that the caller's params do not change.
-  for (const name of new Set(missingVariables.map(firstOf))) data[name] = structuredClone(data[name]);
+  for (const name of new Set(missingVariables.map(firstOf))) data[name] = copyOf(data[name]);
   for (const path of missingVariables) fill(data, path.split('.'), path);
   const used = new Set(variables.map(({ path }) => firstOf(path)));
   const base = {
@@ -69,16 +70,21 @@ export async function previewTemplate(
 
 const firstOf = (path: string): string => path.split(/[.[]/)[0] ?? '';
 
+/** Unlike `structuredClone`, this keeps exact numbers. */
+const copyOf = (value: unknown): unknown => (value === undefined ? value : parseExact(JSON.stringify(value)));
+
 type Values = Record<string, unknown>;
 
 const isObject = (value: unknown): value is Values =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
+  typeof value === 'object' && value !== null && !Array.isArray(value) && !isExactNumber(value);
 
 /** A variable of list items is missing when at least one item lacks it. */
 function isMissing(value: unknown, [name = '', ...rest]: string[]): boolean {
   const isList = name.endsWith('[]');
   const inner =
-    typeof value === 'object' && value !== null ? (value as Values)[isList ? name.slice(0, -2) : name] : undefined;
+    typeof value === 'object' && value !== null && !isExactNumber(value)
+      ? (value as Values)[isList ? name.slice(0, -2) : name]
+      : undefined;
   if (inner === undefined) return true;
   if (rest.length === 0) return false;
   if (!isList) return isMissing(inner, rest);

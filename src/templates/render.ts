@@ -13,6 +13,10 @@ export { TemplateInvalid, TemplateVariableMissing };
 export interface RenderOptions {
   /** Default time zone of dates (IANA name). */
   timeZone?: string;
+  /** Time of rendering, which `formatRelative` reads. Default: now. */
+  now?: Date;
+  /** URL of `@unsubscribeUrl`; absent when the recipient cannot unsubscribe. */
+  unsubscribeUrl?: string | undefined;
 }
 
 /** A parsed template. It contains syntax trees, no executable code. */
@@ -87,8 +91,8 @@ function compiledOf(template: PublishedTemplate): CompiledTemplate {
 }
 
 /**
- * Renders a template with an event's params, which override the template's defaults. Deterministic: the same version
- * and params always give the same text. Limits keep it to a few milliseconds for every template and params.
+ * Renders a template with an event's params, which override the template's defaults. Deterministic: the same version,
+ * params and options always give the same text. Limits keep it to a few milliseconds for every template and params.
  *
  * @param compiledTemplate the parsed template. Default: the cached one.
  * @throws {TemplateVariableMissing} with the name of the variable
@@ -97,7 +101,7 @@ function compiledOf(template: PublishedTemplate): CompiledTemplate {
 export function renderTemplate(
   template: PublishedTemplate,
   params: Record<string, unknown>,
-  { timeZone = 'UTC' }: RenderOptions = {},
+  { timeZone = 'UTC', now = new Date(), unsubscribeUrl }: RenderOptions = {},
   { subject, body, text, isHtml, isDynamic }: CompiledTemplate = compiledOf(template),
 ): RenderedMessage {
   const data = { ...template.defaultParams, ...params };
@@ -105,7 +109,16 @@ export function renderTemplate(
   const run = ({ program, partials, problems: [problem] }: Analysis, isEscaped = false): string => {
     if (problem) throw new TemplateInvalid(`${problem.message} (line ${problem.line}, column ${problem.column})`);
     if (!program || partials.length > 0) throw new TemplateInvalid('its partials were not expanded');
-    return evaluate(program, { data, locale: template.locale, timeZone, isHtml: isEscaped, budget });
+    const { locale } = template;
+    return evaluate(program, {
+      data,
+      locale,
+      timeZone,
+      now,
+      unsubscribeUrl: unsubscribeUrl ?? null,
+      isHtml: isEscaped,
+      budget,
+    });
   };
   const renderedBody = run(body, isHtml);
   const unsafe = isDynamic ? unsafeUrlIn(renderedBody) : undefined;

@@ -17,6 +17,8 @@ export interface Analysis {
   raw: { line: number; column: number }[];
   /** `{{> name}}`, which is expanded when the template is saved. */
   partials: { name: string; line: number; column: number }[];
+  /** True when the template contains `@unsubscribeUrl`. */
+  usesUnsubscribeUrl: boolean;
   /** The syntax tree; null when there are problems. */
   program: hbs.AST.Program | null;
 }
@@ -24,6 +26,9 @@ export interface Analysis {
 /** Maximum size of one text as entered by the author, in bytes. */
 export const MAX_SOURCE = 64 * 1024;
 export const BLOCK_HELPERS: ReadonlySet<string> = new Set(['if', 'unless', 'each', 'with']);
+/** A number in a template. `digits` is set when JavaScript would round it. */
+export type NumberNode = hbs.AST.NumberLiteral & { digits?: string };
+
 /** Helpers whose arguments may be missing. */
 export const TOLERANT: ReadonlySet<string> = new Set(['if', 'unless', 'and', 'or', 'not', 'eq', 'default']);
 
@@ -32,7 +37,7 @@ export const TOLERANT: ReadonlySet<string> = new Set(['if', 'unless', 'and', 'or
  * features of later Handlebars versions are refused.
  */
 export function analyse(source: string): Analysis {
-  const failed = { variables: [], raw: [], partials: [], program: null };
+  const failed = { variables: [], raw: [], partials: [], usesUnsubscribeUrl: false, program: null };
   const early = scan(source).problem;
   if (early) return { ...failed, problems: [early] };
   let program: hbs.AST.Program;
@@ -41,13 +46,14 @@ export function analyse(source: string): Analysis {
   } catch (error) {
     return { ...failed, problems: [parseProblem(error as Error, source)] };
   }
-  const walk = new Walk();
-  walk.program(program, [{ path: '', names: new Map() }], 0);
+  const walk = new Walk(source);
+  walk.program(program, [{ path: '', names: new Map(), lists: 0 }], 0);
   return {
     problems: walk.problems,
     variables: walk.variables(),
     raw: walk.raw,
     partials: walk.partials,
+    usesUnsubscribeUrl: walk.usesUnsubscribeUrl,
     program: walk.problems.length === 0 ? program : null,
   };
 }
@@ -83,14 +89,22 @@ interface Scope {
   /** Empty at the top level; undefined when it is not known, e.g. for the result of a helper. */
   path: string | undefined;
   names: ReadonlyMap<string, string | undefined>;
+  /** Number of enclosing lists. */
+  lists: number;
 }
 
 class Walk {
   readonly problems: SyntaxProblem[] = [];
   readonly raw: { line: number; column: number }[] = [];
   readonly partials: Analysis['partials'] = [];
+  usesUnsubscribeUrl = false;
+  readonly #lines: string[];
   #nodes = 0;
   readonly #found = new Map<string, boolean>();
+
+  constructor(source: string) {
+    this.#lines = source.split(/\r\n|\n/);
+  }
 
   variables(): TemplateVariable[] {
     return [...this.#found]
@@ -174,7 +188,7 @@ class Walk {
     const [item, key] = program.blockParams ?? [];
     if (item !== undefined) names.set(item, path);
     if (key !== undefined) names.set(key, undefined);
-    return [{ path, names }, ...scopes];
+    return [{ path, names, lists: current.lists + (name === 'each' ? 1 : 0) }, ...scopes];
   }
 
   #call(
@@ -209,8 +223,10 @@ class Walk {
         else this.#refuse(node, 'a helper must be called by its name');
         return undefined;
       }
-      case 'StringLiteral':
       case 'NumberLiteral':
+        this.#number(node as NumberNode);
+        return undefined;
+      case 'StringLiteral':
       case 'BooleanLiteral':
       case 'NullLiteral':
       case 'UndefinedLiteral':
@@ -221,10 +237,27 @@ class Walk {
     }
   }
 
+  /** The parser keeps only the rounded number. The digits are a text, because they pass between threads. */
+  #number(node: NumberNode): void {
+    const { start, end } = node.loc;
+    const digits = (this.#lines[start.line - 1] as string).slice(start.column, end.column);
+    if (digits !== String(node.value)) node.digits = digits;
+  }
+
+  #special(node: hbs.AST.PathExpression, lists: number): void {
+    const { parts, depth, original } = node;
+    const [name = ''] = parts;
+    const isKnown = parts.length === 1 && (OF_LIST.has(name) || (depth === 0 && OF_MESSAGE.has(name)));
+    if (!isKnown) this.#refuse(node, `unknown name ${original}`);
+    else if (depth > 0 && depth >= lists) {
+      this.#refuse(node, `"${original}" has more "../" than there are enclosing {{#each}} blocks`);
+    }
+    if (name === 'unsubscribeUrl') this.usesUnsubscribeUrl = true;
+  }
+
   #path(node: hbs.AST.PathExpression, scopes: Scope[], isOptional: boolean): string | undefined {
-    // Handlebars defines `@index`, `@key`, `@first` and `@last`; `@locale` is ours.
     if (node.data) {
-      if (!/^@(index|key|first|last|locale)$/.test(node.original)) this.#refuse(node, `unknown name ${node.original}`);
+      this.#special(node, (scopes[0] as Scope).lists);
       return undefined;
     }
     if (node.parts.some((part) => FORBIDDEN.has(part))) this.#refuse(node, `"${node.original}" is not allowed`);
@@ -243,6 +276,11 @@ class Walk {
     return path;
   }
 }
+
+/** Names with `@` of a list, which Handlebars defines. */
+const OF_LIST = new Set(['index', 'key', 'first', 'last']);
+/** Names with `@` of a message, which are ours. */
+const OF_MESSAGE = new Set(['locale', 'unsubscribeUrl']);
 
 /** Names that Handlebars blocks, because they allow access to prototypes. */
 const FORBIDDEN = new Set([

@@ -1,5 +1,6 @@
 import { defineEntity, type InferEntity, p } from '@mikro-orm/core';
 
+import { ExactJsonType } from '../database/exact-json-type.ts';
 import { tenantIsolation } from '../database/row-level-security.ts';
 import type { Channel } from '../intake/channel.ts';
 
@@ -52,7 +53,7 @@ export const NotificationTemplateVersionEntity = defineEntity({
     text: p.text().strictNullable(),
     /** Complete HTML of an email: the body with its layout and partials. Null when the body itself is sent. */
     page: p.text().strictNullable(),
-    defaultParams: p.json<Record<string, unknown>>().defaultRaw(`'{}'`),
+    defaultParams: p.type(ExactJsonType).columnType('jsonb').defaultRaw(`'{}'`),
     createdAt: p.datetime().columnType('timestamptz').defaultRaw('now()'),
     createdBy: p.text().strictNullable(),
   },

@@ -50,7 +50,7 @@ const MAX_VERSIONS = 100;
 
 /** The newest versions of each of many templates: a limit per template needs a lateral join. */
 const READ_VERSIONS = `select v.template_id as "templateId", v.version, v.subject, v.body, v.text,
-    v.default_params as "defaultParams", v.created_at as "createdAt", v.created_by as "createdBy",
+    v.default_params::json as "defaultParams", v.created_at as "createdAt", v.created_by as "createdBy",
     case when v.version = max(v.version) over (partition by v.template_id) then v.page end as page
   from unnest($2::uuid[]) as wanted (id)
   cross join lateral (

@@ -1,9 +1,10 @@
-import { parse, stringify } from 'yaml';
+import { parse, type ScalarTag, stringify, type Tags } from 'yaml';
 
 import { EVENT_CODE_PATTERN } from '../intake/event-code.ts';
 import { LOCALE_PATTERN } from '../templates/locale.ts';
 import { writeAudit } from '../audit/write.ts';
 import type { Transaction } from '../database/database.ts';
+import { exactNumber, isExactNumber, roundNumbers } from '../exact-json.ts';
 import { AppError, type FieldProblem, validationFailed } from '../errors.ts';
 import { CHANNELS, type Channel } from '../intake/channel.ts';
 import { lintTemplate } from '../templates/lint.ts';
@@ -98,24 +99,38 @@ const validate = createPolicyAjv().compile<TenantBundle>({
   },
 });
 
+/** A number of YAML or JSON that keeps all digits. */
+const EXACT_NUMBER: ScalarTag = {
+  tag: 'tag:yaml.org,2002:float',
+  default: true,
+  identify: isExactNumber,
+  test: /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?$/,
+  resolve: (text) => exactNumber(text),
+  stringify: ({ value }) => JSON.stringify(value),
+};
+const withExactNumbers = (tags: Tags): Tags => [EXACT_NUMBER, ...tags];
+
 /**
  * Parses and validates a bundle in YAML or JSON.
  *
  * @throws `validation_failed` with the path of each problem, and line and column within templates.
  */
 export async function parseBundle(source: string): Promise<TenantBundle> {
-  let bundle: unknown;
+  let file: unknown;
   try {
-    bundle = parse(source);
+    file = parse(source, { customTags: withExactNumbers });
   } catch (error) {
     throw validationFailed([{ path: 'file', message: (error as Error).message }]);
   }
+  // Only templates have values of events. Settings have numbers of JavaScript.
+  const bundle = roundNumbers(file);
   if (!validate(bundle)) {
     throw validationFailed((validate.errors ?? []).map((error) => fieldProblem(error, 'file')));
   }
+  const { templates } = file as TenantBundle;
   const seen = new Set<string>();
   const problems: FieldProblem[] = [];
-  for (const [index, template] of (bundle.templates ?? []).entries()) {
+  for (const [index, template] of (templates ?? []).entries()) {
     const place = `templates[${index}]`;
     const key = keyOf(template);
     if (seen.has(key)) problems.push({ path: place, message: `${key} is a duplicate` });
@@ -127,7 +142,7 @@ export async function parseBundle(source: string): Promise<TenantBundle> {
     );
   }
   if (problems.length > 0) throw validationFailed(problems);
-  return bundle;
+  return templates ? { ...bundle, templates } : bundle;
 }
 
 const keyOf = ({
@@ -192,7 +207,7 @@ const toChange = (kind: BundleChange['kind'], label: string, before: unknown, af
 });
 
 /** Sorts keys, because `jsonb` does not keep their order. */
-const inOrder = (value: unknown): string => stringify(value, { sortMapEntries: true });
+const inOrder = (value: unknown): string => stringify(value, { sortMapEntries: true, customTags: withExactNumbers });
 
 /** The fields of a template that an import may change. */
 const textOf = (template: TemplateText | undefined) =>
@@ -232,11 +247,12 @@ export async function exportBundle(tx: Transaction, tenantId: string): Promise<s
     ]),
   );
   const templates = await readTemplates(tx, tenantId);
-  return stringify({
+  const bundle = {
     ...(await readSettings(tx, tenantId)),
     ...(rows.length > 0 && { channels }),
     ...(templates.length > 0 && { templates }),
-  });
+  };
+  return stringify(bundle, { customTags: withExactNumbers });
 }
 
 async function readSettings(tx: Transaction, tenantId: string): Promise<Record<string, unknown>> {
@@ -245,7 +261,7 @@ async function readSettings(tx: Transaction, tenantId: string): Promise<Record<s
 }
 
 /** One statement for all of a tenant's templates: a bundle may hold thousands. */
-const READ_TEMPLATES = `select t.event_code as "eventCode", t.channel, t.locale, v.subject, v.body, v.text, v.default_params as "defaultParams"
+const READ_TEMPLATES = `select t.event_code as "eventCode", t.channel, t.locale, v.subject, v.body, v.text, v.default_params::json as "defaultParams"
   from notification_template t
   join notification_template_version v on v.template_id = t.id and v.version = t.published_version
   where t.tenant_id = $1 and t.is_active order by t.event_code, t.channel, t.locale`;
@@ -275,7 +291,7 @@ const isEqual = (a: unknown, b: unknown): boolean => JSON.stringify(sorted(a)) =
 
 function sorted(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(sorted);
-  if (typeof value !== 'object' || value === null) return value;
+  if (typeof value !== 'object' || value === null || isExactNumber(value)) return value;
   return Object.fromEntries(
     Object.entries(value)
       .toSorted(([a], [b]) => a.localeCompare(b))

@@ -87,6 +87,25 @@ describe('SealedWebSocket with a standard graphql-ws client', () => {
     });
   });
 
+  it('keeps the digits of numbers in several messages of one frame', async () => {
+    const server = await serve({
+      wire: (frame, count, { stream }) => {
+        if (count > 0 || !stream) return [frame];
+        const next = (title: string) => `{"id":"ours","type":"next","payload":{"data":{"item":{"title":${title}}}}}`;
+        const end = '{"id":"ours","type":"complete"}';
+        return [
+          frame,
+          stream.sealer.seal(`[${[next('12345678901234567890'), next('1.10'), next('5'), end].join(',')}]`),
+        ];
+      },
+    });
+    server.add('first');
+    const jsonMessageReviver = (_key: string, value: unknown, context?: { source?: string }): unknown =>
+      typeof value === 'number' ? context?.source : value;
+    const client = connectTo(server, { generateID: () => 'ours', jsonMessageReviver });
+    expect(await watch(client, { after: '0' })).toEqual({ titles: ['first', '12345678901234567890', '1.10', '5'] });
+  });
+
   it('combines waiting messages into one frame', async () => {
     const server = await serve();
     const client = connectTo(server);

@@ -50,7 +50,7 @@ describe('params', () => {
     const body = '<a href="{{x}}">a</a><a href="https://{{y}}/{{z}}">b</a><p style="color: {{c}}">c</p>';
     const html = render(body, { x: 'https://x.test', y: 'y.test', z: '"><script>', c: 'red' });
     expect(html).toBe(
-      '<a href="https://x.test">a</a><a href="https://y.test/&quot;&gt;&lt;script&gt;">b</a><p style="color: red">c</p>',
+      '<a href="https://x.test">a</a><a href="https://y.test/%22%3E%3Cscript%3E">b</a><p style="color: red">c</p>',
     );
   });
 });

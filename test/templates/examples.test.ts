@@ -3,6 +3,7 @@ import { join } from 'node:path';
 
 import { describe, expect, it } from 'vitest';
 
+import { parseExact } from '../../src/exact-json.ts';
 import { projectRoot } from '../../src/project-root.ts';
 import { HELPERS } from '../../src/templates/helpers.ts';
 import { lintTemplate } from '../../src/templates/lint.ts';
@@ -13,7 +14,7 @@ const page = readFileSync(join(projectRoot, 'docs/templates.md'), 'utf8');
 const examples = [...page.matchAll(/^\| `(.*)` +\| `(\{.*\})` +\| (\S+) +\| `(.*)` +\|$/gm)].map(
   ([, body = '', params = '', locale = '', result = '']) => ({
     body: body.replaceAll('\\|', '|'),
-    params: JSON.parse(params) as Record<string, unknown>,
+    params: parseExact(params) as Record<string, unknown>,
     locale,
     result,
   }),

@@ -8,7 +8,8 @@ import { analyse } from '../../src/templates/syntax.ts';
 const ours = (source: string, data: object): string => {
   const { program, problems } = analyse(source);
   if (!program) throw new Error(`${problems[0]?.message}: ${source}`);
-  return evaluate(program, { data, locale: 'en', timeZone: 'UTC', isHtml: true, budget: new Budget() });
+  const message = { locale: 'en', timeZone: 'UTC', now: new Date(), unsubscribeUrl: null };
+  return evaluate(program, { data, ...message, isHtml: true, budget: new Budget() });
 };
 const theirs = (source: string, data: object): string => Handlebars.compile(source)(data);
 

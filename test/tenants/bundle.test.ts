@@ -217,6 +217,20 @@ templates:
     );
   });
 
+  it('keeps the digits of default params', async () => {
+    const template = (params: string): string =>
+      `templates:\n  - { eventCode: n, channel: sms, locale: en, body: "{{id}}", defaultParams: ${params} }\n`;
+    const params = '{ id: 12345678901234567890, price: 1.10, list: [ 5.0, 1e2, 7 ] }';
+    const bundle = await file('numbers.yaml', template(params));
+    expect((await tool('tenant:import', bundle, '--tenant', 'tenant-numbers')).code).toBe(0);
+    const { stdout } = await tool('tenant:export', 'tenant-numbers');
+    for (const text of ['id: 12345678901234567890\n', 'price: 1.10\n', '- 5.0\n', '- 100\n', '- 7\n']) {
+      expect(stdout).toContain(text);
+    }
+    const again = await tool('tenant:import', await file('again.yaml', stdout), '--tenant', 'tenant-numbers');
+    expect(again.stdout).not.toContain('template');
+  });
+
   it.each([
     ['invalid YAML', 'a: [', /file/],
     ['an unknown key', 'colour: red', /file\.colour: is not an allowed field/],

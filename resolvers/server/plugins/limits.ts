@@ -4,6 +4,7 @@ import { type DocumentNode, parse } from 'graphql';
 import { AppError } from '../../../src/errors.ts';
 import type { GraphContext } from '../context.ts';
 import { assertOperation, type OperationOptions } from '../operations.ts';
+import { roundVariables } from '../variables.ts';
 import { assertVariables } from '../query-limits.ts';
 
 /** Replaces a document that exceeds a limit, because its validation could take minutes. */
@@ -14,9 +15,10 @@ const PLACEHOLDER: DocumentNode = parse('{ __typename }');
  * A document that does not parse or validate is left to Apollo Server, which reports every problem.
  */
 export const limitsPlugin = ({
+  schema,
   checkDocument,
   persisted,
-}: Pick<OperationOptions, 'checkDocument' | 'persisted'>): ApolloServerPlugin<GraphContext> => ({
+}: Pick<OperationOptions, 'schema' | 'checkDocument' | 'persisted'>): ApolloServerPlugin<GraphContext> => ({
   requestDidStart: async () => {
     let tooLarge: AppError | undefined;
     return {
@@ -30,10 +32,12 @@ export const limitsPlugin = ({
       },
       didResolveOperation: async (context) => {
         if (tooLarge) throw tooLarge;
-        const { document, request } = context;
+        const { document, request, contextValue } = context;
         assertOperation(document, request.operationName);
         Object.assign(context, { document: persisted.trusted(document, request.operationName) });
-        assertVariables(request.variables ?? {});
+        const variables = contextValue.variables ?? request.variables ?? {};
+        request.variables = roundVariables(schema, document, request.operationName, variables);
+        assertVariables(request.variables);
       },
     };
   },
