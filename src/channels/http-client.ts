@@ -1,5 +1,8 @@
+import type { Readable } from 'node:stream';
+
 import { Agent, type Dispatcher, request } from 'undici';
 
+import type { SendOptions } from './channel.ts';
 import type { SendFailure } from './send-result.ts';
 import { classifyHttpError, classifyHttpStatus } from './failures.ts';
 import { createOutboundGuard, openGuard, type OutboundGuard } from './outbound.ts';
@@ -18,16 +21,23 @@ export interface HttpReply {
   headers: Record<string, string | string[] | undefined>;
 }
 
+export interface HttpLimits {
+  /** Maximum duration, in milliseconds, including the time to connect. */
+  timeoutMs: number;
+  isTrusted: boolean;
+  /**
+   * Called when a connection is open, and before anything of the request is sent; without a body, before the connection.
+   * The request is sent only if it resolves to true.
+   */
+  begin?: SendOptions['begin'];
+}
+
 export interface HttpClient {
   /**
    * Sends one request and reads its reply, with limits on duration and size. Does not follow redirects.
    * @returns the reply with any status, or a failure when there was no reply.
    */
-  send(
-    url: string,
-    options: HttpRequest,
-    limits: { timeoutMs: number; isTrusted: boolean },
-  ): Promise<HttpReply | SendFailure>;
+  send(url: string, options: HttpRequest, limits: HttpLimits): Promise<HttpReply | SendFailure>;
   close(): Promise<void>;
 }
 
@@ -58,26 +68,52 @@ export function createHttpClient(outboundAllow: readonly string[]): HttpClient {
   const agents = { guarded: open(guard), trusted: open(openGuard) };
 
   return {
-    send: async (url, { method = 'POST', headers, body }, { timeoutMs, isTrusted }) => {
+    send: async (url, { method = 'POST', headers, body }, { timeoutMs, isTrusted, begin }) => {
+      let hasBegun = begin === undefined;
+      const start = async (): Promise<void> => {
+        if (begin && !(await begin())) throw new NotBegun();
+        hasBegun = true;
+      };
       try {
         const target = new URL(url);
         if (!isTrusted) guard.checkLiteral(target.hostname.replaceAll(/^\[|\]$/g, ''));
+        if (body === undefined) await start();
         const reply = await request(target, {
           dispatcher: isTrusted ? agents.trusted : agents.guarded,
           method,
-          headers,
-          ...(body !== undefined && { body }),
+          ...(body === undefined || !begin
+            ? { headers, ...(body !== undefined && { body }) }
+            : { headers: { ...headers, 'content-length': lengthOf(body) }, body: bodyAfter(start, body) }),
           signal: AbortSignal.timeout(timeoutMs),
         });
         return { status: reply.statusCode, headers: reply.headers, text: await textOf(reply) };
       } catch (error) {
-        return classifyHttpError(error);
+        const failure = classifyHttpError(error);
+        // What was not sent is not in doubt.
+        return hasBegun || failure.outcome !== 'unknown' ? failure : { ...failure, outcome: 'transient' };
       }
     },
     close: async () => {
       await Promise.all([agents.guarded.destroy(), agents.trusted.destroy()]);
     },
   };
+}
+
+/** `begin` resolved to false. The caller knows why. */
+class NotBegun extends Error {}
+
+const lengthOf = (body: string | Buffer): string => String(Buffer.byteLength(body));
+
+/**
+ * Returns a body that waits for `start`. undici reads it when a connection is open, and writes the head of the request
+ * together with its first part. Its types allow only streams, but it takes every asynchronous iterable.
+ */
+function bodyAfter(start: () => Promise<void>, body: string | Buffer): Readable {
+  const parts = async function* (): AsyncGenerator<Buffer> {
+    await start();
+    yield Buffer.from(body);
+  };
+  return parts() as unknown as Readable;
 }
 
 async function textOf({ body }: Dispatcher.ResponseData): Promise<string> {

@@ -75,10 +75,12 @@ export const fcmProvider: CreateProvider = ({ readSecret, http }) => {
     channel: 'push',
     name: 'fcm',
     configSchema,
+    beginsItself: true,
     send: async (message, rawConfig, limits) => {
       const config = await configs.read(rawConfig);
       if ('outcome' in config) return config;
-      const token = await tokens.tokenFor(config, limits);
+      const { timeoutMs, isTrusted } = limits;
+      const token = await tokens.tokenFor(config, { timeoutMs, isTrusted });
       if (typeof token !== 'string') return token;
       const { baseUrl = 'https://fcm.googleapis.com', projectId } = config;
       const reply = await http.send(

@@ -49,8 +49,9 @@ export const webPushProvider: CreateProvider = ({ readSecret, http }) => {
     channel: 'push',
     name: 'web_push',
     configSchema,
+    beginsItself: true,
     // The endpoint comes from the recipient's browser, so it is not trusted even when the operator configured the keys.
-    send: async (message, rawConfig, { timeoutMs }) => {
+    send: async (message, rawConfig, { timeoutMs, begin }) => {
       const config = await configs.read(rawConfig);
       if ('outcome' in config) return config;
       const subscription = subscriptionIn(message.address);
@@ -66,11 +67,15 @@ export const webPushProvider: CreateProvider = ({ readSecret, http }) => {
       } catch {
         return misconfigured('Web Push: the VAPID keys or the keys of the subscription are invalid');
       }
-      const headers = Object.fromEntries(Object.entries(request.headers).map(([name, value]) => [name, String(value)]));
+      const headers = Object.fromEntries(
+        Object.entries(request.headers)
+          .filter(([name]) => name !== 'Content-Length') // the client sets it
+          .map(([name, value]) => [name, String(value)]),
+      );
       const reply = await http.send(
         request.endpoint,
         { headers, ...(request.body && { body: request.body }) },
-        { timeoutMs, isTrusted: false },
+        { timeoutMs, isTrusted: false, begin },
       );
       if (isFailure(reply)) return reply;
       if (isSuccess(reply)) {

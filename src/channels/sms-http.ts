@@ -70,6 +70,7 @@ export const smsHttpProvider: CreateProvider = ({ readSecret, http }) => {
     channel: 'sms',
     name: 'http',
     configSchema,
+    beginsItself: true,
     send: async (message, rawConfig, limits) => {
       const config = await configs.read(rawConfig);
       if ('outcome' in config) return config;

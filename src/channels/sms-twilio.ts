@@ -59,6 +59,7 @@ export const twilioProvider: CreateProvider = ({ readSecret, http }) => {
     channel: 'sms',
     name: 'twilio',
     configSchema,
+    beginsItself: true,
     send: async (message, rawConfig, limits) => {
       const config = await configs.read(rawConfig);
       if ('outcome' in config) return config;

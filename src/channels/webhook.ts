@@ -46,8 +46,9 @@ export const webhookProvider: CreateProvider = ({ readSecret, http }) => {
     // Standard Webhooks: receivers ignore a `webhook-id` that they have already processed.
     deduplicates: true,
     configSchema,
+    beginsItself: true,
     // The URL comes from the event, so it is not trusted even when the operator configured the keys.
-    send: async (message, rawConfig, { timeoutMs }) => {
+    send: async (message, rawConfig, { timeoutMs, begin }) => {
       const config = await configs.read(rawConfig);
       if ('outcome' in config) return config;
       const body = webhookBody(message);
@@ -66,7 +67,7 @@ export const webhookProvider: CreateProvider = ({ readSecret, http }) => {
           },
           body,
         },
-        { timeoutMs, isTrusted: false },
+        { timeoutMs, isTrusted: false, begin },
       );
       if (isFailure(reply)) return reply;
       if (isSuccess(reply)) return { outcome: 'ok' };

@@ -58,6 +58,7 @@ export const znsProvider: CreateProvider = ({ readSecret, http }) => {
     channel: 'zalo',
     name: 'zns',
     configSchema,
+    beginsItself: true,
     send: async (message, rawConfig, limits) => {
       const config = await configs.read(rawConfig);
       if ('outcome' in config) return config;

@@ -59,7 +59,7 @@ export async function deliver(
         .send(message, config, { timeoutMs: options.timeoutMs, isTrusted: origin !== 'database', begin })
         .catch((error: Error) => unexpected(error));
       // If the attempt was not recorded, nothing was sent, and the provider is not to blame.
-      return (await opening?.isHeld.catch(() => false)) === false ? notSent : result;
+      return opening && !(await begin().catch(() => false)) ? notSent : result;
     },
   });
   if (call.kind === 'lost') return undefined;
@@ -68,12 +68,19 @@ export async function deliver(
     const settlement = waiting(log, until ? untilRecovered(until) : 0);
     return opening ? { ...settlement, next: log, withdrawn: { number } } : settlement;
   }
-  // A provider that failed before it began has no attempt yet.
-  if (!(await begin())) return undefined;
+  if (opening && !(await begin())) return undefined;
 
   const { result } = call;
   const durationMs = Math.round(performance.now() - startedAt);
-  const attempt = { number, provider: name, outcome: result.outcome, deduplicates, durationMs };
+  const attempt = {
+    number,
+    provider: name,
+    outcome: result.outcome,
+    deduplicates,
+    durationMs,
+    // Nothing was handed over, so a crash before this point leaves the message as it was.
+    ...(!opening && { unopened: { route } }),
+  };
   if (result.outcome === 'ok') {
     const { providerMessageId } = result;
     return {
@@ -84,16 +91,18 @@ export async function deliver(
   }
 
   const { errorCode, errorMessage, suppress } = result;
+  const excludedProviders = excludedAt(log, step);
   const failed = {
     ...base,
     attempt,
+    ...(!opening && { next: { step, stepAttempts, provider: name, excludedProviders } }),
     errorCode,
     errorMessage,
     ...(suppress && { suppress: { address: message.address, reason: suppress } }),
   };
   const now = Date.now();
   const unknownSince = log.unknownSince ?? (result.outcome === 'unknown' && !deduplicates ? number : null);
-  const move = afterFailure({ step, stepAttempts, provider: name, excludedProviders: excludedAt(log, step) }, result, {
+  const move = afterFailure({ step, stepAttempts, provider: name, excludedProviders }, result, {
     providers: plan.providers,
     retry: settings.retry,
     elapsedMs: now - log.scheduledAt.getTime(),

@@ -23,7 +23,7 @@ export interface Settlement {
   template?: UsedTemplate | undefined;
   /** Time until the row is due again, in milliseconds. Only for a status that is not terminal. */
   retryInMs?: number;
-  /** Next position in the route; absent to keep the current one. Only for a status that is not terminal. */
+  /** Next position in the route, or the last one for a terminal status; absent to keep the stored one. */
   next?: Pick<ClaimedLog, 'step' | 'stepAttempts' | 'provider' | 'excludedProviders'>;
   errorCode?: string | undefined;
   errorMessage?: string | undefined;
@@ -35,6 +35,8 @@ export interface Settlement {
     deduplicates?: boolean;
     durationMs: number;
     providerMessageId?: string;
+    /** Set if the attempt failed before its provider began to take the message, so that it is not recorded yet. */
+    unopened?: { route: Channel[] };
   };
   /** Attempt to delete if it exists, because its provider was not called. */
   withdrawn?: { number: number };
@@ -66,7 +68,7 @@ const SETTLE = `
     select * from jsonb_to_recordset($1::jsonb) as settlement (
       id uuid, lease_token uuid, status text, channel text, retry_in_ms bigint, step smallint, step_attempts smallint,
       next_provider text, excluded_providers text[], template_id uuid, template_version int, locale text,
-      error_code text, error_message text, attempt_number int, is_atomic boolean, attempt_channel text, attempt_provider text,
+      error_code text, error_message text, attempt_number int, is_atomic boolean, route text[], attempt_channel text, attempt_provider text,
       outcome text, deduplicates boolean, duration_ms int, provider_message_id text, withdrawn_number int, audit_id uuid, audit_action text,
       audit_details jsonb, kept_recipient jsonb, drops_params boolean)
   ), settled as (
@@ -77,7 +79,7 @@ const SETTLE = `
         locale = coalesce(input.locale, log.locale),
         error_code = input.error_code, error_message = input.error_message,
         attempts = coalesce(input.withdrawn_number - 1, input.attempt_number, log.attempts),
-        step = coalesce(input.step, log.step),
+        route = coalesce(input.route, log.route), step = coalesce(input.step, log.step),
         step_attempts = case when input.step is null then log.step_attempts else input.step_attempts end,
         provider = case when input.step is null then log.provider else input.next_provider end,
         excluded_providers = coalesce(input.excluded_providers, log.excluded_providers),
@@ -93,7 +95,7 @@ const SETTLE = `
     where log.id = input.id and log.lease_token = input.lease_token and log.status = 'sending'
     returning log.id, log.tenant_id, log.trace_id, log.trigger_by, log.status, log.event_code, log.channel,
       log.template_id, log.is_test, log.created_at, log.scheduled_at, log.sent_at, input.attempt_number,
-      input.is_atomic, input.attempt_channel, input.attempt_provider, input.outcome, input.duration_ms, input.provider_message_id,
+      input.is_atomic, input.attempt_channel, input.attempt_provider, input.outcome, input.duration_ms, input.provider_message_id, input.deduplicates,
       input.error_code, input.error_message, input.withdrawn_number, input.audit_id, input.audit_action,
       input.audit_details
   ), attempted as (
@@ -104,8 +106,10 @@ const SETTLE = `
     from settled
     where attempt.log_id = settled.id and attempt.number = settled.attempt_number and not settled.is_atomic
   ), recorded as (
-    insert into delivery_attempt (log_id, number, tenant_id, channel, provider, outcome, duration_ms)
-    select id, attempt_number, tenant_id, attempt_channel, attempt_provider, outcome, duration_ms
+    insert into delivery_attempt (log_id, number, tenant_id, channel, provider, outcome, duration_ms, started_at,
+      deduplicates, provider_message_id, error_code, error_message)
+    select id, attempt_number, tenant_id, attempt_channel, attempt_provider, outcome, duration_ms,
+      now() - duration_ms * interval '1 millisecond', deduplicates, provider_message_id, error_code, error_message
     from settled where is_atomic and attempt_number is not null
     on conflict (log_id, number) do nothing
   ), withdrawn as (
@@ -184,8 +188,9 @@ function toRow(settlement: Settlement) {
     error_code: settlement.errorCode ?? null,
     error_message: settlement.errorMessage ?? null,
     attempt_number: attempt?.number ?? null,
-    // An inbox delivery calls no provider, so its attempt is inserted with its outcome.
-    is_atomic: settlement.inbox !== undefined,
+    // An attempt without a call of the provider is inserted with its outcome.
+    is_atomic: settlement.inbox !== undefined || attempt?.unopened !== undefined,
+    route: attempt?.unopened?.route ?? null,
     attempt_channel: attempt ? settlement.channel : null,
     attempt_provider: attempt?.provider ?? null,
     outcome: attempt?.outcome ?? null,

@@ -39,6 +39,31 @@ describe.each(httpProviders)('provider $name', (example) => {
     expect(sent()).toHaveLength(1);
   });
 
+  it('sends nothing of the message until the attempt is recorded, and nothing at all when it is not', async () => {
+    replying(example.success);
+    let isFirst = true;
+    const begin = async (): Promise<boolean> => {
+      expect(sent()).toEqual([]);
+      isFirst = false;
+      return false;
+    };
+    const options = { timeoutMs: 5_000, isTrusted: false, begin };
+    const result = await provider.send(message(), example.config(peer.url), options);
+    expect(isFirst).toBe(false);
+    expect(result).toMatchObject({ outcome: 'transient' });
+    expect(sent()).toEqual([]);
+  });
+
+  it('reports a transient failure when the time is over before the attempt is recorded', async () => {
+    replying(example.success);
+    const recorded = Promise.withResolvers<boolean>();
+    const options = { timeoutMs: 500, isTrusted: false, begin: () => recorded.promise };
+    const result = await provider.send(message(), example.config(peer.url), options);
+    expect(result).toMatchObject({ outcome: 'transient' });
+    recorded.resolve(true);
+    expect(sent()).toEqual([]);
+  });
+
   it('classifies failures as transient or permanent, caused by recipient, message or provider', async () => {
     replying(example.transient);
     expect(await send()).toMatchObject({ outcome: 'transient', blames: 'provider' });
@@ -172,6 +197,19 @@ describe.each(httpProviders)('provider $name', (example) => {
 
     it('reports a transient failure, because the message was not sent', async () => {
       expect(await sendTo('http://127.0.0.1:1')).toMatchObject({ outcome: 'transient', blames: 'provider' });
+    });
+
+    it('does not record an attempt without a connection', async () => {
+      let begun = 0;
+      const begin = async (): Promise<boolean> => {
+        begun += 1;
+        return true;
+      };
+      const url = 'http://127.0.0.1:1';
+      const to = { ...message(), address: example.address(url) };
+      const options = { timeoutMs: 5_000, isTrusted: false, begin };
+      expect(await provider.send(to, example.config(url), options)).toMatchObject({ outcome: 'transient' });
+      expect(begun).toBe(0);
     });
 
     it('reports an unknown outcome when the connection breaks', async () => {

@@ -62,7 +62,6 @@ const env = {
   DATABASE_URL: databaseUrl.href,
   REDIS_URL: `redis://127.0.0.1:${redisProxy.port}`,
   KAFKA_BROKERS: kafka.brokers,
-  DELIVERY_LEASE_MS: '5000',
   SMTP_PROVIDER_SECRET: `smtp://127.0.0.1:${relay.port}?from=load@vas.example`,
 };
 const children: ChildService[] = [await startChild(env), await startChild(env)];
