@@ -22,7 +22,7 @@ export class DeliveryStatistics extends Migration {
         "starts_at" timestamptz not null, "event_code" text not null, "channel" text not null, "status" text not null,
         "template_id" uuid not null, "bucket" smallint not null, "count" int not null, primary key (${KEY}));
       alter table "delivery_statistic" add constraint "delivery_statistic_level"
-        check (level in ('hour', 'day', 'hour_total', 'day_total'));
+        check (level in ('hour', 'day', 'hour_channel', 'day_channel', 'hour_total', 'day_total'));
       create index "delivery_statistic_age" on "delivery_statistic" ("starts_at");
       -- The fill factor leaves space for in-place updates of the current hour and day.
       alter table "delivery_statistic" set (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02);
@@ -38,7 +38,7 @@ export class DeliveryStatistics extends Migration {
     this.addSql(`set local role "notif_worker"`);
     this.addSql(`
       insert into "delivery_statistic" (${KEY}, "count")
-      select tenant_id, level, starts_at, detail.event_code, channel, status, detail.template_id, bucket,
+      select tenant_id, level, starts_at, detail.event_code, detail.channel, status, detail.template_id, bucket,
         sum(count)::int
       from (
         select tenant_id, date_trunc('hour', created_at, 'UTC') as hour, event_code, coalesce(channel, '') as channel,
@@ -50,11 +50,13 @@ export class DeliveryStatistics extends Migration {
         where status not in ('queued', 'sending', 'retrying') and not is_test
         group by 1, 2, 3, 4, 5, 6, 7
       ) as counted cross join lateral (values
-        ('hour', hour, event_code, template_id),
-        ('day', date_trunc('day', hour, 'UTC'), event_code, template_id),
-        ('hour_total', hour, '', '${NIL}'),
-        ('day_total', date_trunc('day', hour, 'UTC'), '', '${NIL}')
-      ) as detail (level, starts_at, event_code, template_id)
+        ('hour', hour, event_code, channel, template_id),
+        ('day', date_trunc('day', hour, 'UTC'), event_code, channel, template_id),
+        ('hour_channel', hour, '', channel, '${NIL}'),
+        ('day_channel', date_trunc('day', hour, 'UTC'), '', channel, '${NIL}'),
+        ('hour_total', hour, '', '', '${NIL}'),
+        ('day_total', date_trunc('day', hour, 'UTC'), '', '', '${NIL}')
+      ) as detail (level, starts_at, event_code, channel, template_id)
       group by 1, 2, 3, 4, 5, 6, 7, 8
       order by level, tenant_id, starts_at
     `);

@@ -19,29 +19,32 @@ export const BUCKET = `(case when sent_at is null then ${NOT_SENT} when ${LATENC
 /** Returns the latency that stands for all latencies of a bucket, in milliseconds. */
 export const bucketValue = (bucket: number): number => (bucket === 0 ? 0 : (2 * GROWTH ** bucket) / (GROWTH + 1));
 
-/** Latencies as the number of notifications in each bucket. */
+/** Number of notifications in some of the buckets, in any order. */
 export interface Histogram {
-  /** Bucket numbers in ascending order. */
   buckets: readonly number[];
-  /** Number of notifications in the bucket at the same index, at least 1. */
+  /** Number of notifications in the bucket at the same index. */
   counts: readonly number[];
 }
 
 /**
- * Returns a percentile in milliseconds; null if the histogram is empty. Interpolates between the two nearest ranks, as
+ * Returns percentiles in milliseconds; null if the histogram is empty. Interpolates between the two nearest ranks, as
  * `percentile_cont` of PostgreSQL does.
  *
- * @param fraction from 0 to 1, for example 0.95.
+ * @param fractions each from 0 to 1, for example 0.95.
  */
-export function percentile({ buckets, counts }: Histogram, fraction: number): number | null {
+export function percentiles({ buckets, counts }: Histogram, fractions: readonly number[]): (number | null)[] {
+  const sorted = buckets.map((bucket, index) => ({ bucket, count: counts[index] as number }));
+  sorted.sort((one, other) => one.bucket - other.bucket);
   const total = counts.reduce((sum, count) => sum + count, 0);
-  if (total === 0) return null;
-  const rank = fraction * (total - 1);
   const valueAt = (position: number): number => {
     let seen = 0;
-    const index = counts.findIndex((count) => (seen += count) > position);
-    return bucketValue(buckets[index] as number);
+    const at = sorted.find(({ count }) => (seen += count) > position);
+    return bucketValue((at as { bucket: number }).bucket);
   };
-  const [lower, upper] = [valueAt(Math.floor(rank)), valueAt(Math.ceil(rank))];
-  return lower + (upper - lower) * (rank - Math.floor(rank));
+  return fractions.map((fraction) => {
+    if (total === 0) return null;
+    const rank = fraction * (total - 1);
+    const [lower, upper] = [valueAt(Math.floor(rank)), valueAt(Math.ceil(rank))];
+    return lower + (upper - lower) * (rank - Math.floor(rank));
+  });
 }

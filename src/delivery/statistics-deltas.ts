@@ -35,22 +35,23 @@ export const changeStatistics = (change: 'add' | 'remove', source: string): stri
   insert into delivery_statistic_delta (${GROUP}, count)
   select ${GROUP}, ${change === 'add' ? 'count' : '-count'} from (${countByGroup(source)}) as counted`;
 
+/** Columns of `delivery_statistic`, as `sumByLevel` returns them. */
+export const STATISTIC_COLUMNS = 'tenant_id, level, starts_at, event_code, channel, status, template_id, bucket, count';
+
 /**
- * Returns SQL for the rows of `delivery_statistic` that groups add up to, in all four levels, in the order of the key.
+ * Returns SQL for the rows of `delivery_statistic` that groups add up to, in all levels, in the order of the key.
  *
  * @param source SQL for a table expression with the columns of `delivery_statistic_delta`.
  */
 export const sumByLevel = (source: string): string => `
-  select tenant_id, level, starts_at, detail.event_code, channel, status, detail.template_id, bucket,
-    sum(count)::int as count
+  select counted.tenant_id, level, starts_at, detail.event_code, detail.channel, counted.status, detail.template_id,
+    counted.bucket, sum(counted.count)::int as count
   from ${source} as counted cross join lateral (values
-    ('hour', hour, event_code, template_id),
-    ('day', date_trunc('day', hour, 'UTC'), event_code, template_id),
-    ('hour_total', hour, '', '${NO_TEMPLATE}'),
-    ('day_total', date_trunc('day', hour, 'UTC'), '', '${NO_TEMPLATE}')
-  ) as detail (level, starts_at, event_code, template_id)
-  group by tenant_id, level, starts_at, detail.event_code, channel, status, detail.template_id, bucket
-  order by tenant_id, level, starts_at, detail.event_code, channel, status, detail.template_id, bucket`;
-
-/** Columns of `delivery_statistic`, as `sumByLevel` returns them. */
-export const STATISTIC_COLUMNS = 'tenant_id, level, starts_at, event_code, channel, status, template_id, bucket, count';
+    ('hour', hour, event_code, channel, template_id),
+    ('day', date_trunc('day', hour, 'UTC'), event_code, channel, template_id),
+    ('hour_channel', hour, '', channel, '${NO_TEMPLATE}'),
+    ('day_channel', date_trunc('day', hour, 'UTC'), '', channel, '${NO_TEMPLATE}'),
+    ('hour_total', hour, '', '', '${NO_TEMPLATE}'),
+    ('day_total', date_trunc('day', hour, 'UTC'), '', '', '${NO_TEMPLATE}')
+  ) as detail (level, starts_at, event_code, channel, template_id)
+  group by 1, 2, 3, 4, 5, 6, 7, 8 order by 1, 2, 3, 4, 5, 6, 7, 8`;

@@ -35,7 +35,8 @@ const REBUILD_DAY = `with complete as materialized (
       select from privacy_job where tenant_id = $1 and kind = '${RETENTION_JOB}' and cursor > $4)
   ), removed as (
     delete from delivery_statistic
-    where tenant_id = $1 and level in ('hour', 'day', 'hour_total', 'day_total') and starts_at >= $2 and starts_at < $3
+    where tenant_id = $1 and level in ('hour', 'day', 'hour_channel', 'day_channel', 'hour_total', 'day_total')
+      and starts_at >= $2 and starts_at < $3
       and exists (select from complete)
     returning 1
   ), folded as (

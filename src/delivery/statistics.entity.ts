@@ -28,22 +28,25 @@ export const DeliveryStatisticDeltaEntity = defineEntity({
   ...tenantIsolation('delivery_statistic_delta'),
 });
 
-/** Number of finished notifications of each group and latency bucket, in four levels of detail. */
+/** Number of finished notifications of each group and latency bucket, in six levels of detail. */
 export const DeliveryStatisticEntity = defineEntity({
   name: 'DeliveryStatisticEntity',
   tableName: 'delivery_statistic',
   properties: {
     tenantId: p.text().primary(),
-    /** `hour` and `day`: one row for each group. `hour_total` and `day_total`: event codes and templates added up. */
+    /**
+     * `hour` and `day`: one row for each group. `hour_channel` and `day_channel`: event codes and templates added up.
+     * `hour_total` and `day_total`: channels added up, too.
+     */
     level: p.text().primary(),
     /** Start of the hour or day (UTC) in which the notifications were accepted. */
     startsAt: p.datetime().columnType('timestamptz').primary(),
-    /** Empty in the two levels of totals. */
+    /** Empty where event codes are added up. */
     eventCode: p.text().primary(),
-    /** Empty if the notifications have no channel. */
+    /** Empty where channels are added up, and if the notifications have no channel. */
     channel: p.text().primary(),
     status: p.text().primary(),
-    /** The nil UUID in the two levels of totals, and if the notifications have no template. */
+    /** The nil UUID where templates are added up, and if the notifications have no template. */
     templateId: p.uuid().primary(),
     /** Latency bucket, see `statistics-buckets.ts`. */
     bucket: p.smallint().primary(),
@@ -54,7 +57,7 @@ export const DeliveryStatisticEntity = defineEntity({
   checks: [
     {
       name: 'delivery_statistic_level',
-      expression: `level in ('hour', 'day', 'hour_total', 'day_total')`,
+      expression: `level in ('hour', 'day', 'hour_channel', 'day_channel', 'hour_total', 'day_total')`,
     },
   ],
   ...tenantIsolation('delivery_statistic'),

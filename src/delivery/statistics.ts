@@ -1,7 +1,7 @@
 import type { Database } from '../database/database.ts';
 import { validationFailed } from '../errors.ts';
 import type { Channel } from '../intake/channel.ts';
-import { type Histogram, NOT_SENT, percentile } from './statistics-buckets.ts';
+import { type Histogram, NOT_SENT, percentiles } from './statistics-buckets.ts';
 import { NO_TEMPLATE } from './statistics-deltas.ts';
 import type { LogStatus } from './status.ts';
 
@@ -37,14 +37,17 @@ const HOUR_MS = 3_600_000;
 /** Maximum number of groups in a result. */
 export const MAX_GROUPS = 1_000;
 
+/** The planner expects too many rows of a level. To start parallel workers or the JIT would take longer than to read. */
+const PLAN_FOR_FEW_ROWS = `select set_config('max_parallel_workers_per_gather', '0', true), set_config('jit', 'off', true)`;
+
 /** Columns of `part`. */
 const EXPRESSIONS: Record<Dimension, string> = {
   channel: `nullif(channel, '')`,
   status: 'status',
   event_code: 'event_code',
   template: `nullif(template_id, '${NO_TEMPLATE}')`,
-  hour: 'starts_at',
-  day: `date_trunc('day', starts_at, 'UTC')`,
+  hour: 'period',
+  day: 'period',
 };
 
 /**
@@ -63,21 +66,21 @@ export async function deliveryStatistics(
   const has = (dimension: Dimension): boolean => groupBy.includes(dimension);
   if (has('hour') && has('day'))
     throw validationFailed([{ path: 'groupBy', message: 'must not contain both hour and day' }]);
-  const rows = await database.asTenant(tenantId, (tx) =>
-    tx.query<Omit<Statistic, 'p50Ms' | 'p95Ms'> & Histogram>(selectGroups(groupBy), [
+  const rows = await database.asTenant(tenantId, async (tx) => {
+    await tx.query(PLAN_FOR_FEW_ROWS);
+    return tx.query<Omit<Statistic, 'p50Ms' | 'p95Ms'> & Histogram>(selectGroups(groupBy), [
       tenantId,
       ...readRanges(range, has('hour')),
-    ]),
-  );
+    ]);
+  });
   if (rows.length > MAX_GROUPS) {
     const message = `results in more than ${MAX_GROUPS} groups; use fewer dimensions or a shorter time range`;
     throw validationFailed([{ path: 'groupBy', message }]);
   }
-  return rows.map(({ buckets, counts, ...group }) => ({
-    ...group,
-    p50Ms: percentile({ buckets, counts }, 0.5),
-    p95Ms: percentile({ buckets, counts }, 0.95),
-  }));
+  return rows.map(({ buckets, counts, ...group }) => {
+    const [p50Ms = null, p95Ms = null] = percentiles({ buckets, counts }, [0.5, 0.95]);
+    return { ...group, p50Ms, p95Ms };
+  });
 }
 
 function checkRange({ from, to }: StatisticsRange): void {
@@ -102,8 +105,9 @@ function selectGroups(groupBy: readonly Dimension[]): string {
   const has = (dimension: Dimension): boolean => groupBy.includes(dimension);
   const column = (dimension: Dimension, type: string): string =>
     has(dimension) ? EXPRESSIONS[dimension] : `null::${type}`;
-  const level = (period: 'hour' | 'day'): string =>
-    has('event_code') || has('template') ? `'${period}'` : `'${period}_total'`;
+  const detail = has('event_code') || has('template') ? '' : has('channel') ? '_channel' : '_total';
+  const level = (period: 'hour' | 'day'): string => `'${period}${detail}'`;
+  const startOf = (hour: string): string => (has('day') ? `date_trunc('day', ${hour}, 'UTC')` : hour);
   const dimensions = DIMENSIONS.filter(has);
   const names: Record<Dimension, string> = {
     channel: 'channel',
@@ -117,16 +121,16 @@ function selectGroups(groupBy: readonly Dimension[]): string {
   const columns = 'event_code, channel, status, template_id, bucket, count';
   return `
     with part as (
-      select starts_at, ${columns} from delivery_statistic
+      select starts_at as period, ${columns} from delivery_statistic
       where tenant_id = $1 and level = ${level('day')} and starts_at >= $4 and starts_at < $5
       union all
-      select starts_at, ${columns} from delivery_statistic
+      select ${startOf('starts_at')}, ${columns} from delivery_statistic
       where tenant_id = $1 and level = ${level('hour')} and starts_at >= $2 and starts_at < $4
       union all
-      select starts_at, ${columns} from delivery_statistic
+      select ${startOf('starts_at')}, ${columns} from delivery_statistic
       where tenant_id = $1 and level = ${level('hour')} and starts_at >= $5 and starts_at < $3
       union all
-      select hour, ${columns} from delivery_statistic_delta where tenant_id = $1 and hour >= $2 and hour < $3
+      select ${startOf('hour')}, ${columns} from delivery_statistic_delta where tenant_id = $1 and hour >= $2 and hour < $3
     ), histogram as (
       select ${column('channel', 'text')} as channel, ${column('status', 'text')} as status,
         ${column('event_code', 'text')} as "eventCode", ${column('template', 'uuid')} as "templateId",
@@ -135,7 +139,7 @@ function selectGroups(groupBy: readonly Dimension[]): string {
     )
     select channel, status, "eventCode", "templateId", "periodStart", sum(count)::int as count,
       coalesce(sum(count) filter (where bucket > ${NOT_SENT}), 0)::int as sent,
-      coalesce(array_agg(bucket order by bucket) filter (where bucket > ${NOT_SENT}), '{}') as buckets,
-      coalesce(array_agg(count order by bucket) filter (where bucket > ${NOT_SENT}), '{}') as counts
+      coalesce(array_agg(bucket) filter (where bucket > ${NOT_SENT}), '{}') as buckets,
+      coalesce(array_agg(count) filter (where bucket > ${NOT_SENT}), '{}') as counts
     from histogram group by 1, 2, 3, 4, 5 ${keys === '' ? '' : `order by ${keys}`} limit ${MAX_GROUPS + 1}`;
 }
