@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 
+import { decompressBody } from '../src/content-encoding.ts';
 import { AppError, ERROR_STATUS, type ErrorCode, RETRY_AFTER_S } from '../src/errors.ts';
 import type { Actor } from '../src/identity/actor.ts';
 import { requirePermission } from '../src/identity/actor.ts';
@@ -18,7 +19,7 @@ export interface EventRoutesOptions {
   log: Log;
 }
 
-/** Maximum size of a request body, in bytes. */
+/** Maximum size of a request body, in bytes, also after decompression. */
 const BODY_LIMIT = 4 * 1024 * 1024;
 /** Maximum number of events in a batch. */
 const BATCH_LIMIT = 1_000;
@@ -35,7 +36,7 @@ interface EventResult {
 
 /**
  * `POST /events`: CloudEvents 1.0 over HTTP, in binary, structured or batch mode. Answers 202 with one result per
- * event once all of them are durable; posting again is safe.
+ * event once all of them are durable; posting again is safe. The body may be compressed.
  */
 export async function eventRoutes(app: FastifyInstance, options: EventRoutesOptions): Promise<void> {
   // Bodies are read as bytes, because the bytes of an invalid event are stored.
@@ -66,7 +67,7 @@ export async function eventRoutes(app: FastifyInstance, options: EventRoutesOpti
     requirePermission(actor, 'notif.ingest');
     actors.set(request, actor);
   };
-  app.post('/events', { bodyLimit: BODY_LIMIT, onRequest }, (request, reply) =>
+  app.post('/events', { bodyLimit: BODY_LIMIT, onRequest, preParsing: decompressBody(BODY_LIMIT) }, (request, reply) =>
     receive(request, reply, actors.get(request) as Actor, options),
   );
 }

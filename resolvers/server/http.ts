@@ -5,6 +5,7 @@ import { LRUCache } from 'lru-cache';
 import Negotiator from 'negotiator';
 
 import type { HttpClient } from '../../src/channels/http-client.ts';
+import { decompressBody } from '../../src/content-encoding.ts';
 import { AppError, RETRY_AFTER_S } from '../../src/errors.ts';
 import type { Authenticate } from '../../src/identity/verify.ts';
 import { newId } from '../../src/ids.ts';
@@ -29,7 +30,7 @@ export interface GraphHttpOptions extends OperationOptions {
   callbackUrls: readonly string[];
 }
 
-/** Maximum request body size, in bytes. */
+/** Maximum request body size, in bytes, also after decompression. */
 const BODY_LIMIT = 1024 * 1024;
 
 const EVENT_STREAM = 'text/event-stream';
@@ -52,6 +53,7 @@ export async function graphHttpRoutes(app: FastifyInstance, options: GraphHttpOp
     scope.addContentTypeParser('*', { parseAs: 'string', bodyLimit: BODY_LIMIT }, (_request, body, done) =>
       done(null, body),
     );
+    scope.addHook('preParsing', decompressBody(BODY_LIMIT));
     scope.addHook('onRequest', async (request, reply) => {
       void reply.header(TRACE_HEADER, traceIdOf(request.headers));
     });
