@@ -10,6 +10,8 @@ import { TemplateRevision } from './20261130010000-template-revision.ts';
 import { UnknownOutcomes } from './20261130020000-unknown-outcomes.ts';
 import { ErasureProgress } from './20261130030000-erasure-progress.ts';
 import { DeliveryStatistics } from './20261130040000-delivery-statistics.ts';
+import { SearchableLog } from './20261130050000-searchable-log.ts';
+import { MonthlyPartitions } from './20261130060000-monthly-partitions.ts';
 import { Live } from './20261126070000-live.ts';
 
 /** All migrations, oldest first. The database stores their names: never rename a migration that has run. */
@@ -27,4 +29,6 @@ export const migrations = [
   { name: '20261130020000-unknown-outcomes', class: UnknownOutcomes },
   { name: '20261130030000-erasure-progress', class: ErasureProgress },
   { name: '20261130040000-delivery-statistics', class: DeliveryStatistics },
+  { name: '20261130050000-searchable-log', class: SearchableLog },
+  { name: '20261130060000-monthly-partitions', class: MonthlyPartitions },
 ];

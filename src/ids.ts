@@ -10,6 +10,9 @@ export const newId = (): string => v7();
 export const firstIdOf = (msecs: number): string =>
   v7({ msecs: Math.max(0, msecs), seq: 0, random: new Uint8Array(16) });
 
+/** Returns the moment of a UUIDv7, in milliseconds since 1970. */
+export const timeOf = (id: string): number => Number.parseInt(id.replace('-', '').slice(0, 12), 16);
+
 export const isUuid = (value: string): boolean => validate(value);
 
 /** Derives a UUID from the parts. Equal parts give the same UUID, so that a repeated event is detected. */

@@ -18,7 +18,8 @@ import {
 } from 'type-graphql';
 
 import type { Core } from '../../src/core.ts';
-import type { LogFilter, NotificationLog as LogRow } from '../../src/delivery/logs.ts';
+import type { LogFilter } from '../../src/delivery/log-filter.ts';
+import type { NotificationLog as LogRow } from '../../src/delivery/logs.ts';
 import type { LogStatus } from '../../src/delivery/status.ts';
 import { AppError } from '../../src/errors.ts';
 import { mayDo, requirePermission } from '../../src/identity/actor.ts';
@@ -185,11 +186,36 @@ export class NotificationLogFilter {
   })
   eventCode?: string | null;
 
+  @Field(() => String, {
+    nullable: true,
+    description: 'Only records whose event code starts with this text, for example `user.`.',
+  })
+  eventCodePrefix?: string | null;
+
   @Field(() => ID, { nullable: true, description: 'Only records of the event with this producer-assigned ID.' })
   eventId?: string | null;
 
   @Field(() => String, { nullable: true, description: 'Only records of the trace with this ID.' })
   traceId?: string | null;
+
+  @Field(() => String, {
+    nullable: true,
+    description:
+      'Only records with this address in full: an email address, phone number, device token or URL. It is also found where records store addresses masked, hashed or encrypted.',
+  })
+  recipient?: string | null;
+
+  @Field(() => String, {
+    nullable: true,
+    description: 'Only records of notifications for this user, alone or among others.',
+  })
+  userId?: string | null;
+
+  @Field(() => String, {
+    nullable: true,
+    description: 'Only the record with an attempt to which the provider gave this message ID.',
+  })
+  providerMessageId?: string | null;
 
   @Field(() => Boolean, {
     nullable: true,

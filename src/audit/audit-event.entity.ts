@@ -22,6 +22,8 @@ export const AuditEventEntity = defineEntity({
   indexes: [
     { name: 'audit_event_newest', properties: ['tenantId', 'id'] },
     { name: 'audit_event_action', properties: ['tenantId', 'action', 'id'] },
+    { name: 'audit_event_actor', properties: ['tenantId', 'actorId', 'id'], where: 'actor_id is not null' },
+    { name: 'audit_event_trace', properties: ['tenantId', 'traceId', 'id'] },
     { name: 'audit_event_committed', properties: ['xid', 'id'] },
   ],
   ...tenantIsolation('audit_event'),

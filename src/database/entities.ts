@@ -2,8 +2,13 @@ import { AuditEventEntity } from '../audit/audit-event.entity.ts';
 import { AuditRelayEntity } from '../audit/audit-relay.entity.ts';
 import { SandboxMessageEntity } from '../channels/sandbox-message.entity.ts';
 import { DeliveryRateEntity } from '../delivery/delivery-rate.entity.ts';
-import { DeliveryAttemptEntity, NotificationLogEntity } from '../delivery/notification-log.entity.ts';
 import { DeliveryStatisticDeltaEntity, DeliveryStatisticEntity } from '../delivery/statistics.entity.ts';
+import {
+  DeliveryAttemptEntity,
+  EventIdempotencyEntity,
+  NotificationLogEntity,
+  NotificationLogKeyEntity,
+} from '../delivery/notification-log.entity.ts';
 import { DispatcherInstanceEntity } from '../delivery/dispatcher-instance.entity.ts';
 import { ProviderCircuitEntity } from '../delivery/provider-circuit.entity.ts';
 import { InboxEntity, NotificationEntity } from '../inbox/notification.entity.ts';
@@ -30,10 +35,12 @@ export const entities = [
   DeliveryStatisticEntity,
   DispatcherInstanceEntity,
   ErasureEntity,
+  EventIdempotencyEntity,
   InboxEntity,
   LiveInstanceEntity,
   NotificationEntity,
   NotificationLogEntity,
+  NotificationLogKeyEntity,
   NotificationPreferenceEntity,
   NotificationTemplateEntity,
   NotificationTemplateVersionEntity,

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 
 import { Migrator } from '@mikro-orm/migrations';
 import { MikroORM, type Options } from '@mikro-orm/postgresql';
@@ -13,6 +14,9 @@ import { OWNER_ROLE } from './row-level-security.ts';
 /** Advisory lock that serialises instances that start at the same time. The number has no meaning. */
 const MIGRATION_LOCK = 7_253_001;
 
+/** Pause between two tries to get the lock, in milliseconds. */
+const LOCK_POLL_MS = 200;
+
 const INSUFFICIENT_PRIVILEGE = '42501';
 
 /** MikroORM options for migrations: connects with `url` and sets the role that owns every table. */
@@ -23,7 +27,16 @@ export function ormOptions(url: string): Options {
     extensions: [Migrator],
     pool: { min: 0, max: 2 },
     driverOptions: { options: `-c role=${OWNER_ROLE}` },
-    migrations: { migrationsList: migrations, snapshot: false, silent: true, path: join(projectRoot, 'migrations') },
+    // The functions that create and drop partitions exist in the migrations only.
+    schemaGenerator: { ignoreRoutines: true },
+    migrations: {
+      migrationsList: migrations,
+      snapshot: false,
+      silent: true,
+      path: join(projectRoot, 'migrations'),
+      // Each migration commits by itself: some cannot run in a transaction, because they run beside a working service.
+      allOrNothing: false,
+    },
   };
 }
 
@@ -38,7 +51,7 @@ export async function migrate(url: string): Promise<string[]> {
   const client = new pg.Client({ connectionString: url });
   await client.connect();
   try {
-    await client.query('select pg_advisory_lock($1)', [MIGRATION_LOCK]);
+    await lock(client);
     if (!(await mayActAsOwner(client)) && !(await createRoles(client))) {
       if (await isUpToDate(client)) return [];
       throw new Error(
@@ -55,6 +68,20 @@ export async function migrate(url: string): Promise<string[]> {
     }
   } finally {
     await client.end();
+  }
+}
+
+/**
+ * Waits for the lock without a statement that waits: its snapshot would block `create index concurrently` of the instance
+ * that holds the lock.
+ */
+async function lock(client: pg.Client): Promise<void> {
+  for (;;) {
+    const { rows } = await client.query<{ locked: boolean }>('select pg_try_advisory_lock($1) as locked', [
+      MIGRATION_LOCK,
+    ]);
+    if (rows[0]?.locked) return;
+    await delay(LOCK_POLL_MS);
   }
 }
 

@@ -1,11 +1,12 @@
 import type { Database, Transaction } from '../database/database.ts';
-import { validationFailed } from '../errors.ts';
 import { isUuid } from '../ids.ts';
 import type { Channel } from '../intake/channel.ts';
 import { addressFor } from '../intake/recipient.ts';
-import { checkFilter, idCursor, keysetQuery, pageOf, type Page, type PageArgs, toPage } from '../paging/page.ts';
+import { idCursor, keysetQuery, type Page, type PageArgs, toPage } from '../paging/page.ts';
 import type { Keyring } from '../keyring.ts';
 import { openRecipient, type StoredRecipient } from '../privacy/at-rest.ts';
+import { checkLogFilter, conditionsOf, createParameters, type LogFilter } from './log-filter.ts';
+import { searchLogs } from './log-search.ts';
 import type { LogStatus } from './status.ts';
 
 /** One attempt to send a notification through a provider. */
@@ -50,17 +51,6 @@ export interface NotificationLog {
   sentAt: Date | null;
 }
 
-export interface LogFilter {
-  statuses?: LogStatus[] | null | undefined;
-  channels?: Channel[] | null | undefined;
-  eventCode?: string | null | undefined;
-  eventId?: string | null | undefined;
-  traceId?: string | null | undefined;
-  isTest?: boolean | null | undefined;
-  createdAfter?: Date | null | undefined;
-  createdBefore?: Date | null | undefined;
-}
-
 export interface DeliveryLogs {
   list(tenantId: string, args: PageArgs, filter?: LogFilter | null): Promise<Page<NotificationLog>>;
   /** Returns the records in the order of `ids`, with null for each id that does not exist in this tenant. */
@@ -85,11 +75,6 @@ const COLUMNS = `log.id, log.tenant_id as "tenantId", log.event_id as "eventId",
      order by a.number)
    from delivery_attempt a where a.log_id = log.id) as attempts`;
 
-const FILTER = `($2::text[] is null or log.status = any($2)) and ($3::text[] is null or log.channel = any($3))
-  and ($4::text is null or log.event_code = $4) and ($5::uuid is null or log.event_id = $5)
-  and ($6::text is null or log.trace_id = $6) and ($7::boolean is null or log.is_test = $7)
-  and ($8::timestamptz is null or log.created_at >= $8) and ($9::timestamptz is null or log.created_at < $9)`;
-
 /** Maximum queue size that is reported. Bounds the cost of counting. */
 const MAX_COUNTED = 100_000;
 
@@ -103,58 +88,44 @@ export function queueSizes(database: Database): Promise<{ status: LogStatus; siz
   return database.asWorker((tx) => tx.query(COUNT_OPEN));
 }
 
-/** The largest table: one index range per page, without entities. */
-const SELECT_PAGE = `select ${COLUMNS} from notification_log log
-  where log.tenant_id = $1 and ${FILTER}`;
+/** Used by each page after its ids are known, and by subscriptions, which reload many records after one wake-up. */
+const SELECT_MANY = `select ${COLUMNS} from notification_log log where log.tenant_id = $1 and log.id = any($2::uuid[])`;
 
 export function createDeliveryLogs(database: Database, keyring: Keyring): DeliveryLogs {
-  const toLog = (row: LogRow): NotificationLog => readLog(row, keyring);
+  const find = async (
+    tx: Transaction,
+    tenantId: string,
+    ids: readonly string[],
+    filter: LogFilter = {},
+  ): Promise<(NotificationLog | null)[]> => {
+    if (ids.length === 0) return [];
+    const parameters = createParameters(tenantId, ids);
+    const conditions = conditionsOf(tenantId, filter, parameters).map((condition) => ` and ${condition}`);
+    const rows = await tx.query<LogRow>(`${SELECT_MANY}${conditions.join('')}`, parameters.values);
+    const byId = new Map(rows.map((row) => [row.id, readLog(row, keyring)]));
+    return ids.map((id) => byId.get(id.toLowerCase()) ?? null);
+  };
   return {
     list: (tenantId, args, filter) => {
       const query = keysetQuery(args, idCursor);
+      checkLogFilter(filter);
       return database.asTenant(tenantId, async (tx) => {
-        const values = [tenantId, ...filterValues(filter)];
-        const rows = await tx.query<LogRow>(`${SELECT_PAGE} ${pageOf('log.id', query, values)}`, values);
-        return toPage(rows.map(toLog), query);
+        const ids = await searchLogs(tx, tenantId, filter ?? {}, query);
+        const records = await find(tx, tenantId, ids);
+        return toPage(
+          records.filter((record) => record !== null),
+          query,
+        );
       });
     },
     findMany: async (tenantId, ids, filter) => {
+      checkLogFilter(filter);
       const valid = ids.filter((id) => isUuid(id));
-      if (valid.length === 0) return ids.map(() => null);
-      const rows = await database.asTenant(tenantId, (tx) => findLogs(tx, tenantId, valid, filter));
-      const byId = new Map(rows.map((row) => [row.id, toLog(row)]));
-      return ids.map((id) => byId.get(id.toLowerCase()) ?? null);
+      const found = await database.asTenant(tenantId, (tx) => find(tx, tenantId, valid, filter ?? {}));
+      const byId = new Map(valid.map((id, index) => [id, found[index]]));
+      return ids.map((id) => byId.get(id) ?? null);
     },
   };
-}
-
-/** Used by subscriptions, which reload many records after one wake-up. */
-const SELECT_MANY = `select ${COLUMNS} from notification_log log
-  where log.tenant_id = $1 and ${FILTER} and log.id = any($10::uuid[])`;
-
-const findLogs = (tx: Transaction, tenantId: string, ids: string[], filter?: LogFilter | null): Promise<LogRow[]> =>
-  tx.query<LogRow>(SELECT_MANY, [tenantId, ...filterValues(filter), ids]);
-
-/** @throws `validation_failed` naming the field. */
-export function checkLogFilter(filter: LogFilter | null | undefined): void {
-  checkFilter(filter);
-  if (filter?.eventId && !isUuid(filter.eventId)) {
-    throw validationFailed([{ path: 'filter.eventId', message: 'must be a UUID' }]);
-  }
-}
-
-function filterValues(filter: LogFilter | null | undefined): unknown[] {
-  checkLogFilter(filter);
-  return [
-    filter?.statuses ?? null,
-    filter?.channels ?? null,
-    filter?.eventCode ?? null,
-    filter?.eventId ?? null,
-    filter?.traceId ?? null,
-    filter?.isTest ?? null,
-    filter?.createdAfter ?? null,
-    filter?.createdBefore ?? null,
-  ];
 }
 
 function readLog({ recipient, channels, attempts, ...row }: LogRow, keyring: Keyring): NotificationLog {

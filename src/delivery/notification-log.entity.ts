@@ -3,10 +3,16 @@ import { defineEntity, p } from '@mikro-orm/core';
 import { tenantIsolation } from '../database/row-level-security.ts';
 import type { Audience, Content, Recipient } from '../intake/command.ts';
 import { CHANNELS } from '../intake/channel.ts';
-import { LOG_STATUSES } from './status.ts';
+import { isTerminal, LOG_STATUSES } from './status.ts';
 
 const oneOf = (column: string, values: readonly string[]) =>
   `${column} in (${values.map((value) => `'${value}'`).join(', ')})`;
+
+const OPEN = oneOf(
+  'status',
+  LOG_STATUSES.filter((status) => !isTerminal(status)),
+);
+const ENDED = oneOf('status', LOG_STATUSES.filter(isTerminal));
 
 /**
  * One accepted event and its delivery status. The table is also the queue: a row whose status is not terminal is claimed
@@ -79,12 +85,11 @@ export const NotificationLogEntity = defineEntity({
     { name: 'notification_log_status', expression: oneOf('status', LOG_STATUSES) },
     { name: 'notification_log_channel', expression: oneOf('channel', CHANNELS) },
   ],
-  uniques: [{ name: 'notification_log_event', properties: ['tenantId', 'eventId'] }],
   indexes: [
     {
       name: 'notification_log_due',
       properties: ['tenantId', 'priority', 'dueAt'],
-      where: `status in ('queued', 'sending', 'retrying')`,
+      where: OPEN,
     },
     { name: 'notification_log_owner', properties: ['leaseOwner'], where: `status = 'sending'` },
     { name: 'notification_log_newest', properties: ['tenantId', 'id'] },
@@ -93,6 +98,20 @@ export const NotificationLogEntity = defineEntity({
       properties: ['tenantId', 'collapseKey', 'id'],
       where: 'collapse_key is not null',
     },
+    // Filters of the list. Those of finished records are written once, when the delivery ends.
+    {
+      name: 'notification_log_code',
+      properties: ['tenantId', 'eventCode', 'id'],
+      columns: [{ name: 'tenantId' }, { name: 'eventCode', collation: 'C' }, { name: 'id' }],
+    },
+    {
+      name: 'notification_log_code_ended',
+      properties: ['tenantId', 'eventCode', 'channel', 'status', 'id'],
+      where: ENDED,
+    },
+    { name: 'notification_log_ended', properties: ['tenantId', 'status', 'channel', 'id'], where: ENDED },
+    { name: 'notification_log_open', properties: ['tenantId', 'status', 'id'], where: OPEN },
+    { name: 'notification_log_test', properties: ['tenantId', 'id'], where: 'is_test' },
   ],
   ...tenantIsolation('notification_log'),
 });
@@ -102,7 +121,8 @@ export const DeliveryAttemptEntity = defineEntity({
   name: 'DeliveryAttemptEntity',
   tableName: 'delivery_attempt',
   properties: {
-    log: () => p.manyToOne(NotificationLogEntity).primary().deleteRule('cascade'),
+    /** No foreign key: the table is partitioned like `notification_log`, and both partitions of a month are dropped together. */
+    logId: p.uuid().primary(),
     number: p.integer().primary(),
     tenantId: p.text(),
     channel: p.text(),
@@ -123,5 +143,41 @@ export const DeliveryAttemptEntity = defineEntity({
       expression: oneOf('outcome', ['ok', 'transient', 'permanent', 'unknown']),
     },
   ],
+  indexes: [
+    {
+      name: 'delivery_attempt_message',
+      properties: ['tenantId', 'providerMessageId', 'logId'],
+      where: 'provider_message_id is not null',
+    },
+  ],
   ...tenantIsolation('delivery_attempt'),
+});
+
+/** A hash by which records are found, see `search-key.ts`. Removed together with the personal data that it stands for. */
+export const NotificationLogKeyEntity = defineEntity({
+  name: 'NotificationLogKeyEntity',
+  tableName: 'notification_log_key',
+  properties: {
+    tenantId: p.text().primary(),
+    key: p.uuid().primary(),
+    logId: p.uuid().primary(),
+  },
+  indexes: [{ name: 'notification_log_key_log', properties: ['logId'] }],
+  ...tenantIsolation('notification_log_key'),
+});
+
+/**
+ * An event that was accepted, and its record. It is kept for `IDEMPOTENCY_DAYS` and at least as long as its record, which
+ * is in a partitioned table, where PostgreSQL cannot keep event ids unique.
+ */
+export const EventIdempotencyEntity = defineEntity({
+  name: 'EventIdempotencyEntity',
+  tableName: 'event_idempotency',
+  properties: {
+    tenantId: p.text().primary(),
+    eventId: p.uuid().primary(),
+    logId: p.uuid(),
+  },
+  indexes: [{ name: 'event_idempotency_age', properties: ['tenantId', 'logId'] }],
+  ...tenantIsolation('event_idempotency'),
 });

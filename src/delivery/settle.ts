@@ -1,11 +1,12 @@
 import type { SendResult } from '../channels/send-result.ts';
-import type { Database } from '../database/database.ts';
+import type { Database, Transaction } from '../database/database.ts';
 import { newId } from '../ids.ts';
 import { type InboxEntry, writeToInboxes, type WrittenNotification } from '../inbox/write.ts';
 import { addressFor } from '../intake/recipient.ts';
 import type { Channel } from '../intake/channel.ts';
 import type { ClaimedLog } from './claim.ts';
 import { maskAddress } from '../intake/mask.ts';
+import { searchKey } from '../intake/search-key.ts';
 import { insertSuppressions, type SuppressionEntry } from '../preferences/suppressions.ts';
 import type { Keyring } from '../keyring.ts';
 import { LOCK_LEASED } from './lock-order.ts';
@@ -149,9 +150,31 @@ export async function settleBatch(
       ...retainedDataOf(settlement),
     }));
     const logs = await tx.query<Settled['logs'][number]>(SETTLE, [JSON.stringify(rows)]);
+    await insertAudienceKeys(tx, entries, notifications);
     await insertSuppressions(tx, settlements.flatMap(suppressionOf));
     return { logs, notifications };
   });
+}
+
+/** The members of these audiences are known only now. Users that an event names have their keys already. */
+const INSERT_KEYS = `insert into notification_log_key (tenant_id, key, log_id)
+  select tenant_id, key, log_id
+  from jsonb_to_recordset($1::jsonb) as entry (tenant_id text, key uuid, log_id uuid) on conflict do nothing`;
+
+async function insertAudienceKeys(
+  tx: Transaction,
+  entries: InboxEntry[],
+  written: WrittenNotification[],
+): Promise<void> {
+  const scoped = new Set(entries.filter(({ audience }) => audience.scope !== 'users').map(({ logId }) => logId));
+  const keys = written
+    .filter(({ logId }) => scoped.has(logId))
+    .map(({ logId, tenantId, userId }) => ({
+      tenant_id: tenantId,
+      key: searchKey('user', tenantId, userId),
+      log_id: logId,
+    }));
+  if (keys.length > 0) await tx.query(INSERT_KEYS, [JSON.stringify(keys)]);
 }
 
 function suppressionOf({ log, channel, suppress }: Settlement): SuppressionEntry[] {

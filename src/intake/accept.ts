@@ -1,6 +1,7 @@
 import type { Transaction } from '../database/database.ts';
 import { newId } from '../ids.ts';
 import { type NotificationCommand, PRIORITIES } from './command.ts';
+import { searchKeysOf } from './search-key.ts';
 
 /** Result of one command. */
 export interface Accepted {
@@ -15,7 +16,12 @@ const INSERT = `
       position int, id uuid, tenant_id text, event_id uuid, event_type text, event_code text, is_test boolean,
       channels text[], recipient jsonb, audience jsonb, content jsonb, params jsonb, extra jsonb, category text,
       priority smallint, collapse_key text, expires_at timestamptz, due_at timestamptz, trace_id text,
-      traceparent text, trigger_by text, event_created_at timestamptz)
+      traceparent text, trigger_by text, event_created_at timestamptz, search_keys uuid[])
+  ), fresh as (
+    insert into event_idempotency (tenant_id, event_id, log_id)
+    select tenant_id, event_id, id from input order by tenant_id, event_id, position
+    on conflict (tenant_id, event_id) do nothing
+    returning log_id
   ), inserted as (
     insert into notification_log (id, tenant_id, event_id, event_type, event_code, is_test, channels, recipient,
       audience, content, params, extra, category, priority, collapse_key, expires_at, due_at, scheduled_at, trace_id,
@@ -23,16 +29,17 @@ const INSERT = `
     select id, tenant_id, event_id, event_type, event_code, is_test, channels, recipient, audience, content, params,
       extra, category, priority, collapse_key, expires_at, coalesce(due_at, now()), coalesce(due_at, now()), trace_id, traceparent,
       trigger_by, event_created_at, 'queued'
-    from input order by tenant_id, event_id, position
-    on conflict (tenant_id, event_id) do nothing
-    returning id
+    from input join fresh on fresh.log_id = input.id
+  ), keyed as (
+    insert into notification_log_key (tenant_id, key, log_id)
+    select tenant_id, key, id from input join fresh on fresh.log_id = input.id cross join unnest(search_keys) as key
   )
-  select id from inserted`;
+  select log_id as id from fresh`;
 
 const FIND = `
-  select log.id, log.tenant_id, log.event_id
+  select known.log_id as id, known.tenant_id, known.event_id
   from jsonb_to_recordset($1::jsonb) as wanted (tenant_id text, event_id uuid)
-  join notification_log log using (tenant_id, event_id)`;
+  join event_idempotency known using (tenant_id, event_id)`;
 
 /**
  * Stores commands as delivery records: one record per `(tenantId, eventId)`, also when an event arrives again. The caller
@@ -84,5 +91,6 @@ function toRow(command: NotificationCommand, position: number) {
     traceparent: command.traceparent ?? null,
     trigger_by: command.triggerBy ?? null,
     event_created_at: command.createdAt,
+    search_keys: searchKeysOf(command.tenantId, command),
   };
 }

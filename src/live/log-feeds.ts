@@ -1,4 +1,5 @@
-import { checkLogFilter, type DeliveryLogs, type LogFilter, type NotificationLog } from '../delivery/logs.ts';
+import { checkLogFilter, type LogFilter } from '../delivery/log-filter.ts';
+import type { DeliveryLogs, NotificationLog } from '../delivery/logs.ts';
 import { AppError } from '../errors.ts';
 import { type Bus, topics } from './bus.ts';
 import type { Batch, Feed } from './feed.ts';

@@ -8,6 +8,7 @@ import { changeStatistics } from '../delivery/statistics-deltas.ts';
 import { isUuid, newId } from '../ids.ts';
 import type { Recipient } from '../intake/command.ts';
 import { checkRecipient } from '../intake/recipient.ts';
+import { addressKeys, searchKey } from '../intake/search-key.ts';
 import { hashesOf } from './at-rest.ts';
 import { ErasureEntity, type StoredErasure } from './erasure.entity.ts';
 import { createPersonMatcher, searchableParts } from './names-person.ts';
@@ -163,7 +164,10 @@ const ERASE_RECORDS = `with checked as (
     from (select *, is_sending and is_in_audience and not is_theirs as is_requeued from found) as found
     where log.id = found.id
     returning log.*, is_open and is_theirs as has_ended
-  ), counted as (${changeStatistics('add', '(select * from changed where has_ended) as ended')})
+  ), counted as (${changeStatistics('add', '(select * from changed where has_ended) as ended')}),
+  keyed as (
+    delete from notification_log_key key using changed where key.log_id = changed.id and key.key = any($7::uuid[])
+  )
   select (select max(id::text) from checked) as last, (select count(*)::int from checked) as checked,
     (select count(*)::int from changed) as changed`;
 
@@ -178,6 +182,7 @@ async function eraseRecords(tx: Transaction, erasure: StoredErasure): Promise<bo
     JSON.stringify(addresses),
     hashes,
     hashes.map((hash) => `sha256:${hash}`),
+    [...addressKeys(tenantId, addresses), ...(userId === null ? [] : [searchKey('user', tenantId, userId)])],
   ]);
   if (!batch || batch.last === null) return false;
   erasure.cursor = batch.last;

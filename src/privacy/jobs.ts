@@ -1,8 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
+import { createPartitions } from '../database/partitions.ts';
 import type { Log } from '../log.ts';
 import { eraseNext } from './erase.ts';
-import { applyRetention, type RetentionOptions } from './retention.ts';
+import type { RetentionOptions } from './partitions.ts';
+import { applyRetention } from './retention.ts';
 
 export interface PrivacyJobs {
   /** Starts an erasure job at once. */
@@ -13,7 +15,7 @@ export interface PrivacyJobs {
 const ERASE_POLL_MS = 5_000;
 const RETENTION_MS = 3_600_000;
 
-/** Runs requested erasures, and applies the retention of all tenants once an hour. */
+/** Runs requested erasures, and once an hour creates partitions and applies the retention of all tenants. */
 export function startPrivacyJobs({
   log,
   ...options
@@ -41,13 +43,18 @@ export function startPrivacyJobs({
     const { removed, anonymised } = await applyRetention({ ...options, isStopped });
     if (removed + anonymised > 0) log.info({ removed, anonymised }, 'retention applied');
   });
+  const partitioning = every(RETENTION_MS, 'creating partitions', async () => {
+    const created = await createPartitions(options.database);
+    if (created > 0) log.info({ created }, 'partitions created');
+  });
   return {
     wake: erasing.wake,
     close: async () => {
       isClosing = true;
       erasing.wake();
       keeping.wake();
-      await Promise.all([erasing.ended, keeping.ended]);
+      partitioning.wake();
+      await Promise.all([erasing.ended, keeping.ended, partitioning.ended]);
     },
   };
 }

@@ -2,25 +2,21 @@ import type { Database, Transaction } from '../database/database.ts';
 import { expireStatistics } from '../delivery/statistics-expiry.ts';
 import { firstIdOf } from '../ids.ts';
 import { recordRetention } from './retention-progress.ts';
-import type { TenantSettingsSource } from '../tenants/settings.ts';
+import { traceKeySql } from '../intake/search-key.ts';
+import { dropExpiredPartitions, type RetentionOptions } from './partitions.ts';
 
 /** Maximum number of rows that one transaction deletes or changes. */
 const BATCH = 2_000;
 /** Number of tenants whose settings are read together. */
 const TENANTS = 100;
+/** Days for which the id of an event is remembered at least, also when its record is deleted earlier. */
+export const IDEMPOTENCY_DAYS = 90;
 const DAY_MS = 86_400_000;
 
-export interface RetentionOptions {
-  database: Database;
-  settings: Pick<TenantSettingsSource, 'load'>;
-  /** Milliseconds since 1970. Default: now. */
-  now?: () => number;
-  isStopped?: () => boolean;
-}
-
 /**
- * Deletes and anonymises rows whose retention has passed. Each batch is a separate transaction, so that the job can
- * stop and continue at any point, and several instances can run it at the same time.
+ * Deletes and anonymises rows whose retention has passed. A month whose records have all expired is dropped whole. Each
+ * other batch is a separate transaction, so that the job can stop and continue at any point, and several instances can
+ * run it at the same time.
  *
  * @returns the number of deleted and anonymised rows.
  */
@@ -31,17 +27,17 @@ export async function applyRetention({
   isStopped = () => false,
 }: RetentionOptions): Promise<{ removed: number; anonymised: number }> {
   const total = { removed: 0, anonymised: 0 };
+  await dropExpiredPartitions({ database, settings, now, isStopped });
   for (let after = ''; !isStopped();) {
     const tenants = await tenantsAfter(database, after);
     const policies = await settings.load(tenants);
     for (const tenantId of tenants) {
       const { anonymiseAfterDays = null, retentionDays = null } = policies.get(tenantId)?.privacy ?? {};
       if (retentionDays !== null) {
-        total.removed += await repeat(
-          (tx) => remove(tx, tenantId, now() - retentionDays * DAY_MS),
-          database,
-          isStopped,
-        );
+        const before = now() - retentionDays * DAY_MS;
+        total.removed += await repeat((tx) => remove(tx, tenantId, before), database, isStopped);
+        const forgotten = Math.min(before, now() - IDEMPOTENCY_DAYS * DAY_MS);
+        await repeat((tx) => forget(tx, tenantId, forgotten), database, isStopped);
       }
       if (anonymiseAfterDays !== null) {
         const before = now() - anonymiseAfterDays * DAY_MS;
@@ -94,7 +90,11 @@ const IS_ENDED = `status not in ('queued', 'sending', 'retrying')`;
 const DELETE_EXPIRED = `with log as (
     delete from notification_log where id in (
       select id from notification_log where tenant_id = $1 and id < $2 and ${IS_ENDED}
-      order by id limit ${BATCH} for update skip locked) returning 1
+      order by id limit ${BATCH} for update skip locked) returning id
+  ), attempted as (
+    delete from delivery_attempt attempt using log where attempt.log_id = log.id
+  ), keyed as (
+    delete from notification_log_key key using log where key.log_id = log.id
   ), old as materialized (
     select id, user_id from notification where tenant_id = $1 and created_at < $3
     order by user_id, created_seq limit ${BATCH}
@@ -119,10 +119,20 @@ const DELETE_EXPIRED = `with log as (
   union all select count(*)::int from rejected union all select count(*)::int from captured`;
 
 async function remove(tx: Transaction, tenantId: string, before: number): Promise<{ count: number; isMore: boolean }> {
-  await recordRetention(tx, tenantId, before);
+  await recordRetention(tx, [tenantId], before);
   const rows = await tx.query<{ count: number }>(DELETE_EXPIRED, [tenantId, firstIdOf(before), new Date(before)]);
   const counts = rows.map(({ count }) => count);
   return { count: counts.reduce((sum, count) => sum + count, 0), isMore: counts.includes(BATCH) };
+}
+
+/** Forgets a bounded batch of events, so that the table does not grow for ever. */
+const FORGET_EVENTS = `delete from event_idempotency where tenant_id = $1 and event_id in (
+    select event_id from event_idempotency where tenant_id = $1 and log_id < $2
+    order by log_id limit ${BATCH}) returning 1`;
+
+async function forget(tx: Transaction, tenantId: string, before: number): Promise<{ count: number; isMore: boolean }> {
+  const { length: count } = await tx.query(FORGET_EVENTS, [tenantId, firstIdOf(before)]);
+  return { count, isMore: count === BATCH };
 }
 
 const KIND = 'anonymise';
@@ -134,7 +144,7 @@ const CREATE_JOB = `insert into privacy_job (tenant_id, kind, cursor) values ($1
 /** Only one instance works on a tenant at a time: the others skip the locked row. */
 const LOCK_JOB = 'select cursor from privacy_job where tenant_id = $1 and kind = $2 for update skip locked';
 
-/** Anonymises one bounded batch without reading it into the process. */
+/** Anonymises one bounded batch without reading it into the process. Its records are then found by their trace only. */
 const ANONYMISE = `with old as (
     select id from notification_log
     where tenant_id = $1 and id > $2 and id < $3
@@ -146,7 +156,10 @@ const ANONYMISE = `with old as (
     update notification_log log
     set recipient = '{}', params = '{}', extra = null, content = null, audience = null, trigger_by = null,
       error_message = null, is_reduced = true
-    from old where log.id = old.id returning 1
+    from old where log.id = old.id returning log.id, log.tenant_id, log.trace_id
+  ), keyed as (
+    delete from notification_log_key key using changed
+    where key.log_id = changed.id and key.key <> ${traceKeySql('changed')}
   )
   select (select max(id::text) from old) as last, (select count(*)::int from changed) as count`;
 

@@ -33,7 +33,7 @@ describe('tenant isolation', () => {
               exists (select from pg_policies p where p.tablename = c.relname and 'notif_api' = any(p.roles)
                       and p.qual like '%app.tenant_id%' and p.with_check like '%app.tenant_id%') as isolated
        from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attname = 'tenant_id'
-       where c.relkind in ('r', 'p') and c.relnamespace = 'public'::regnamespace`,
+       where c.relkind in ('r', 'p') and not c.relispartition and c.relnamespace = 'public'::regnamespace`,
     );
     // Live instances and the position of the audit relay belong to no tenant.
     const shared = new Set(['audit_relay', 'dispatcher_instance', 'live_instance']);
@@ -44,6 +44,18 @@ describe('tenant isolation', () => {
         .toSorted(),
     );
     expect(tables.filter((table) => !(table.enabled && table.forced && table.isolated))).toEqual([]);
+  });
+
+  it('gives no role access to a partition except through its table', async () => {
+    const partitions = await sql<{ name: string; forced: boolean; grants: number }>(
+      files.url,
+      `select c.relname as name, c.relrowsecurity and c.relforcerowsecurity as forced,
+              (select count(*)::int from information_schema.column_privileges p
+               where p.table_name = c.relname and p.grantee in ('notif_api', 'notif_worker', 'PUBLIC')) as grants
+       from pg_class c where c.relkind = 'r' and c.relispartition and c.relnamespace = 'public'::regnamespace`,
+    );
+    expect(partitions.length).toBeGreaterThanOrEqual(8);
+    expect(partitions.filter(({ forced, grants }) => !forced || grants > 0)).toEqual([]);
   });
 
   it('cannot be bypassed by a role: none is superuser, has bypassrls, owns a table or may change audit events', async () => {

@@ -197,14 +197,22 @@ export type NotificationLogFilter = {
   createdBefore?: string | null | undefined;
   /** Only records with this event code, for example `user.welcome`. */
   eventCode?: string | null | undefined;
+  /** Only records whose event code starts with this text, for example `user.`. */
+  eventCodePrefix?: string | null | undefined;
   /** Only records of the event with this producer-assigned ID. */
   eventId?: string | number | null | undefined;
   /** When true, only tests; when false, no tests; when absent, both. */
   isTest?: boolean | null | undefined;
+  /** Only the record with an attempt to which the provider gave this message ID. */
+  providerMessageId?: string | null | undefined;
+  /** Only records with this address in full: an email address, phone number, device token or URL. It is also found where records store addresses masked, hashed or encrypted. */
+  recipient?: string | null | undefined;
   /** Only records with one of these statuses. */
   statuses?: Array<NotificationStatus> | null | undefined;
   /** Only records of the trace with this ID. */
   traceId?: string | null | undefined;
+  /** Only records of notifications for this user, alone or among others. */
+  userId?: string | null | undefined;
 };
 
 /** Priority of a notification within its tenant. */

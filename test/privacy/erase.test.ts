@@ -26,7 +26,7 @@ const dump = async (databaseUrl: string, needle: string): Promise<string[]> => {
   const tables = await sql<{ name: string }>(
     databaseUrl,
     `select c.relname as name from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attname = 'tenant_id'
-     where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace`,
+     where c.relkind in ('r', 'p') and not c.relispartition and c.relnamespace = 'public'::regnamespace`,
   );
   const found: string[] = [];
   for (const { name } of tables) {
