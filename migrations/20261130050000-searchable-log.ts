@@ -54,16 +54,9 @@ export class SearchableLog extends Migration {
         grant select, insert, delete on "${table}" to "notif_worker";
       `);
     }
-    // Allows the owner to read the records: otherwise row-level security hides them from it.
-    await this.execute('alter table "notification_log" no force row level security');
     await this.execute(KEYS_OF_RECORD);
     await this.execute(INDEX_NEW_RECORDS);
-    for (let after = FIRST; ;) {
-      const [{ last }] = (await this.execute(INDEX_RECORDS, [after])) as [{ last: string | null }];
-      if (last === null) break;
-      after = last;
-    }
-    await this.execute('alter table "notification_log" force row level security');
+    for (let after: string | null = FIRST; after !== null;) after = await this.indexRecords(after);
     for (const [name, definition] of Object.entries(INDEXES)) {
       await this.execute(`drop index concurrently if exists "${name}"`);
       await this.execute(`create index concurrently "${name}" on ${definition}`);
@@ -89,6 +82,15 @@ export class SearchableLog extends Migration {
           end if;
         end $$`);
     }
+  }
+
+  /** Reads the next records in a transaction of its own, as the worker, who sees all tenants. @returns the last id. */
+  private indexRecords(after: string): Promise<string | null> {
+    return this.getEntityManager().transactional(async (em) => {
+      await em.execute('set local role "notif_worker"');
+      const [{ last }] = await em.execute<[{ last: string | null }]>(INDEX_RECORDS, [after]);
+      return last;
+    });
   }
 
   override async down(): Promise<void> {
