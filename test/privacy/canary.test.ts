@@ -57,7 +57,7 @@ describe('personal data and secrets', () => {
       DATA_PATH: folder,
       REDIS_URL: inject('redisUrl'),
       DATA_KEYS: `one:${CANARIES.key}`,
-      SMTP_PROVIDER_SECRET: `smtp://canary:${CANARIES.password}@127.0.0.1:${smtp.port}?from=no-reply@vas.example`,
+      SMTP_PROVIDER_SECRET: `smtp://canary:${CANARIES.password}@127.0.0.1:${smtp.port}?from=no-reply@vas.example&tls=none`,
     });
     const identity = await devIdentity(folder);
     token = await identity.issueToken({
