@@ -8,6 +8,7 @@ import { POLICY_SCOPES, type PolicyScope as Scope } from '../../src/inbox/policy
 import { PRIORITIES } from '../../src/intake/command.ts';
 import { type Transport, TRANSPORTS } from '../../src/live/clients.ts';
 import { SUPPRESSION_REASONS } from '../../src/preferences/suppression.entity.ts';
+import { SMS_ENCODINGS } from '../../src/templates/sms-size.ts';
 
 /** GraphQL names are UPPER_CASE; events, the database and metrics keep the lower-case codes. */
 const named = <T extends string>(codes: readonly T[]): Record<Uppercase<T>, T> =>
@@ -147,6 +148,16 @@ registerEnumType(InboxChangeKind, {
     read: 'The notification was marked as read.',
     unread: 'The notification was marked as unread.',
     archived: 'The notification was archived.',
+  }),
+});
+
+export const SmsEncoding = named(SMS_ENCODINGS);
+registerEnumType(SmsEncoding, {
+  name: 'SmsEncoding',
+  description: 'Encoding of an SMS.',
+  valuesConfig: described({
+    gsm_7: 'GSM 7-bit alphabet: up to 160 characters, or 153 in each of several segments.',
+    ucs_2: 'UTF-16, for texts with other characters: up to 70 units, or 67 in each of several segments.',
   }),
 });
 

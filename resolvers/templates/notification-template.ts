@@ -18,7 +18,8 @@ import {
 import type { Core } from '../../src/core.ts';
 import type { Channel } from '../../src/intake/channel.ts';
 import { idCursor } from '../../src/paging/page.ts';
-import { variablesOf } from '../../src/templates/lint.ts';
+import { usesUnsubscribeUrl, variablesOf } from '../../src/templates/lint.ts';
+import { warningsOf } from '../../src/templates/warnings.ts';
 import type { NotificationTemplate as TemplateRow } from '../../src/templates/published.ts';
 import { connectionOf, Paged, PageArgs, toConnection } from '../server/connection.ts';
 import { type GraphContext, signedIn } from '../server/context.ts';
@@ -233,5 +234,22 @@ export class NotificationTemplateResolver {
     const { subject, body, page, text } =
       version === null ? ((await context.loaders.templateVersions.load(id))[0] ?? template) : template;
     return variablesOf([subject, page ?? body, text]);
+  }
+
+  @FieldResolver(() => [String], {
+    description:
+      'What the author should correct in the published version, or in the newest version when nothing is published, although it can be sent. For example a missing link to unsubscribe.',
+  })
+  async warnings(
+    @Root() { id, version, channel, eventCode, ...template }: NotificationTemplate,
+    @Ctx() context: GraphContext,
+  ): Promise<string[]> {
+    const { tenantId } = signedIn(context);
+    const { body, page } =
+      version === null ? ((await context.loaders.templateVersions.load(id))[0] ?? template) : template;
+    const settings = (await this.#core.settings.load([tenantId])).get(tenantId);
+    if (!settings || channel !== 'email') return [];
+    const isUsed = await usesUnsubscribeUrl(page ?? body ?? '');
+    return warningsOf({ channel, eventCode, usesUnsubscribeUrl: isUsed }, settings);
   }
 }

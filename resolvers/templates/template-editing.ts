@@ -8,7 +8,8 @@ import type { TemplateChanges } from '../../src/templates/editing.ts';
 import { templateNotFound, versionNotFound } from '../../src/templates/not-found.ts';
 import { type Preview, previewTemplate as preview, type PreviewSource } from '../../src/templates/preview.ts';
 import { type GraphContext, signedIn } from '../server/context.ts';
-import { NotificationChannel } from '../server/enums.ts';
+import type { SmsEncoding as Encoding } from '../../src/templates/sms-size.ts';
+import { NotificationChannel, SmsEncoding } from '../server/enums.ts';
 import { NotificationTemplate, toTemplate } from './notification-template.ts';
 import { Costs, Requires } from '../server/requires.ts';
 import { JSONObject } from '../server/scalars.ts';
@@ -102,6 +103,12 @@ export class PreviewTemplateInput {
   })
   subject?: string | null;
 
+  @Field(() => String, {
+    nullable: true,
+    description: 'Event code of the unsaved texts, for the warnings of its category, for example `user.welcome`.',
+  })
+  eventCode?: string | null;
+
   @Field(() => String, { nullable: true, description: 'Body of the message, as a Handlebars template.' })
   body?: string | null;
 
@@ -131,6 +138,21 @@ export class PreviewTemplateInput {
   timeZone?: string | null;
 }
 
+@ObjectType({ description: 'Size of an SMS, by which providers charge.' })
+export class SmsSize {
+  @Field(() => SmsEncoding, { description: 'Encoding that the characters of the text need.' })
+  encoding!: Encoding;
+
+  @Field(() => Int, {
+    description:
+      'Length of the text: GSM characters, of which `^{}[]~|€` and the backslash count twice, or UTF-16 units.',
+  })
+  characters!: number;
+
+  @Field(() => Int, { description: 'Number of messages that are sent and charged; 0 when the text is empty.' })
+  segments!: number;
+}
+
 @ObjectType({ description: 'Result of rendering a template.' })
 export class RenderedTemplate implements Preview {
   @Field(() => String, {
@@ -158,6 +180,18 @@ export class RenderedTemplate implements Preview {
 
   @Field(() => String, { nullable: true, description: 'Why rendering failed; null when it succeeded.' })
   problem!: string | null;
+
+  @Field(() => SmsSize, {
+    nullable: true,
+    description: 'Size of the SMS; null for other channels and when rendering failed.',
+  })
+  sms!: SmsSize | null;
+
+  @Field(() => [String], {
+    description:
+      'What the author should correct although the template can be sent, for example a missing link to unsubscribe.',
+  })
+  warnings!: string[];
 }
 
 @Resolver()
@@ -181,6 +215,8 @@ export class TemplateEditingResolver {
     const timeZone = input.timeZone ?? settings?.timeZone ?? 'UTC';
     return preview(checked(source, timeZone), input.params ?? {}, {
       timeZone,
+      eventCode: source.eventCode,
+      settings: settings ?? { events: {}, categories: {} },
       parts: await this.#core.templateEditing.sharedParts(actor.tenantId, source.locale),
       // A saved template may contain raw HTML, because its author had the permission. Every reader may preview it.
       mayUseRaw: Boolean(input.templateId) || mayDo(actor, 'notif.write.template.raw'),
@@ -256,14 +292,18 @@ export class TemplateEditingResolver {
     return toTemplate(row);
   }
 
-  async #sourceOf(input: PreviewTemplateInput, context: GraphContext): Promise<PreviewSource> {
+  async #sourceOf(
+    input: PreviewTemplateInput,
+    context: GraphContext,
+  ): Promise<PreviewSource & { eventCode: string | undefined }> {
     const { templateId, channel, subject = null, body, text = null, defaultParams } = input;
+    const eventCode = input.eventCode ?? undefined;
     const locale = input.locale ?? undefined;
     if (!templateId) {
       if (!channel || typeof body !== 'string') {
         throw validationFailed([{ path: 'input', message: 'must contain `templateId`, or `channel` and `body`' }]);
       }
-      return { channel, subject, body, text, defaultParams: defaultParams ?? {}, locale: locale ?? 'en' };
+      return { eventCode, channel, subject, body, text, defaultParams: defaultParams ?? {}, locale: locale ?? 'en' };
     }
     const found = await context.loaders.notificationTemplate.load(templateId);
     if (!found) throw templateNotFound(templateId);
@@ -272,6 +312,7 @@ export class TemplateEditingResolver {
     const wanted = await this.#core.templates.findVersion(signedIn(context).tenantId, templateId, number);
     if (!wanted) throw versionNotFound(template, number);
     return {
+      eventCode: template.eventCode,
       channel: template.channel,
       locale: locale ?? template.locale,
       subject: wanted.subject,
@@ -285,7 +326,7 @@ export class TemplateEditingResolver {
 const by = (context: GraphContext) => ({ actor: signedIn(context), traceId: context.traceId });
 
 /** Rejects an invalid language or time zone, because `Intl` would otherwise throw while rendering. */
-function checked(source: PreviewSource, timeZone: string): PreviewSource {
+function checked<Source extends PreviewSource>(source: Source, timeZone: string): Source {
   const problems = [];
   if (!works(() => Intl.getCanonicalLocales(source.locale)))
     problems.push({ path: 'input.locale', message: 'must be a BCP 47 language tag, for example `vi-VN`' });

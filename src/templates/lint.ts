@@ -20,6 +20,8 @@ export interface Lint {
   problems: FieldProblem[];
   /** Page that is sent instead of an email's body; null for other channels and when there are problems. */
   page: string | null;
+  /** True when the body or the page contains `@unsubscribeUrl`. */
+  usesUnsubscribeUrl: boolean;
   /** Variables of all texts. A variable is optional only when it is optional in every text. */
   variables: TemplateVariable[];
 }
@@ -41,6 +43,7 @@ export async function lintTemplate(texts: TemplateTexts, { mayUseRaw, email }: L
   const unstorable = checkStorable({ subject, body, text, defaultParams }, 'input');
   if (unstorable) problems.push(unstorable);
   const needed: TemplateVariable[] = [];
+  let usesUnsubscribeUrl = false;
   const isHtml = isHtmlBody(texts.channel, texts.body);
   for (const field of ['subject', 'body', 'text'] as const) {
     const source = texts[field];
@@ -50,7 +53,11 @@ export async function lintTemplate(texts: TemplateTexts, { mayUseRaw, email }: L
       continue;
     }
     // oxlint-disable-next-line no-await-in-loop -- one after another, because each text may take up to 0.1 s
-    const { problems: found, variables, raw, partials, program } = await readTemplate(source);
+    const { problems: found, variables, raw, partials, program, ...uses } = await readTemplate(source);
+    if (uses.usesUnsubscribeUrl && texts.channel !== 'email') {
+      problems.push({ path: `input.${field}`, message: '@unsubscribeUrl is available only in emails' });
+    }
+    if (field === 'body') usesUnsubscribeUrl = uses.usesUnsubscribeUrl;
     const isPage = field === 'body' && isHtml;
     const refused = raw.map((place) => ({
       message: '{{{…}}} and {{&…}} need the permission notif.write.template.raw',
@@ -82,9 +89,14 @@ export async function lintTemplate(texts: TemplateTexts, { mayUseRaw, email }: L
     problems.push(...built.problems.map((problem) => ({ path: 'input.body', ...problem })));
     needed.push(...built.variables);
     page = built.page;
+    usesUnsubscribeUrl ||= built.usesUnsubscribeUrl;
   }
-  return { problems, variables: sorted(needed), page };
+  return { problems, variables: sorted(needed), page, usesUnsubscribeUrl };
 }
+
+/** Returns true when the saved body or page of an email contains `@unsubscribeUrl`. */
+export const usesUnsubscribeUrl = async (source: string): Promise<boolean> =>
+  (await readTemplate(source)).usesUnsubscribeUrl;
 
 /** Returns the variables of saved texts, as in {@link Lint}. */
 export async function variablesOf(sources: (string | null)[]): Promise<TemplateVariable[]> {
@@ -105,7 +117,7 @@ function sorted(variables: TemplateVariable[]): TemplateVariable[] {
 async function readPage(
   body: string,
   { locale, parts }: NonNullable<LintOptions['email']>,
-): Promise<{ page: string | null; problems: Omit<FieldProblem, 'path'>[]; variables: TemplateVariable[] }> {
+): Promise<Omit<Lint, 'problems'> & { problems: Omit<FieldProblem, 'path'>[] }> {
   const { html, problems } = await buildEmail({ ...parts, body, locale });
   if (html === null) {
     const named = problems.map(({ line, column, message }) =>
@@ -113,13 +125,14 @@ async function readPage(
         ? { message }
         : { line, column, message: placed({ line, column, message }) },
     );
-    return { page: null, problems: named, variables: [] };
+    return { page: null, problems: named, variables: [], usesUnsubscribeUrl: false };
   }
   const read = await readTemplate(html);
   const found = [...read.problems, ...(read.program ? checkHtml(read.program).problems : [])];
   // Without positions: they refer to the built page, which the author does not see.
   const messages = new Set(found.map(({ message }) => `with layout and partials: ${message}`));
-  return { page: html, problems: [...messages].map((message) => ({ message })), variables: read.variables };
+  const { variables, usesUnsubscribeUrl } = read;
+  return { page: html, problems: [...messages].map((message) => ({ message })), variables, usesUnsubscribeUrl };
 }
 
 const placed = ({ message, line, column }: { message: string; line: number; column: number }): string =>

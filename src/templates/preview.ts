@@ -6,7 +6,10 @@ import type { SharedParts } from './email.ts';
 import { lintTemplate } from './lint.ts';
 import { readTemplate } from './read.ts';
 import { compileTemplate, renderTemplate, TemplateInvalid, TemplateVariableMissing } from './render.ts';
+import type { TenantSettings } from '../tenants/settings.ts';
+import { type SmsSize, smsSize } from './sms-size.ts';
 import type { RenderedMessage } from './template.ts';
+import { categoryOf, warningsOf } from './warnings.ts';
 
 export interface PreviewSource {
   channel: Channel;
@@ -25,7 +28,23 @@ export interface Preview extends RenderedMessage {
   unusedVariables: string[];
   /** Why rendering failed; null when it succeeded. */
   problem: string | null;
+  /** Size of an SMS; null for other channels and when rendering failed. */
+  sms: SmsSize | null;
+  /** See `warningsOf`. */
+  warnings: string[];
 }
+
+export interface PreviewOptions {
+  timeZone: string;
+  mayUseRaw: boolean;
+  parts: SharedParts;
+  /** Undefined when the texts are not of a saved template. */
+  eventCode: string | undefined;
+  settings: Pick<TenantSettings, 'events' | 'categories'>;
+}
+
+/** Value of `@unsubscribeUrl` in a preview, which has no delivery to unsubscribe from. */
+const SAMPLE_URL = 'https://example.com/unsubscribe';
 
 /**
  * Renders a draft.
@@ -35,10 +54,10 @@ export interface Preview extends RenderedMessage {
 export async function previewTemplate(
   source: PreviewSource,
   params: Record<string, unknown>,
-  { timeZone, mayUseRaw, parts }: { timeZone: string; mayUseRaw: boolean; parts: SharedParts },
+  { timeZone, mayUseRaw, parts, eventCode, settings }: PreviewOptions,
 ): Promise<Preview> {
   const email = { locale: source.locale, parts };
-  const { problems, variables, page } = await lintTemplate(source, { mayUseRaw, email });
+  const { problems, variables, page, usesUnsubscribeUrl } = await lintTemplate(source, { mayUseRaw, email });
   const unstorable = checkStorable(params, 'input.params');
   if (unstorable) problems.push(unstorable);
   if (problems.length > 0) throw validationFailed(problems);
@@ -57,14 +76,19 @@ export async function previewTemplate(
       .filter((name) => !used.has(name))
       .toSorted(),
   };
+  const use = { channel: source.channel, eventCode, usesUnsubscribeUrl };
   try {
     const template = { ...source, body: page ?? source.body, templateId: '', version: 0, tenantId: '', eventCode: '' };
     // Not cached, because a draft is rarely previewed twice.
     const compiled = await compileTemplate(template, readTemplate);
-    return { ...base, ...renderTemplate(template, data, { timeZone }, compiled), problem: null };
+    const unsubscribeUrl = categoryOf(eventCode, settings)?.isMandatory ? undefined : SAMPLE_URL;
+    const rendered = renderTemplate(template, data, { timeZone, unsubscribeUrl }, compiled);
+    const sms = source.channel === 'sms' ? smsSize(rendered.text) : null;
+    return { ...base, ...rendered, problem: null, sms, warnings: warningsOf({ ...use, sms }, settings) };
   } catch (error) {
     if (!(error instanceof TemplateInvalid || error instanceof TemplateVariableMissing)) throw error;
-    return { ...base, subject: null, html: null, text: '', problem: error.message };
+    const warnings = warningsOf(use, settings);
+    return { ...base, subject: null, html: null, text: '', problem: error.message, sms: null, warnings };
   }
 }
 

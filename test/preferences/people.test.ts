@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 
+import { simpleParser } from 'mailparser';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 
 import {
@@ -188,6 +189,25 @@ describe('user preferences', () => {
       ).status,
     ).toBe(404);
     expect((await fetch(`${service.url}/unsubscribe?token=nonsense`, click)).status).toBe(404);
+  });
+
+  it('change by the link in the text of an email, which a mandatory category does not have', async () => {
+    const tenant = await newTenant();
+    const body = '<p>{{#if @unsubscribeUrl}}Stop: <a href="{{@unsubscribeUrl}}">here</a>{{else}}no link{{/if}}</p>';
+    const template = { eventCode: 'news', channel: 'email' as const, locale: 'vi', subject: 's', body };
+    await service.core.templates.publish(tenant.id, [template], null);
+    const mail = { event_code: 'news', recipient: anna(), channels: ['email'] };
+    await tenant.reached(await tenant.post({ ...mail, category: 'marketing' }), 'sent');
+    const { html, text, headers } = await simpleParser(relay.mails[0]?.raw ?? '');
+    const url = /\[(http:[^\]]+)\]/.exec(text ?? '')?.[1] ?? '';
+    expect(headers.get('list')).toMatchObject({ unsubscribe: { url } });
+    expect(html).toContain(`<a href="${url.replace('=', '&#x3D;')}">here</a>`);
+    await tenant.reached(await tenant.post({ ...mail, category: 'security' }), 'sent');
+    expect(relay.mails[1]?.raw).toContain('no link');
+    expect((await fetch(url.replace('http://notif.example', service.url), { method: 'POST' })).status).toBe(200);
+    expect(await tenant.reached(await tenant.post({ ...mail, category: 'marketing' }), 'suppressed')).toMatchObject({
+      error_code: 'opted_out',
+    });
   });
 
   it('of a user with an id change when the user unsubscribes through any address', async () => {

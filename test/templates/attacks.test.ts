@@ -108,6 +108,12 @@ describe('an attack on Handlebars', () => {
   });
 });
 
+const PREVIEW = {
+  parts: { layout: null, partials: {} },
+  eventCode: undefined,
+  settings: { events: {}, categories: {} },
+};
+
 describe('excessive use', () => {
   const long = 'x'.repeat(100_000);
   it.each([
@@ -188,7 +194,7 @@ describe('excessive use', () => {
 
   it('of nesting in params is refused with its path, and a preview does not change its params', async () => {
     const source = { ...texts('<p>{{a.b}}</p>'), locale: 'vi', defaultParams: {} };
-    const options = { timeZone: 'UTC', mayUseRaw: false, parts: { layout: null, partials: {} } };
+    const options = { ...PREVIEW, timeZone: 'UTC', mayUseRaw: false };
     const given = { a: { c: 1 }, x: 1 };
     const preview = await previewTemplate(source, given, options);
     expect(preview).toMatchObject({ missingVariables: ['a.b'], unusedVariables: ['x'] });
@@ -207,7 +213,7 @@ describe('excessive use', () => {
     const source = { ...texts('<p>{{a}}</p>'), locale: 'vi', defaultParams: {} };
     const previews = await Promise.all(
       Array.from({ length: 20 }, () =>
-        previewTemplate(source, { a: 1 }, { timeZone: 'UTC', mayUseRaw: false, parts: { layout: null, partials: {} } }),
+        previewTemplate(source, { a: 1 }, { ...PREVIEW, timeZone: 'UTC', mayUseRaw: false }),
       ),
     );
     expect(previews.map(({ text }) => text)).toEqual(previews.map(() => first.text));

@@ -46,6 +46,42 @@ describe('an email', () => {
     expect(render(page, { a: '<b>' }).text).toBe('<b>');
   });
 
+  it.each([
+    ['ar', true],
+    ['he-IL', true],
+    ['fa', true],
+    ['ur-PK', true],
+    ['az-Arab', true],
+    ['az', false],
+    ['ar-Latn', false],
+    ['vi', false],
+    ['xx-1', false],
+  ])('in %s is written from right to left: %s', async (locale, isRtl) => {
+    const body = '<html lang="fr"><body>{{a}}</body></html>';
+    for (const page of [
+      await pageOf('<p>{{a}}</p>', {}, locale),
+      await pageOf(body, {}, locale),
+      await pageOf(mjml('<mj-text>a</mj-text>'), {}, locale),
+    ]) {
+      expect(/<html\b[^>]*\bdir="rtl"/.test(page)).toBe(isRtl);
+    }
+    expect(await pageOf('<html dir="ltr"><body>{{a}}</body></html>', {}, locale)).toContain(
+      `<html lang="${locale}" dir="ltr">`,
+    );
+  });
+
+  it('may contain the link to unsubscribe, which other channels may not', async () => {
+    const body = '<p>{{#if @unsubscribeUrl}}<a href="{{@unsubscribeUrl}}">Stop</a>{{else}}none{{/if}}</p>';
+    expect(await lint(body)).toMatchObject({ problems: [], usesUnsubscribeUrl: true, variables: [] });
+    expect(await lint('<p>a</p>', { layout: `{{> body}}${body}` })).toMatchObject({ usesUnsubscribeUrl: true });
+    expect(await lint('<p>a</p>')).toMatchObject({ usesUnsubscribeUrl: false });
+    const sms = { channel: 'sms' as const, subject: null, body: '{{@unsubscribeUrl}}', text: null };
+    expect((await lintTemplate(sms, { mayUseRaw: false })).problems).toEqual([
+      { path: 'input.body', message: '@unsubscribeUrl is available only in emails' },
+    ]);
+    expect(render(body, {}).html).toBe('<p>none</p>');
+  });
+
   it('has a plain text that separates the cells of a table', async () => {
     const page = await pageOf('<table>{{#each a}}<tr><td>{{n}}</td><td>{{p}}</td></tr>{{/each}}</table><p>end</p>');
     const items = [

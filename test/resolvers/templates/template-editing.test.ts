@@ -284,6 +284,8 @@ describe('a template', () => {
         missingVariables: [],
         unusedVariables: ['unused'],
         problem: null,
+        sms: null,
+        warnings: [],
       });
       expect(await preview({ templateId: id, params, locale: 'en' })).toMatchObject({
         html: expect.stringMatching(/<html lang="en">.*<p>Dear Anna, your total is ₫1,234,567\.<\/p>/),
@@ -296,6 +298,48 @@ describe('a template', () => {
         html: null,
         problem: expect.stringContaining('needs a number'),
       });
+    });
+
+    it('shows encoding and segments of an SMS, and warns when it is too long', async () => {
+      const sms = async (body: string, params = {}) => {
+        const { sms: size, warnings } = await preview({ channel: 'SMS', body, params });
+        return { size, warnings };
+      };
+      expect(await sms('Total: 5 €')).toEqual({
+        size: { encoding: 'GSM_7', characters: 11, segments: 1 },
+        warnings: [],
+      });
+      expect(await sms('{{n}}', { n: 'đ'.repeat(71) })).toEqual({
+        size: { encoding: 'UCS_2', characters: 71, segments: 2 },
+        warnings: [],
+      });
+      expect(await sms('{{n}}', { n: 'a'.repeat(153 * 10 + 1) })).toEqual({
+        size: { encoding: 'GSM_7', characters: 1_531, segments: 11 },
+        warnings: ['The SMS has 11 segments. Many gateways refuse more than 10.'],
+      });
+      expect(await sms('{{formatDate n}}', { n: 'x' })).toEqual({ size: null, warnings: [] });
+    });
+
+    it('warns when an email of a category that people can opt out of has no link to unsubscribe', async () => {
+      const by = { userId: 'admin', traceId: 't' };
+      const events = { 'news.letter': { category: 'news' }, 'login.alert': { category: 'security' } };
+      const categories = { security: { isMandatory: true } };
+      await service.core.settings.save(TENANT, { events, categories }, by);
+      const warnings = async (eventCode: string, body: string) =>
+        (await preview({ channel: 'EMAIL', eventCode, subject: 's', body })).warnings;
+      const warning =
+        'People can opt out of the category news, but the email has no link to unsubscribe. Add @unsubscribeUrl.';
+      expect(await warnings('news.letter', '<p>Hi</p>')).toEqual([warning]);
+      expect(await warnings('news.letter', '<a href="{{@unsubscribeUrl}}">Stop</a>')).toEqual([]);
+      expect(await warnings('login.alert', '<p>Hi</p>')).toEqual([]);
+      expect(await warnings('other', '<p>Hi</p>')).toEqual([]);
+      const { id } = await create({ eventCode: 'news.letter', body: '<p>{{#if @unsubscribeUrl}}x{{/if}}</p>' });
+      const shown = async () =>
+        (await run(service.url, admin, `{ notificationTemplate(id: "${id}") { warnings } }`)).data as unknown;
+      expect(await shown()).toEqual({ notificationTemplate: { warnings: [] } });
+      await query(service.url, admin, UpdateTemplateDocument, { input: { id, body: '<p>Hi</p>' } });
+      expect(await shown()).toEqual({ notificationTemplate: { warnings: [warning] } });
+      expect((await preview({ templateId: id })).warnings).toEqual([warning]);
     });
 
     it('renders the version of an id in upper case', async () => {
