@@ -157,6 +157,8 @@ async function open(options: SessionOptions, signal: AbortSignal, isPlain: boole
           const stream = new Readable({ read: () => void start(stream) });
           // nodemailer adds its listener only while the transfer lasts.
           stream.on('error', () => {});
+          // nodemailer does not call back after `close`. After an error it does, right after this event.
+          connection.once('end', () => setImmediate(() => fail(closedByRelay())));
           connection.send({ from: envelope.from, to: [envelope.to], size: content.length }, stream, (error, info) =>
             error ? fail(error) : done(info?.response ?? ''),
           );

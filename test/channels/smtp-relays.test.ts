@@ -221,6 +221,21 @@ describe.each(before.filter((step) => step !== 'EHLO'))('a relay that replies ga
   });
 });
 
+describe('a connection that is in use', () => {
+  it.each([
+    ['before the content', { RCPT: HANG }, 'transient'],
+    ['after the content', { CONTENT: HANG }, 'unknown'],
+  ] satisfies [string, RelayScript['replies'], string][])(
+    'is freed for the next mail when the relay hangs %s',
+    async (_when, replies, outcome) => {
+      const one = { maxConnections: 1 };
+      expect(await send({ replies }, one, { timeoutMs: SHORT_MS })).toMatchObject({ outcome });
+      expect(await sendAgain(one, { timeoutMs: SHORT_MS })).toMatchObject({ outcome });
+      expect(relay.connections).toBe(2);
+    },
+  );
+});
+
 describe('a relay that has the content', () => {
   it.each([
     ['closes the connection in the middle of it', { CHUNK: CLOSE }, LONG_MS],
