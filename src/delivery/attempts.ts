@@ -29,8 +29,8 @@ export interface AttemptOpener {
   /**
    * Inserts an attempt when its provider begins to take the message, or when the message is next, so that a crash leaves a
    * trace of those and of no others. Attempts that have started are inserted at once. Others wait until there are twice as
-   * many that have started and are not settled: so a crash leaves at most one and a half times as many open attempts as
-   * there were messages that providers had begun to take.
+   * many that have started and are not settled, except a single one: so a crash leaves at most twice as many open attempts
+   * as there were messages that providers had begun to take.
    */
   open(attempt: NewAttempt): Opening;
   /** The outcome of a delivery is recorded, or the delivery was given up. */
