@@ -4,6 +4,7 @@ import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 
 import { PublishTemplateDocument } from './generated/operations.ts';
+import { messageInput } from '../consumers/kafka-messages.ts';
 import { query } from './support/client.ts';
 import { eventually } from './support/eventually.ts';
 import { settled } from './support/graph-seed.ts';
@@ -253,6 +254,13 @@ describe('numbers of an event', () => {
     ).toContain('input.params.n');
   });
 
+  it('keep their digits in a Kafka message', () => {
+    const value = Buffer.from(withNumbers(welcome()));
+    const message = { value, headers: {}, offset: '1', key: null, timestamp: '', attributes: 0 };
+    const input = messageInput(message, { topic: 't', partition: 0, type: 'notification.triggered.v1' });
+    expect(input.kind === 'command' && JSON.stringify(input.command.params)).toBe(NUMBERS);
+  });
+
   it('in the place of another type are refused', async () => {
     for (const [field, value] of [
       ['params', '1.10'],
@@ -270,5 +278,25 @@ describe('numbers of an event', () => {
     }
     const versioned = cloudEvent('notification.triggered.v1', welcome({ version: 'HERE' })).replace('"HERE"', '1.0');
     expect((await post(versioned, { 'content-type': 'application/cloudevents+json' })).status).toBe(202);
+  });
+
+  it.each([
+    '2026-02-29T10:00:00Z',
+    '2026-13-01T10:00:00Z',
+    '2026-04-31T10:00:00Z',
+    '2026-01-01T24:00:00Z',
+    '2016-12-31T23:59:60Z',
+    '2026-01-01',
+  ])('a time that does not exist is refused in events and GraphQL: %s', async (time) => {
+    for (const field of ['created_at', 'send_at', 'expires_at']) {
+      const { channel: _channel, ...event } = welcomeEvent(TENANT, { recipient: { email: 'a@example.com' } });
+      const body = cloudEvent('notification.triggered.v2', { ...event, [field]: time });
+      const { status, answer } = await post(body, { 'content-type': 'application/cloudevents+json' });
+      expect([field, status, answer.results[0]?.message]).toEqual([field, 400, expect.stringContaining(field)]);
+    }
+    const list = 'notificationLogs(filter: {createdAfter: ';
+    const literal = await graphql(`{ ${list}"${time}"}) { edges { cursor } } }`);
+    const variable = await graphql(`query ($at: DateTime) { ${list}$at}) { edges { cursor } } }`, `{"at": "${time}"}`);
+    for (const answer of [literal, variable]) expect(answer).toContain(`DateTime cannot represent`);
   });
 });

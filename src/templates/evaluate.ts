@@ -4,7 +4,7 @@ import { digitsOf, exactNumber, isExactNumber } from '../exact-json.ts';
 import { ArgumentInvalid, ArgumentMissing, UrlEncoded } from './arguments.ts';
 import type { HelperContext } from './formats.ts';
 import { HELPERS, isTruthy } from './helpers.ts';
-import { encodedInLink, LINK_LENGTH } from './links.ts';
+import { encodedInLink, LINK_LENGTH, mayBeInLink } from './links.ts';
 import { isName, type NumberNode, placeOf, TOLERANT } from './syntax.ts';
 
 /** The template uses a variable that neither the event nor the template's defaults contain. */
@@ -126,6 +126,8 @@ export function evaluate(
   const output: string[] = [];
 
   const write = (text: string): void => {
+    // An empty last piece would hide that the next value is in a link.
+    if (text === '') return;
     budget.output(text.length);
     output.push(text);
   };
@@ -154,7 +156,8 @@ export function evaluate(
     if (value === null || value === undefined) return;
     const isEncoded = value instanceof UrlEncoded;
     const plain = isEncoded ? value.text : printed(value);
-    const text = node.escaped && !isEncoded ? encodedInLink(plain, lastOutput(), isHtml) : plain;
+    const isInLink = node.escaped && !isEncoded && mayBeInLink(plain, output.at(-1) ?? '');
+    const text = isInLink ? encodedInLink(plain, lastOutput(), isHtml) : plain;
     // Checked before escaping, which makes the text up to six times as long.
     if (text.length > Budget.MAX_OUTPUT) throw new TemplateInvalid(TOO_LONG);
     write(isHtml && node.escaped ? Handlebars.escapeExpression(text) : text);

@@ -6,6 +6,19 @@
 /** Length of the text before a value that is read, in characters. A link that is longer is not recognized as one. */
 export const LINK_LENGTH = 2_048;
 
+/** Text that no place in a link changes. */
+const UNRESERVED = /^[\w.~-]*$/;
+/** After these, a value stands in no link: the usual case, which needs no look at the text before. */
+const OUTSIDE = /[\s>]$/;
+
+/**
+ * Returns whether a value may have to be encoded.
+ *
+ * @param last the last piece of the output before the value.
+ */
+export const mayBeInLink = (value: string, last: string): boolean =>
+  last !== '' && !OUTSIDE.test(last.slice(-1)) && !UNRESERVED.test(value);
+
 /** Percent-encodes everything except unreserved characters (RFC 3986). */
 export const percentEncoded = (text: string): string =>
   encodeURIComponent(text.toWellFormed()).replaceAll(/[!'()*]/g, (character) => `%${hexOf(character)}`);

@@ -47,6 +47,7 @@ describe('a value in a link', () => {
     ['<a href="https://x.test/?q={{default (urlEncode q) "-"}}">', { q: 'a b' }, '<a href="https://x.test/?q=a%20b">'],
     ['<a href="https://x.test/?q={{upper (urlEncode q)}}">', { q: 'a b' }, '<a href="https://x.test/?q=A%2520B">'],
     ['<a href="https://x.test/?{{{q}}}">', { q: 'a=b&c=d' }, '<a href="https://x.test/?a=b&c=d">'],
+    ['<a href="?q={{e}}{{q}}">', { e: '', q: '&' }, '<a href="?q=%26">'],
     ['<a title="a?b={{q}}">', { q: 'a b' }, '<a title="a?b=a b">'],
     ['<p>Who? {{q}}</p>', { q: 'a & b' }, '<p>Who? a &amp; b</p>'],
     ['<p>https://x.test/?q={{q}}</p>', { q: 'a b' }, '<p>https://x.test/?q=a%20b</p>'],
