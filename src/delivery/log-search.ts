@@ -57,6 +57,9 @@ const MAX_CODES = 500;
  */
 const CLOCK_SKEW_MS = 300_000;
 
+const LOWEST = '00000000-0000-0000-0000-000000000000';
+const HIGHEST = 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+
 /** Returns the ids between which the page lies, from its cursors and the time conditions. */
 function rangeOf({ createdAfter, createdBefore }: LogFilter, { after, before }: KeysetQuery): Search['range'] {
   const above = [before, given(createdAfter) ? firstIdOf(createdAfter.getTime() - CLOCK_SKEW_MS) : undefined];
@@ -181,6 +184,9 @@ const IS_ENDED = `log.status in (${list(ENDED)})`;
 /**
  * Reads the first records of each combination of the wanted statuses, channels and event codes.
  *
+ * Each combination is a row comparison, and the order names the same columns: so the planner can use only the index that
+ * has exactly these columns, and does not search the newest records for a rare value.
+ *
  * @param rest the other conditions, which are applied to each record.
  */
 async function readFacets(
@@ -188,45 +194,62 @@ async function readFacets(
   limit: number = search.query.limit,
   rest: LogFilter = search.filter,
 ): Promise<string[]> {
-  const { tx, tenantId, filter } = search;
+  const { tx, tenantId, filter, range } = search;
   const codes = await codesOf(search);
   const parameters = createParameters(tenantId);
   const { add } = parameters;
   const order = direction(search);
-  const range = inRange('log.id', search, parameters);
+  const [lowest, highest, maximum] = [add(range.above ?? LOWEST), add(range.below ?? HIGHEST), add(limit)];
   const conditions = [
     ...(given(rest.isTest) ? [`log.is_test = ${add(rest.isTest)}`] : []),
     ...conditionsOf(tenantId, { createdAfter: filter.createdAfter, createdBefore: filter.createdBefore }, parameters),
   ].map((condition) => ` and ${condition}`);
-  const wanted = filter.statuses ?? LOG_STATUSES;
-  const statuses = add(wanted);
-  const channels = add(filter.channels ?? CHANNELS);
-  const code = codes && add(codes);
-  const first = (values: string, condition: string): string =>
-    `select found.id from ${values} cross join lateral (
-       select log.id from notification_log log where log.tenant_id = $1 and ${condition}${range}${conditions.join('')}
-       order by log.id ${order} limit ${add(limit)}) found`;
 
-  const isCode = code ? ` and log.event_code = code and log.event_code collate "C" = code` : '';
-  const byCode = code ? `unnest(${code}::text[]) as code cross join ` : '';
-  const byStatus = `${byCode}unnest(${statuses}::text[]) as status`;
-  const isStatus = `log.status = status${isCode}`;
-  const parts =
-    given(filter.statuses) || given(filter.channels)
-      ? [
-          first(
-            `${byStatus} cross join unnest(${channels}::text[]) as channel`,
-            `${IS_ENDED} and ${isStatus} and log.channel = channel`,
-          ),
-          ...(given(filter.channels) ? [] : [first(byStatus, `${IS_ENDED} and ${isStatus} and log.channel is null`)]),
-          first(
-            byStatus,
-            `${IS_OPEN} and ${isStatus}${given(filter.channels) ? ` and log.channel = any(${channels}::text[])` : ''}`,
-          ),
-        ]
-      : [first(`unnest(${code}::text[]) as code`, `log.event_code collate "C" = code`)];
+  /** @param columns the columns of an index after the tenant, with the wanted value of each. */
+  const first = (values: string, columns: Record<string, string>, condition: string): string => {
+    const wanted = Object.values(columns)
+      .map((value) => `${value}, `)
+      .join('');
+    const names = [...Object.keys(columns), 'log.id'];
+    return `select found.id from ${values} cross join lateral (
+       select log.id from notification_log log
+       where log.tenant_id = $1 and ${condition}${conditions.join('')}
+         and (${names.join(', ')}) > (${wanted}${lowest}::uuid) and (${names.join(', ')}) < (${wanted}${highest}::uuid)
+       order by ${names.map((name) => `${name} ${order}`).join(', ')} limit ${maximum}) found`;
+  };
+
+  const byCode = codes && `unnest(${add(codes)}::text[]) as wanted_code`;
+  const isCode: Record<string, string> = byCode ? { 'log.event_code': 'wanted_code' } : {};
+  const parts: string[] = [];
+  if (given(filter.statuses) || given(filter.channels)) {
+    const byStatus = `unnest(${add(filter.statuses ?? LOG_STATUSES)}::text[]) as wanted_status`;
+    const values = byCode ? `${byCode} cross join ${byStatus}` : byStatus;
+    const isStatus = { 'log.status': 'wanted_status' };
+    const channels = `${add(filter.channels ?? CHANNELS)}::text[]`;
+    const ofChannel = `${values} cross join unnest(${channels}) as wanted_channel`;
+    const isChannel = { 'log.channel': 'wanted_channel' };
+    // The order of the columns is that of the indexes.
+    const columns = byCode ? { ...isCode, ...isChannel, ...isStatus } : { ...isStatus, ...isChannel };
+    parts.push(first(ofChannel, columns, IS_ENDED));
+    const ofOpen = `${IS_OPEN}${byCode ? ' and log.event_code = wanted_code' : ''}`;
+    if (given(filter.channels)) {
+      parts.push(first(values, isStatus, `${ofOpen} and log.channel = any(${channels})`));
+    } else {
+      const withoutChannel = byCode ? ' and log.event_code = wanted_code' : '';
+      parts.push(
+        first(values, isStatus, ofOpen),
+        `select found.id from ${values} cross join lateral (
+           select log.id from notification_log log
+           where log.tenant_id = $1 and ${IS_ENDED} and log.status = wanted_status${withoutChannel}
+             and log.channel is null and log.id > ${lowest}::uuid and log.id < ${highest}::uuid${conditions.join('')}
+           order by log.channel ${order}, log.id ${order} limit ${maximum}) found`,
+      );
+    }
+  } else if (byCode) {
+    parts.push(first(byCode, { 'log.event_code collate "C"': 'wanted_code' }, 'true'));
+  }
   const rows = await tx.query<{ id: string }>(
-    `select id from (${parts.join(' union all ')}) found order by id ${order} limit ${add(limit)}`,
+    `select id from (${parts.join(' union all ')}) found order by id ${order} limit ${maximum}`,
     parameters.values,
   );
   return rows.map(({ id }) => id);
