@@ -3,6 +3,7 @@ import type { Priority } from '../intake/command.ts';
 import type { RenderedMessage } from '../templates/template.ts';
 import type { ReadSecret } from '../tenants/secrets.ts';
 import type { HttpClient } from './http-client.ts';
+import type { SendOptions } from './send-options.ts';
 import type { SendResult } from './send-result.ts';
 
 /** One rendered message, ready to send. */
@@ -26,26 +27,6 @@ export interface OutboundMessage {
   collapseKey?: string;
   /** One-click unsubscribe URL (RFC 8058); absent when the category is mandatory. */
   unsubscribeUrl?: string;
-}
-
-export interface BeginOptions {
-  /**
-   * True if the provider has not begun to take the message, but it is the next one. It is recorded as soon as the number of
-   * such messages allows. Call `begin` again, without this option, when the provider begins to take it.
-   */
-  isNext?: boolean;
-}
-
-export interface SendOptions {
-  /** Maximum duration of the request to the provider, in milliseconds. Waiting for a free connection does not count. */
-  timeoutMs: number;
-  /**
-   * Records that the message is being handed over, so that a crash leaves only those messages in doubt. If it resolves to
-   * false or rejects, the message must not be sent. Repeated calls record it once.
-   */
-  begin: (options?: BeginOptions) => Promise<boolean>;
-  /** True when the operator configured the host. Only then may it be in a private network. */
-  isTrusted: boolean;
 }
 
 /** Sends messages of one channel. To add a provider, write one file and add it to the list in `registry.ts`. */

@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream';
 
 import { Agent, type Dispatcher, request } from 'undici';
 
-import type { SendOptions } from './channel.ts';
+import type { SendOptions } from './send-options.ts';
 import type { SendFailure } from './send-result.ts';
 import { classifyHttpError, classifyHttpStatus } from './failures.ts';
 import { createOutboundGuard, openGuard, type OutboundGuard } from './outbound.ts';

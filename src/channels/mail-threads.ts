@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads';
 
-import type { SendOptions } from './channel.ts';
+import type { SendOptions } from './send-options.ts';
 import type { SendResult } from './send-result.ts';
 import type { Mail, SmtpClient, SmtpRelay } from './smtp-client.ts';
 

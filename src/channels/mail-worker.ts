@@ -1,6 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads';
 
-import type { BeginOptions } from './channel.ts';
+import type { BeginOptions } from './send-options.ts';
 import type { MailAnswer, MailJob } from './mail-threads.ts';
 import { createSmtpClient } from './smtp-client.ts';
 

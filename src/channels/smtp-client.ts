@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import { createTransport, type SendMailOptions } from 'nodemailer';
 
-import type { SendOptions } from './channel.ts';
+import type { SendOptions } from './send-options.ts';
 import { createOutboundGuard, openGuard } from './outbound.ts';
 import { queueIdOf } from './queue-id.ts';
 import type { SendFailure, SendResult } from './send-result.ts';

@@ -1,4 +1,5 @@
-import type { BeginOptions, Provider } from '../channels/channel.ts';
+import type { Provider } from '../channels/channel.ts';
+import type { BeginOptions } from '../channels/send-options.ts';
 import type { SendFailure } from '../channels/send-result.ts';
 import type { TenantSettings } from '../tenants/settings.ts';
 import type { AttemptOpener, Opening } from './attempts.ts';

@@ -23,17 +23,19 @@ export async function searchLogs(
   query: KeysetQuery,
 ): Promise<string[]> {
   const search: Search = { tx, tenantId, filter, query, range: rangeOf(filter, query) };
-  const narrow = narrowSources(search);
+  const keys = await knownKeys(search);
+  if (keys.some((alternatives) => alternatives.length === 0)) return [];
+  const narrow = narrowSources(search, keys);
   if (narrow.length === 0) {
     const recent = await readRecent(search);
     if (recent.ids.length >= query.limit || recent.checked < RECENT) return recent.ids;
-    return isFaceted(filter) ? readFacets(search) : readInOrder(search, newest(search));
+    return isFaceted(filter) ? readFacets(search) : readInOrder(search, { all: newest(search) });
   }
   const rarest = await rarestOf(search, narrow);
   if (rarest.count <= FEW) return readCompletely(search, rarest.source);
   if (!isFaceted(filter)) return readInOrder(search, rarest.source);
   if (narrow.length === 1 && filter.isTest === true) return readFacets(search);
-  const facets = await readFacets(search, FEW + 1, {});
+  const facets = await readFacets(search, { limit: FEW + 1, isOrdered: false, rest: {} });
   return facets.length <= FEW ? matching(search, facets) : readInOrder(search, rarest.source);
 }
 
@@ -77,48 +79,72 @@ function inRange(column: string, { range: { above, below } }: Search, { add }: P
 
 const direction = ({ query }: Search): 'asc' | 'desc' => (query.isBackward ? 'asc' : 'desc');
 
-/** A way to read ids of records through an index, as SQL without order and limit. $1 is the tenant. */
-type Source = (parameters: Parameters) => string;
+/** SQL that reads ids of records through an index, without order and limit. $1 is the tenant. */
+type Select = (parameters: Parameters) => string;
+
+interface Source {
+  all: Select;
+  /** The same as rows of `key` and `id`, in the order of both, if the planner might not see that an index has this order. */
+  ordered?: Select;
+}
 
 const newest =
-  (search: Search): Source =>
+  (search: Search): Select =>
   (parameters) =>
     `select log.id from notification_log log where log.tenant_id = $1${inRange('log.id', search, parameters)}`;
 
+const SELECT_KNOWN = `select key from unnest($2::uuid[]) as wanted (key)
+  where exists (select from notification_log_key known where known.tenant_id = $1 and known.key = wanted.key)`;
+
+/** Returns the keys of each condition. Of several alternatives, only those that exist are left, which is rarely more than one. */
+async function knownKeys({ tx, tenantId, filter }: Search): Promise<string[][]> {
+  const keys = keysOf(tenantId, filter);
+  const alternatives = keys.filter((list) => list.length > 1).flat();
+  if (alternatives.length === 0) return keys;
+  const rows = await tx.query<{ key: string }>(SELECT_KNOWN, [tenantId, alternatives]);
+  const known = new Set(rows.map(({ key }) => key));
+  return keys.map((list) => (list.length > 1 ? list.filter((key) => known.has(key)) : list));
+}
+
 /** Sources of the conditions that usually match few records. */
-function narrowSources(search: Search): Source[] {
-  const { tenantId, filter } = search;
+function narrowSources(search: Search, keys: string[][]): Source[] {
+  const { filter } = search;
   const { eventId, providerMessageId, isTest } = filter;
-  return [
-    ...(given(eventId)
-      ? [
-          ({ add }: Parameters) => `select log_id as id from event_idempotency
-            where tenant_id = $1 and event_id = ${add(eventId)}::uuid`,
-        ]
-      : []),
-    ...(given(providerMessageId)
-      ? [
-          (parameters: Parameters) => `select log_id as id from delivery_attempt where tenant_id = $1
-            and provider_message_id = ${parameters.add(providerMessageId)}${inRange('log_id', search, parameters)}`,
-        ]
-      : []),
-    ...keysOf(tenantId, filter).map(
-      (keys): Source =>
-        (parameters) =>
-          keys
-            .map(
-              (key) => `select log_id as id from notification_log_key where tenant_id = $1
-                and key = ${parameters.add(key)}::uuid${inRange('log_id', search, parameters)}`,
-            )
-            .join(' union all '),
-    ),
-    ...(isTest === true ? [(parameters: Parameters) => `${newest(search)(parameters)} and log.is_test`] : []),
-  ];
+  const sources: Source[] = keys.map((list) => keySource(search, list));
+  if (given(eventId)) {
+    sources.push({
+      all: ({ add }) =>
+        `select log_id as id from event_idempotency where tenant_id = $1 and event_id = ${add(eventId)}::uuid`,
+    });
+  }
+  if (given(providerMessageId)) {
+    sources.push({
+      all: (parameters) => `select log_id as id from delivery_attempt where tenant_id = $1
+        and provider_message_id = ${parameters.add(providerMessageId)}${inRange('log_id', search, parameters)}`,
+    });
+  }
+  if (isTest === true) sources.push({ all: (parameters) => `${newest(search)(parameters)} and log.is_test` });
+  return sources;
+}
+
+function keySource(search: Search, keys: string[]): Source {
+  const { above = LOWEST, below = HIGHEST } = search.range;
+  const one =
+    (value: string): Select =>
+    ({ add }) => {
+      const wanted = add(value);
+      return `select key, log_id as id from notification_log_key where tenant_id = $1
+        and (key, log_id) > (${wanted}::uuid, ${add(above)}::uuid) and (key, log_id) < (${wanted}::uuid, ${add(below)}::uuid)`;
+    };
+  return {
+    all: (parameters) => `select id from (${keys.map((value) => one(value)(parameters)).join(' union all ')}) keyed`,
+    ...(keys.length === 1 && { ordered: one(keys[0] as string) }),
+  };
 }
 
 async function rarestOf({ tx, tenantId }: Search, sources: Source[]): Promise<{ source: Source; count: number }> {
   const parameters = createParameters(tenantId);
-  const counts = sources.map((source) => `(select count(*)::int from (${source(parameters)} limit ${FEW + 1}) found)`);
+  const counts = sources.map(({ all }) => `(select count(*)::int from (${all(parameters)} limit ${FEW + 1}) found)`);
   const [row] = await tx.query<{ counts: number[] }>(`select array[${counts.join(', ')}] as counts`, parameters.values);
   const [rarest] = sources
     .map((source, index) => ({ source, count: row?.counts[index] ?? 0 }))
@@ -147,26 +173,27 @@ async function readRecent(search: Search): Promise<{ ids: string[]; checked: num
 const where = (conditions: string[]): string => (conditions.length > 0 ? `where ${conditions.join(' and ')}` : '');
 
 /** Reads all records of a source, at most `FEW`. */
-function readCompletely(search: Search, source: Source): Promise<string[]> {
-  return read(search, (parameters) => `select distinct id from (${source(parameters)} limit ${FEW + 1}) few`);
-}
+const readCompletely = (search: Search, { all }: Source): Promise<string[]> =>
+  read(search, (parameters) => `select distinct id from (${all(parameters)} limit ${FEW + 1}) few`);
 
 /** Applies the conditions to records whose ids are known. */
 const matching = (search: Search, ids: string[]): Promise<string[]> =>
   read(search, ({ add }) => `select id from unnest(${add(ids)}::uuid[]) as id`);
 
 /** Reads a source in the order of the page until the page is full. */
-const readInOrder = (search: Search, source: Source): Promise<string[]> =>
-  read(search, (parameters) => `select id from (${source(parameters)}) many order by id ${direction(search)}`);
+const readInOrder = (search: Search, { all, ordered }: Source): Promise<string[]> =>
+  ordered ? read(search, ordered, ['found.key', 'found.id']) : read(search, all);
 
-async function read(search: Search, source: Source): Promise<string[]> {
+async function read(search: Search, select: Select, orderBy = ['found.id']): Promise<string[]> {
   const { tx, tenantId, filter, query } = search;
   const parameters = createParameters(tenantId);
-  const order = direction(search);
+  const order = orderBy.map((column) => `${column} ${direction(search)}`).join(', ');
   const rows = await tx.query<{ id: string }>(
-    `select log.id from (${source(parameters)}) found join notification_log log on log.id = found.id
-     ${where(['log.tenant_id = $1', ...conditionsOf(tenantId, filter, parameters)])}
-     order by found.id ${order} limit ${parameters.add(query.limit)}`,
+    // `offset 0` keeps the order of the source: without it, the planner may read the whole table for a join.
+    `select matched.id from (${select(parameters)}) found cross join lateral (
+       select log.id from notification_log log
+       ${where(['log.id = found.id', 'log.tenant_id = $1', ...conditionsOf(tenantId, filter, parameters)])} offset 0
+     ) matched order by ${order} limit ${parameters.add(query.limit)}`,
     parameters.values,
   );
   return rows.map(({ id }) => id);
@@ -181,18 +208,23 @@ const ENDED = LOG_STATUSES.filter(isTerminal);
 const IS_OPEN = `log.status in (${list(OPEN)})`;
 const IS_ENDED = `log.status in (${list(ENDED)})`;
 
+interface FacetOptions {
+  limit?: number;
+  /** False to read any records up to the limit. */
+  isOrdered?: boolean;
+  /** The other conditions, which are applied to each record. */
+  rest?: LogFilter;
+}
+
 /**
  * Reads the first records of each combination of the wanted statuses, channels and event codes.
  *
  * Each combination is a row comparison, and the order names the same columns: so the planner can use only the index that
  * has exactly these columns, and does not search the newest records for a rare value.
- *
- * @param rest the other conditions, which are applied to each record.
  */
 async function readFacets(
   search: Search,
-  limit: number = search.query.limit,
-  rest: LogFilter = search.filter,
+  { limit = search.query.limit, isOrdered = true, rest = search.filter }: FacetOptions = {},
 ): Promise<string[]> {
   const { tx, tenantId, filter, range } = search;
   const codes = await codesOf(search);
@@ -249,7 +281,7 @@ async function readFacets(
     parts.push(first(byCode, { 'log.event_code collate "C"': 'wanted_code' }, 'true'));
   }
   const rows = await tx.query<{ id: string }>(
-    `select id from (${parts.join(' union all ')}) found order by id ${order} limit ${maximum}`,
+    `select id from (${parts.join(' union all ')}) found ${isOrdered ? `order by id ${order}` : ''} limit ${maximum}`,
     parameters.values,
   );
   return rows.map(({ id }) => id);

@@ -1,7 +1,8 @@
 import { afterEach, describe, expect, it } from 'vitest';
 
-import type { Provider, SendOptions } from '../../src/channels/channel.ts';
+import type { Provider } from '../../src/channels/channel.ts';
 import { smtpProvider } from '../../src/channels/email-smtp.ts';
+import type { SendOptions } from '../../src/channels/send-options.ts';
 import type { SendResult } from '../../src/channels/send-result.ts';
 import { createCertificate } from '../support/certificates.ts';
 import {
