@@ -13,10 +13,10 @@ const HISTORY = { notification_log: 'id', delivery_attempt: 'log_id', audit_even
 const terminal = `status in ('sent', 'sent_fallback', 'failed', 'suppressed', 'expired')`;
 const open = `status in ('queued', 'sending', 'retrying')`;
 const INDEXES = {
-  notification_log_code: `"notification_log" ("tenant_id", "event_code" collate "C", "id")`,
-  notification_log_code_ended: `"notification_log" ("tenant_id", "event_code", "channel", "status", "id") where ${terminal}`,
-  notification_log_ended: `"notification_log" ("tenant_id", "status", "channel", "id") where ${terminal}`,
-  notification_log_open: `"notification_log" ("tenant_id", "status", "id") where ${open}`,
+  notification_log_code: `"notification_log" ("tenant_id", "event_code" collate "C", "is_test", "id")`,
+  notification_log_code_ended: `"notification_log" ("tenant_id", "event_code", "channel", "status", "is_test", "id") where ${terminal}`,
+  notification_log_ended: `"notification_log" ("tenant_id", "status", "channel", "is_test", "id") where ${terminal}`,
+  notification_log_open: `"notification_log" ("tenant_id", "status", "is_test", "id") where ${open}`,
   notification_log_test: `"notification_log" ("tenant_id", "id") where is_test`,
   delivery_attempt_message: `"delivery_attempt" ("tenant_id", "provider_message_id", "log_id")
     where provider_message_id is not null`,

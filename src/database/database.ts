@@ -17,6 +17,11 @@ export interface Transaction {
   /** Runs one statement with `$1…` parameters and returns its rows: for batches and for reads at every request. */
   query<Row extends object = Record<string, unknown>>(text: string, values?: unknown[]): Promise<Row[]>;
   /**
+   * Runs one statement whose planning costs more than its execution. Each text is planned once per connection, for any
+   * values: there must be few texts.
+   */
+  queryPlanned<Row extends object = Record<string, unknown>>(text: string, values?: unknown[]): Promise<Row[]>;
+  /**
    * The EntityManager of this transaction, for data that users edit. Its identity map is empty at the start and ends with
    * the transaction. Changes are flushed before the commit.
    */
@@ -104,7 +109,7 @@ export function openDatabase({
   ) => {
     const startedAt = performance.now();
     try {
-      return await transact({ pool, entityManagers }, scope, work, how);
+      return await transact({ pool, entityManagers, mayKeepPlans: keepsPlans }, scope, work, how);
     } finally {
       onTransaction?.(performance.now() - startedAt);
     }
@@ -151,6 +156,10 @@ function asTenantScope(tenantId: string): string {
   return scopeOf({ role: API_ROLE, 'app.tenant_id': tenantId });
 }
 
+/** A statement of a transaction that has failed fails, too, and the first failure is reported. */
+const PLAN_ONCE = `select set_config('plan_cache_mode', 'force_generic_plan', true)`;
+const PLAN_EACH = `select set_config('plan_cache_mode', 'auto', true)`;
+
 interface TransactOptions {
   /** The work issues all statements before it awaits the first, so that the whole transaction is one round trip. */
   isPipelined: boolean;
@@ -163,7 +172,7 @@ interface TransactOptions {
  * and no later statement runs outside of it.
  */
 async function transact<T>(
-  { pool, entityManagers }: { pool: pg.Pool; entityManagers: EntityManagers },
+  { pool, entityManagers, mayKeepPlans }: { pool: pg.Pool; entityManagers: EntityManagers; mayKeepPlans: boolean },
   scope: string,
   work: (tx: Transaction) => Promise<T>,
   { isPipelined, keepsPlans }: TransactOptions = { isPipelined: false, keepsPlans: false },
@@ -184,6 +193,13 @@ async function transact<T>(
     let em: EntityManager | undefined;
     const tx: Transaction = {
       query,
+      queryPlanned: async <Row extends object>(text: string, values: unknown[] = []): Promise<Row[]> => {
+        if (!mayKeepPlans) return query<Row>(text, values);
+        markHandled(client.query(PLAN_ONCE));
+        const planned = client.query<Row>({ text, values, name: nameOf(text) });
+        markHandled(client.query(PLAN_EACH));
+        return (await planned).rows;
+      },
       get em() {
         em ??= entityManagers.on(client, () => hasEnded);
         return em;

@@ -1,10 +1,11 @@
+import type { Transaction } from '../database/database.ts';
 import { type FieldProblem, validationFailed } from '../errors.ts';
 import { isUuid } from '../ids.ts';
 import type { Channel } from '../intake/channel.ts';
 import type { Recipient } from '../intake/command.ts';
 import { checkRecipient } from '../intake/recipient.ts';
 import { addressKeys, searchKey } from '../intake/search-key.ts';
-import { checkFilter } from '../paging/page.ts';
+import { checkFilter, type KeysetQuery } from '../paging/page.ts';
 import type { LogStatus } from './status.ts';
 
 /** Conditions for delivery records. A record must match all that are given. */
@@ -97,3 +98,24 @@ export function conditionsOf(tenantId: string, filter: LogFilter, { add }: Param
       : []),
   ];
 }
+
+/** A search for one page of records. */
+export interface LogSearch {
+  tx: Transaction;
+  tenantId: string;
+  filter: LogFilter;
+  query: KeysetQuery;
+  /** Ids between which the page lies; both exclusive. */
+  range: { above: string | undefined; below: string | undefined };
+}
+
+/** Returns the condition of the range for a column with the id of a record. */
+export function inRange(column: string, { range: { above, below } }: LogSearch, { add }: Parameters): string {
+  return [
+    above === undefined ? '' : ` and ${column} > ${add(above)}::uuid`,
+    below === undefined ? '' : ` and ${column} < ${add(below)}::uuid`,
+  ].join('');
+}
+
+/** Returns the order in which the records of the page are read. */
+export const direction = ({ query }: LogSearch): 'asc' | 'desc' => (query.isBackward ? 'asc' : 'desc');

@@ -101,16 +101,16 @@ export const NotificationLogEntity = defineEntity({
     // Filters of the list. Those of finished records are written once, when the delivery ends.
     {
       name: 'notification_log_code',
-      properties: ['tenantId', 'eventCode', 'id'],
-      columns: [{ name: 'tenantId' }, { name: 'eventCode', collation: 'C' }, { name: 'id' }],
+      properties: ['tenantId', 'eventCode', 'isTest', 'id'],
+      columns: [{ name: 'tenantId' }, { name: 'eventCode', collation: 'C' }, { name: 'isTest' }, { name: 'id' }],
     },
     {
       name: 'notification_log_code_ended',
-      properties: ['tenantId', 'eventCode', 'channel', 'status', 'id'],
+      properties: ['tenantId', 'eventCode', 'channel', 'status', 'isTest', 'id'],
       where: ENDED,
     },
-    { name: 'notification_log_ended', properties: ['tenantId', 'status', 'channel', 'id'], where: ENDED },
-    { name: 'notification_log_open', properties: ['tenantId', 'status', 'id'], where: OPEN },
+    { name: 'notification_log_ended', properties: ['tenantId', 'status', 'channel', 'isTest', 'id'], where: ENDED },
+    { name: 'notification_log_open', properties: ['tenantId', 'status', 'isTest', 'id'], where: OPEN },
     { name: 'notification_log_test', properties: ['tenantId', 'id'], where: 'is_test' },
   ],
   ...tenantIsolation('notification_log'),
