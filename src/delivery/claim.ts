@@ -54,7 +54,7 @@ export async function renewLeases(database: Database, held: Iterable<ClaimedLog>
   const rows = [...held];
   if (rows.length === 0) return;
   await database.asWorker((tx) =>
-    tx.query(EXTEND_LEASES, [rows.map((row) => row.id), rows.map((row) => row.leaseToken), leaseMs]),
+    tx.queryPlanned(EXTEND_LEASES, [rows.map((row) => row.id), rows.map((row) => row.leaseToken), leaseMs]),
   );
 }
 
@@ -162,7 +162,7 @@ const CLAIM = `
 export async function claimDue(database: Database, request: ClaimRequest): Promise<Claim> {
   const { owner, limit, leaseMs, after, capacity, defaultCapacity } = request;
   const rows = await database.asWorker((tx) =>
-    tx.query<ClaimedLog & { turnLast: string | null; isCut: boolean }>(CLAIM, [
+    tx.queryPlanned<ClaimedLog & { turnLast: string | null; isCut: boolean }>(CLAIM, [
       after,
       [...capacity.keys()],
       [...capacity.values()],

@@ -53,7 +53,7 @@ export async function startHeartbeat({ database, log, instanceId, onReleased }: 
   const beat = async (): Promise<void> => {
     try {
       const [found] = await database.asWorker((tx) =>
-        tx.query<{ instances: number; rows: number }>(BEAT, [instanceId]),
+        tx.queryPlanned<{ instances: number; rows: number }>(BEAT, [instanceId]),
       );
       if (!found || found.instances === 0) return;
       log.warn({ instances: found.instances, deliveries: found.rows }, 'taking over deliveries of a dead instance');

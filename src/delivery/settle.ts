@@ -141,7 +141,7 @@ export async function settleBatch(
     };
   };
   return database.asWorker(async (tx) => {
-    await tx.query(LOCK_LEASED, [settlements.map(({ log }) => log.id), settlements.map(({ log }) => log.leaseToken)]);
+    await tx.queryPlanned(LOCK_LEASED, [settlements.map(({ log }) => log.id), settlements.map(({ log }) => log.leaseToken)]);
     const entries = settlements.flatMap((settlement) => settlement.inbox ?? []);
     const notifications = await writeToInboxes(tx, entries);
     const reached = new Set(notifications.map((notification) => notification.logId));
@@ -149,7 +149,7 @@ export async function settleBatch(
       ...toRow(settlement.inbox && !reached.has(settlement.log.id) ? withoutAudience(settlement) : settlement),
       ...retainedDataOf(settlement),
     }));
-    const logs = await tx.query<Settled['logs'][number]>(SETTLE, [JSON.stringify(rows)]);
+    const logs = await tx.queryPlanned<Settled['logs'][number]>(SETTLE, [JSON.stringify(rows)]);
     await insertAudienceKeys(tx, entries, notifications);
     await insertSuppressions(tx, settlements.flatMap(suppressionOf));
     return { logs, notifications };

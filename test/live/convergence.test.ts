@@ -162,7 +162,8 @@ describe('an inbox that is watched during many failures', () => {
     const client = new pg.Client({ connectionString: service.env['DATABASE_OWNER_URL'] });
     await client.connect();
     await client.query('begin');
-    const tx = { query: async (text: string, values?: unknown[]) => (await client.query(text, values)).rows as never };
+    const query = async (text: string, values?: unknown[]) => (await client.query(text, values)).rows as never;
+    const tx = { query, queryPlanned: query };
     if (action === 'create') {
       const [logId, leaseToken, title] = [randomUUID(), randomUUID(), `n-${(written += 1)}`];
       await client.query(
