@@ -140,16 +140,16 @@ export class MonthlyPartitions extends Migration {
     this.addSql(CREATE_PARTITIONS);
     this.addSql(DROP_PARTITION);
     this.addSql(`
-      revoke all on function notification_create_partitions(int), notification_drop_partition(text, date) from public;
-      grant execute on function notification_create_partitions(int), notification_drop_partition(text, date)
+      revoke all on function notification_create_partition(int), notification_drop_partition(text, date) from public;
+      grant execute on function notification_create_partition(int), notification_drop_partition(text, date)
         to "notif_worker";
-      select notification_create_partitions(2);
+      do $$ begin while notification_create_partition(2) loop end loop; end $$;
     `);
   }
 
   override down(): void {
     this.addSql(`
-      drop function notification_create_partitions(int);
+      drop function notification_create_partition(int);
       drop function notification_drop_partition(text, date);
     `);
     for (const [table, { indexes, grants }] of Object.entries(TABLES)) {
@@ -195,16 +195,20 @@ const firstIdOf = (moment: string): string =>
   `(lpad(to_hex((extract(epoch from ${moment}) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid`;
 
 /**
- * Creates the partitions of the current month and of `ahead` further months, as far as they do not exist. A new table is
- * created first and attached then, because creating it as a partition would lock the parent against reading. Records of
- * the month that are in the default partition move to the new one.
+ * Creates the first partition that is missing for the current month and `ahead` further months. A new table is created
+ * first and attached then, because creating it as a partition would lock the parent against reading. Records of the month
+ * that are in the default partition move to the new one.
+ *
+ * One call creates at most one partition, so that a transaction holds one exclusive lock and cannot be part of a deadlock.
+ * The lock timeouts are shorter than PostgreSQL's `deadlock_timeout` of 1 s, so that no other transaction is aborted.
+ *
+ * @returns whether it created one.
  */
 const CREATE_PARTITIONS = `
-  create function notification_create_partitions(ahead int) returns int language plpgsql security definer
-    set search_path = public, pg_temp set lock_timeout = '5s' as $$
+  create function notification_create_partition(ahead int) returns boolean language plpgsql security definer
+    set search_path = public, pg_temp set lock_timeout = '500ms' as $$
   declare
     part record;
-    created int := 0;
   begin
     -- Two instances would otherwise create the same partition.
     perform pg_advisory_xact_lock(7253002);
@@ -234,9 +238,9 @@ const CREATE_PARTITIONS = `
       execute format('alter table %I force row level security', part.name);
       execute format('alter table %I attach partition %I for values from (%L) to (%L)', part.parent, part.name, part.lower,
         part.upper);
-      created := created + 1;
+      return true;
     end loop;
-    return created;
+    return false;
   end $$`;
 
 /**
@@ -247,7 +251,7 @@ const CREATE_PARTITIONS = `
  */
 const DROP_PARTITION = `
   create function notification_drop_partition(kind text, month date) returns boolean language plpgsql security definer
-    set search_path = public, pg_temp set lock_timeout = '1s' as $$
+    set search_path = public, pg_temp set lock_timeout = '500ms' as $$
   declare
     suffix text := coalesce(to_char(month, '"_"YYYY"_"MM'), '_history');
     parents text[] := case kind when 'log' then array['notification_log', 'notification_log_key', 'delivery_attempt']

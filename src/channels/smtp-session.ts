@@ -152,13 +152,15 @@ async function open(options: SessionOptions, signal: AbortSignal, isPlain: boole
         stream.push(content);
         stream.push(null);
       };
+      let onEnd = (): void => {};
       try {
         const reply = await new Promise<string>((done, fail) => {
           const stream = new Readable({ read: () => void start(stream) });
           // nodemailer adds its listener only while the transfer lasts.
           stream.on('error', () => {});
           // nodemailer does not call back after `close`. After an error it does, right after this event.
-          connection.once('end', () => setImmediate(() => fail(closedByRelay())));
+          onEnd = () => setImmediate(() => fail(closedByRelay()));
+          connection.once('end', onEnd);
           connection.send({ from: envelope.from, to: [envelope.to], size: content.length }, stream, (error, info) =>
             error ? fail(error) : done(info?.response ?? ''),
           );
@@ -170,6 +172,8 @@ async function open(options: SessionOptions, signal: AbortSignal, isPlain: boole
         if (isHandedOver || (error as { responseCode?: number }).responseCode === undefined) connection.close();
         else await reset(connection);
         throw error;
+      } finally {
+        connection.off('end', onEnd);
       }
     },
     quit: () => connection.quit(),

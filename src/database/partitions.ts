@@ -16,13 +16,15 @@ const MONTHS_AHEAD = 3;
 
 const PARENTS: Record<PartitionKind, string> = { log: 'notification_log', audit: 'audit_event' };
 
-/** The function belongs to the owner of the tables. It does nothing for partitions that exist. */
-const CREATE = 'select notification_create_partitions($1) as created';
+/** The function belongs to the owner of the tables. Each call creates at most one partition. */
+const CREATE = 'select notification_create_partition($1) as created';
 
 /** Creates the partitions of this month and the next ones, unless they exist. @returns the number of new partitions. */
 export async function createPartitions(database: Database): Promise<number> {
-  const [row] = await database.asWorker((tx) => tx.query<{ created: number }>(CREATE, [MONTHS_AHEAD]));
-  return row?.created ?? 0;
+  for (let count = 0; ; count += 1) {
+    const [row] = await database.asWorker((tx) => tx.query<{ created: boolean }>(CREATE, [MONTHS_AHEAD]));
+    if (!row?.created) return count;
+  }
 }
 
 /** Reads the catalog only. The last partition has no upper bound that is past, so it is never listed. */

@@ -115,7 +115,9 @@ export function createAttemptOpener(database: Database): AttemptOpener {
       if (batch.length === 0) break;
       try {
         const rows = batch.map(({ attempt }) => toRow(attempt));
-        const opened = await database.asWorker((tx) => tx.queryPlanned<{ id: string }>(OPEN_ATTEMPTS, [JSON.stringify(rows)]));
+        const opened = await database.asWorker((tx) =>
+          tx.queryPlanned<{ id: string }>(OPEN_ATTEMPTS, [JSON.stringify(rows)]),
+        );
         writtenAt = performance.now();
         const ids = new Set(opened.map(({ id }) => id));
         for (const { attempt, resolve } of batch) resolve(ids.has(attempt.log.id));

@@ -141,7 +141,10 @@ export async function settleBatch(
     };
   };
   return database.asWorker(async (tx) => {
-    await tx.queryPlanned(LOCK_LEASED, [settlements.map(({ log }) => log.id), settlements.map(({ log }) => log.leaseToken)]);
+    await tx.queryPlanned(LOCK_LEASED, [
+      settlements.map(({ log }) => log.id),
+      settlements.map(({ log }) => log.leaseToken),
+    ]);
     const entries = settlements.flatMap((settlement) => settlement.inbox ?? []);
     const notifications = await writeToInboxes(tx, entries);
     const reached = new Set(notifications.map((notification) => notification.logId));

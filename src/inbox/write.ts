@@ -79,7 +79,10 @@ const WRITE_ENTRIES = `with entry as (
  *
  * @returns the written notifications. An entry whose audience is empty has none.
  */
-export function writeToInboxes(tx: Pick<Transaction, 'queryPlanned'>, entries: InboxEntry[]): Promise<WrittenNotification[]> {
+export function writeToInboxes(
+  tx: Pick<Transaction, 'queryPlanned'>,
+  entries: InboxEntry[],
+): Promise<WrittenNotification[]> {
   if (entries.length === 0) return Promise.resolve([]);
   const rows = entries.map(({ logId, leaseToken, tenantId, audience, content, category, consent }) => ({
     log_id: logId,

@@ -50,7 +50,9 @@ const FIND = `
 export async function acceptCommands(tx: Transaction, commands: NotificationCommand[]): Promise<Accepted[]> {
   if (commands.length === 0) return [];
   const rows = commands.map(toRow);
-  const inserted = new Set((await tx.queryPlanned<{ id: string }>(INSERT, [JSON.stringify(rows)])).map((row) => row.id));
+  const inserted = new Set(
+    (await tx.queryPlanned<{ id: string }>(INSERT, [JSON.stringify(rows)])).map((row) => row.id),
+  );
 
   const duplicates = rows.filter((row) => !inserted.has(row.id));
   const known = new Map<string, string>();

@@ -93,7 +93,7 @@ describe('partitions', () => {
        select ${idAt(`(${month} + interval '3 days') at time zone 'UTC'`)}, 'tenant-clock', 'notification.sent', 'trace', '{}'`,
     );
     expect(await count('audit_event_other', 'tenant-clock')).toBe(1);
-    await query('select notification_create_partitions(20)');
+    await query('do $$ begin while notification_create_partition(20) loop end loop; end $$');
     expect(await count('audit_event_other', 'tenant-clock')).toBe(0);
     expect(await count('audit_event', 'tenant-clock')).toBe(1);
   });
