@@ -18,7 +18,7 @@ export interface Transaction {
   query<Row extends object = Record<string, unknown>>(text: string, values?: unknown[]): Promise<Row[]>;
   /**
    * Runs one statement whose planning costs more than its execution. Each text is planned once per connection, for any
-   * values: there must be few texts.
+   * values, so there must be few texts. Later statements of the transaction are planned without their values, too.
    */
   queryPlanned<Row extends object = Record<string, unknown>>(text: string, values?: unknown[]): Promise<Row[]>;
   /**
@@ -156,9 +156,8 @@ function asTenantScope(tenantId: string): string {
   return scopeOf({ role: API_ROLE, 'app.tenant_id': tenantId });
 }
 
-/** A statement of a transaction that has failed fails, too, and the first failure is reported. */
+/** Up to the end of the transaction, statements are planned without their values. */
 const PLAN_ONCE = `select set_config('plan_cache_mode', 'force_generic_plan', true)`;
-const PLAN_EACH = `select set_config('plan_cache_mode', 'auto', true)`;
 
 interface TransactOptions {
   /** The work issues all statements before it awaits the first, so that the whole transaction is one round trip. */
@@ -191,14 +190,15 @@ async function transact<T>(
       return rows;
     };
     let em: EntityManager | undefined;
+    let plansForAnyValues = false;
     const tx: Transaction = {
       query,
       queryPlanned: async <Row extends object>(text: string, values: unknown[] = []): Promise<Row[]> => {
         if (!mayKeepPlans) return query<Row>(text, values);
-        markHandled(client.query(PLAN_ONCE));
-        const planned = client.query<Row>({ text, values, name: nameOf(text) });
-        markHandled(client.query(PLAN_EACH));
-        return (await planned).rows;
+        if (!plansForAnyValues) markHandled(client.query(PLAN_ONCE));
+        plansForAnyValues = true;
+        const { rows } = await client.query<Row>({ text, values, name: nameOf(text) });
+        return rows;
       },
       get em() {
         em ??= entityManagers.on(client, () => hasEnded);

@@ -72,6 +72,7 @@ describe('channel configuration', () => {
     port: relays[0]?.port,
     user: 'tenant',
     password: PASSWORD,
+    tls: 'none',
     from: 'shop@tenant.example',
     ...changes,
   });
