@@ -5,13 +5,16 @@ import { recordRetention } from './retention-progress.ts';
 import { traceKeySql } from '../intake/search-key.ts';
 import { dropExpiredPartitions, type RetentionOptions } from './partitions.ts';
 
-/** Maximum number of rows that one transaction deletes or changes. */
-const BATCH = 2_000;
+/** Maximum number of rows of a table that one transaction deletes. */
+const BATCH = 10_000;
+/** Maximum number of records that one transaction anonymises, which also writes them. */
+const ANONYMISED = 2_000;
 /** Number of tenants whose settings are read together. */
 const TENANTS = 100;
 /** Days for which the id of an event is remembered at least, also when its record is deleted earlier. */
 export const IDEMPOTENCY_DAYS = 90;
 const DAY_MS = 86_400_000;
+const FIRST = '00000000-0000-0000-0000-000000000000';
 
 /**
  * Deletes and anonymises rows whose retention has passed. A month whose records have all expired is dropped whole. Each
@@ -35,7 +38,8 @@ export async function applyRetention({
       const { anonymiseAfterDays = null, retentionDays = null } = policies.get(tenantId)?.privacy ?? {};
       if (retentionDays !== null) {
         const before = now() - retentionDays * DAY_MS;
-        total.removed += await repeat((tx) => remove(tx, tenantId, before), database, isStopped);
+        total.removed += await removeRecords(database, tenantId, before, isStopped);
+        total.removed += await repeat((tx) => removeOthers(tx, tenantId, before), database, isStopped);
         const forgotten = Math.min(before, now() - IDEMPOTENCY_DAYS * DAY_MS);
         await repeat((tx) => forget(tx, tenantId, forgotten), database, isStopped);
       }
@@ -86,49 +90,84 @@ async function tenantsAfter(database: Database, after: string): Promise<string[]
 /** Condition for finished records. A record that waits for its delivery is kept regardless of its age. */
 const IS_ENDED = `status not in ('queued', 'sending', 'retrying')`;
 
-/** Deletes one bounded batch from each table, in the lock order of `lock-order.ts`, and returns only the counts. */
-const DELETE_EXPIRED = `with log as (
-    delete from notification_log where id in (
-      select id from notification_log where tenant_id = $1 and id < $2 and ${IS_ENDED}
-      order by id limit ${BATCH} for update skip locked) returning id
-  ), attempted as (
-    delete from delivery_attempt attempt using log where attempt.log_id = log.id
+/** Locks the next records. They come first in the lock order of `lock-order.ts`. */
+const LOCK_EXPIRED = `select id from notification_log where tenant_id = $1 and id > $2 and id < $3 and ${IS_ENDED}
+  order by id limit ${BATCH} for update skip locked`;
+
+/** The smallest and the largest id limit the statement to the partitions that have them. */
+const DELETE_RECORDS = `with attempted as (
+    delete from delivery_attempt where log_id = any($1::uuid[]) and log_id between $2 and $3
   ), keyed as (
-    delete from notification_log_key key using log where key.log_id = log.id
-  ), old as materialized (
+    delete from notification_log_key where log_id = any($1::uuid[]) and log_id between $2 and $3
+  )
+  delete from notification_log where id = any($1::uuid[]) and id between $2 and $3`;
+
+/**
+ * Deletes delivery records in the order of their ids, each batch in a transaction. A batch starts after the last one:
+ * otherwise it would first read the index entries of everything that was deleted before.
+ */
+async function removeRecords(
+  database: Database,
+  tenantId: string,
+  before: number,
+  isStopped: () => boolean,
+): Promise<number> {
+  let total = 0;
+  for (let after: string | undefined = FIRST; after !== undefined && !isStopped();) {
+    const values: string[] = [tenantId, after, firstIdOf(before)];
+    const ids: string[] = await database.asWorker(async (tx) => {
+      await recordRetention(tx, [tenantId], before);
+      const locked = (await tx.query<{ id: string }>(LOCK_EXPIRED, values)).map(({ id }) => id);
+      if (locked.length > 0) await tx.query(DELETE_RECORDS, [locked, locked[0], locked.at(-1)]);
+      return locked;
+    });
+    total += ids.length;
+    after = ids.length === BATCH ? ids.at(-1) : undefined;
+  }
+  return total;
+}
+
+/** Deletes one bounded batch from each table, in the lock order of `lock-order.ts`, and returns only the counts. */
+const DELETE_OTHERS = `with old as materialized (
     select id, user_id from notification where tenant_id = $1 and created_at < $3
     order by user_id, created_seq limit ${BATCH}
   ), box as materialized (
     select user_id from inbox where tenant_id = $1 and user_id in (select user_id from old) order by user_id for update
   ), gone as (
     -- Reading box first locks the inboxes before their notifications.
-    delete from notification where (select count(*) from box) >= 0 and id in (select id from old)
+    delete from notification where (select count(*) from box) >= 0 and id = any(array(select id from old))
     returning user_id, read_at is null and archived_at is null as is_unread
   ), counted as (
     update inbox set unread_count = unread_count - gone.unread
     from (select user_id, count(*) filter (where is_unread)::int as unread from gone group by user_id) gone
     where inbox.tenant_id = $1 and inbox.user_id = gone.user_id
   ), rejected as (
-    delete from rejected_event where id in (
-      select id from rejected_event where tenant_id = $1 and id < $2 order by id limit ${BATCH}) returning 1
+    delete from rejected_event where id = any(array(
+      select id from rejected_event where tenant_id = $1 and id < $2 order by id limit ${BATCH})) returning 1
   ), captured as (
-    delete from sandbox_message where id in (
-      select id from sandbox_message where tenant_id = $1 and id < $2 order by id limit ${BATCH}) returning 1
+    delete from sandbox_message where id = any(array(
+      select id from sandbox_message where tenant_id = $1 and id < $2 order by id limit ${BATCH})) returning 1
   )
-  select count(*)::int as count from log union all select count(*)::int from gone
+  select count(*)::int as count from gone
   union all select count(*)::int from rejected union all select count(*)::int from captured`;
 
-async function remove(tx: Transaction, tenantId: string, before: number): Promise<{ count: number; isMore: boolean }> {
-  await recordRetention(tx, [tenantId], before);
-  const rows = await tx.query<{ count: number }>(DELETE_EXPIRED, [tenantId, firstIdOf(before), new Date(before)]);
+async function removeOthers(
+  tx: Transaction,
+  tenantId: string,
+  before: number,
+): Promise<{ count: number; isMore: boolean }> {
+  const rows = await tx.query<{ count: number }>(DELETE_OTHERS, [tenantId, firstIdOf(before), new Date(before)]);
   const counts = rows.map(({ count }) => count);
   return { count: counts.reduce((sum, count) => sum + count, 0), isMore: counts.includes(BATCH) };
 }
 
-/** Forgets a bounded batch of events, so that the table does not grow for ever. */
-const FORGET_EVENTS = `delete from event_idempotency where tenant_id = $1 and event_id in (
+/**
+ * Forgets a bounded batch of events, so that the table does not grow for ever. An array, because the planner may join a
+ * subquery to every event of a tenant that has no statistics yet.
+ */
+const FORGET_EVENTS = `delete from event_idempotency where tenant_id = $1 and event_id = any(array(
     select event_id from event_idempotency where tenant_id = $1 and log_id < $2
-    order by log_id limit ${BATCH}) returning 1`;
+    order by log_id limit ${BATCH})) returning 1`;
 
 async function forget(tx: Transaction, tenantId: string, before: number): Promise<{ count: number; isMore: boolean }> {
   const { length: count } = await tx.query(FORGET_EVENTS, [tenantId, firstIdOf(before)]);
@@ -138,7 +177,7 @@ async function forget(tx: Transaction, tenantId: string, before: number): Promis
 const KIND = 'anonymise';
 
 /** Runs before each batch, and does nothing after the first. */
-const CREATE_JOB = `insert into privacy_job (tenant_id, kind, cursor) values ($1, $2, '00000000-0000-0000-0000-000000000000')
+const CREATE_JOB = `insert into privacy_job (tenant_id, kind, cursor) values ($1, $2, '${FIRST}')
   on conflict do nothing`;
 
 /** Only one instance works on a tenant at a time: the others skip the locked row. */
@@ -151,7 +190,7 @@ const ANONYMISE = `with old as (
       and id < coalesce((
         select min(id::text)::uuid from notification_log
         where tenant_id = $1 and not (${IS_ENDED})), $3)
-    order by id limit ${BATCH}
+    order by id limit ${ANONYMISED}
   ), changed as (
     update notification_log log
     set recipient = '{}', params = '{}', extra = null, content = null, audience = null, trigger_by = null,
@@ -182,5 +221,5 @@ async function anonymise(
   if (last !== null) {
     await tx.query(SAVE_CURSOR, [tenantId, KIND, last]);
   }
-  return { count, isMore: count === BATCH };
+  return { count, isMore: count === ANONYMISED };
 }

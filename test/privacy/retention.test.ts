@@ -8,7 +8,8 @@ import { startTestService, type TestService } from '../support/service.ts';
 import { sql } from '../support/sql.ts';
 
 const DAY_MS = 86_400_000;
-const RECORDS = 5_000;
+/** More than one batch of each kind. */
+const RECORDS = 12_000;
 
 describe('retention', () => {
   let service: TestService;
