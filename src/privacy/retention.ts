@@ -3,6 +3,7 @@ import { expireStatistics } from '../delivery/statistics-expiry.ts';
 import { firstIdOf } from '../ids.ts';
 import { recordRetention } from './retention-progress.ts';
 import { traceKeySql } from '../intake/search-key.ts';
+import { expireNotifications } from './inbox-expiry.ts';
 import { dropExpiredPartitions, type RetentionOptions } from './partitions.ts';
 
 /** Maximum number of rows of a table that one transaction deletes. */
@@ -39,6 +40,7 @@ export async function applyRetention({
       if (retentionDays !== null) {
         const before = now() - retentionDays * DAY_MS;
         total.removed += await removeRecords(database, tenantId, before, isStopped);
+        total.removed += await expireNotifications(database, tenantId, new Date(before), isStopped);
         total.removed += await repeat((tx) => removeOthers(tx, tenantId, before), database, isStopped);
         const forgotten = Math.min(before, now() - IDEMPOTENCY_DAYS * DAY_MS);
         await repeat((tx) => forget(tx, tenantId, forgotten), database, isStopped);
@@ -127,36 +129,22 @@ async function removeRecords(
   return total;
 }
 
-/** Deletes one bounded batch from each table, in the lock order of `lock-order.ts`, and returns only the counts. */
-const DELETE_OTHERS = `with old as materialized (
-    select id, user_id from notification where tenant_id = $1 and created_at < $3
-    order by user_id, created_seq limit ${BATCH}
-  ), box as materialized (
-    select user_id from inbox where tenant_id = $1 and user_id in (select user_id from old) order by user_id for update
-  ), gone as (
-    -- Reading box first locks the inboxes before their notifications.
-    delete from notification where (select count(*) from box) >= 0 and id = any(array(select id from old))
-    returning user_id, read_at is null and archived_at is null as is_unread
-  ), counted as (
-    update inbox set unread_count = unread_count - gone.unread
-    from (select user_id, count(*) filter (where is_unread)::int as unread from gone group by user_id) gone
-    where inbox.tenant_id = $1 and inbox.user_id = gone.user_id
-  ), rejected as (
+/** Deletes one bounded batch from each table, and returns only the counts. */
+const DELETE_OTHERS = `with rejected as (
     delete from rejected_event where id = any(array(
       select id from rejected_event where tenant_id = $1 and id < $2 order by id limit ${BATCH})) returning 1
   ), captured as (
     delete from sandbox_message where id = any(array(
       select id from sandbox_message where tenant_id = $1 and id < $2 order by id limit ${BATCH})) returning 1
   )
-  select count(*)::int as count from gone
-  union all select count(*)::int from rejected union all select count(*)::int from captured`;
+  select count(*)::int as count from rejected union all select count(*)::int from captured`;
 
 async function removeOthers(
   tx: Transaction,
   tenantId: string,
   before: number,
 ): Promise<{ count: number; isMore: boolean }> {
-  const rows = await tx.query<{ count: number }>(DELETE_OTHERS, [tenantId, firstIdOf(before), new Date(before)]);
+  const rows = await tx.query<{ count: number }>(DELETE_OTHERS, [tenantId, firstIdOf(before)]);
   const counts = rows.map(({ count }) => count);
   return { count: counts.reduce((sum, count) => sum + count, 0), isMore: counts.includes(BATCH) };
 }

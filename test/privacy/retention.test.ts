@@ -91,6 +91,30 @@ describe('retention', () => {
     ]);
   });
 
+  it('deletes the old notifications of many inboxes and of a full one, and keeps newer ones', async () => {
+    await sql(
+      service.databaseUrl,
+      `with box as (
+         insert into inbox (tenant_id, user_id, last_seq, unread_count)
+         select 'tenant-removes', 'many-' || n, case when n = 1 then 300 else 2 end, case when n = 1 then 300 else 2 end
+         from generate_series(1, 1200) n returning user_id, last_seq
+       )
+       insert into notification (id, tenant_id, user_id, created_seq, seq, log_id, type, body, recipient_scope, created_at)
+       select gen_random_uuid(), 'tenant-removes', user_id, seq, seq, gen_random_uuid(), 'a', 'b', 'users',
+         now() + case when seq = last_seq then interval '20 days' else interval '0' end
+       from box, generate_series(1, last_seq) seq`,
+    );
+    expect(await keep(40)).toEqual({ removed: 299 + 1_199, anonymised: 0 });
+    const left = await sql(
+      service.databaseUrl,
+      `select unread_count, count(*)::int as inboxes, sum(notifications)::int as notifications
+       from inbox cross join lateral (select count(*) as notifications from notification n
+         where n.tenant_id = inbox.tenant_id and n.user_id = inbox.user_id) kept
+       where user_id like 'many-%' group by 1`,
+    );
+    expect(left).toEqual([{ unread_count: 1, inboxes: 1_200, notifications: 1_200 }]);
+  });
+
   it('waits for a transaction that changes an inbox, without a deadlock', async () => {
     await sql(
       service.databaseUrl,
