@@ -101,17 +101,22 @@ export async function queueStep(database: Database, tenants: string[], depth: nu
       durations[`${name}${label}`] = performance.now() - startedAt;
       return result;
     };
+    // The last tenants of a turn may have fewer due events. These are settled without being measured.
+    const claimAll = async (name?: string): Promise<ClaimedLog[]> => {
+      for (;;) {
+        const rows = await (name === undefined ? claim() : time(name, claim));
+        if (rows.length === CLAIMED) return rows;
+        await settleBatch(settling, rows.map(asInboxEntry));
+      }
+    };
     await time(`intake of 1 event`, () => add(1));
     await time(`intake of ${BATCH} events`, () => add(BATCH));
-    const mails = await time(`claim of ${CLAIMED}`, claim);
+    const mails = await claimAll(`claim of ${CLAIMED}`);
     await time(`opening of ${CLAIMED} attempts`, () => open(mails));
     await time(`settling of ${CLAIMED} emails`, () => settleBatch(settling, mails.map(asSentMail)));
-    const entries = await claim();
+    const entries = await claimAll();
     await time(`settling of ${CLAIMED} inbox notifications`, () => settleBatch(settling, entries.map(asInboxEntry)));
     await time('folding of the statistics', () => foldStatistics(database));
-    if (mails.length !== CLAIMED || entries.length !== CLAIMED) {
-      throw new Error(`claimed ${mails.length} and ${entries.length} rows instead of ${CLAIMED}`);
-    }
     return durations;
   };
 }
