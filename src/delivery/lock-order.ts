@@ -5,7 +5,8 @@
  *
  * 1. `notification_log`, by id, all rows of a transaction in one statement
  * 2. `inbox`, by tenant and user
- * 3. `delivery_attempt`, `notification`, `audit_event`: only rows of a locked record or a locked inbox
+ * 3. `delivery_attempt`, `notification_log_key`, `notification`, `audit_event`: only rows of a locked record or a locked
+ *    inbox
  * 4. `suppression`, by its unique key
  *
  * A statement that may skip rows of others uses `for update skip locked` and waits for nobody.

@@ -5,6 +5,7 @@ import { claimDue, type ClaimedLog } from '../../src/delivery/claim.ts';
 import { settleBatch } from '../../src/delivery/settle.ts';
 import type { Actor } from '../../src/identity/actor.ts';
 import { newId } from '../../src/ids.ts';
+import { addressKeys, searchKey } from '../../src/intake/search-key.ts';
 import { createKeyring } from '../../src/keyring.ts';
 import { createLog } from '../../src/log.ts';
 import { createErasures, eraseNext, type ErasureSubject } from '../../src/privacy/erase.ts';
@@ -89,6 +90,12 @@ describe('erasure of a person', () => {
     expect(await dump(service.databaseUrl, EMAIL)).toEqual([]);
     // Audit events of their own actions remain, because they cannot be changed.
     expect((await dump(service.databaseUrl, 'gone-person')).filter((name) => name !== 'audit_event')).toEqual([]);
+
+    const keys = [searchKey('user', TENANT, 'gone-person'), ...addressKeys(TENANT, { email: EMAIL })];
+    const found = 'select key from notification_log_key where key = any($1)';
+    expect(await sql(service.databaseUrl, found, [keys])).toEqual([]);
+    const others = addressKeys(TENANT, { email: 'stays@example.com' });
+    expect(await sql(service.databaseUrl, found, [others])).not.toEqual([]);
 
     const stays = await service.token({ tenant_id: TENANT, sub: 'stays' });
     const { notifications } = await query(service.url, stays, InboxDocument, { first: 100 });
