@@ -17,7 +17,7 @@ import {
 /**
  * Finds the delivery records of one page through an index, so that the time does not depend on the size of the table:
  *
- * 1. Without conditions, or if enough of the newest records match, these are read.
+ * 1. The newest 500 records are checked: often enough of them match.
  * 2. A condition that few records match (a trace, a person, a message, tests) is read completely, and the others are
  *    applied to it. Counting up to a limit shows which one that is.
  * 3. Statuses, channels and event codes have few values each. Every combination is one range of an index, from which the

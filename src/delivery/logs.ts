@@ -2,10 +2,10 @@ import type { Database, Transaction } from '../database/database.ts';
 import { isUuid } from '../ids.ts';
 import type { Channel } from '../intake/channel.ts';
 import { addressFor } from '../intake/recipient.ts';
-import { idCursor, keysetQuery, type Page, type PageArgs, toPage } from '../paging/page.ts';
+import { idCursor, keysetQuery, pageOf, type Page, type PageArgs, toPage } from '../paging/page.ts';
 import type { Keyring } from '../keyring.ts';
 import { openRecipient, type StoredRecipient } from '../privacy/at-rest.ts';
-import { checkLogFilter, conditionsOf, createParameters, type LogFilter } from './log-filter.ts';
+import { checkLogFilter, conditionsOf, createParameters, given, type LogFilter } from './log-filter.ts';
 import { searchLogs } from './log-search.ts';
 import type { LogStatus } from './status.ts';
 
@@ -88,6 +88,9 @@ export function queueSizes(database: Database): Promise<{ status: LogStatus; siz
   return database.asWorker((tx) => tx.query(COUNT_OPEN));
 }
 
+/** The page without a filter: one index range, without entities. */
+const SELECT_PAGE = `select ${COLUMNS} from notification_log log where log.tenant_id = $1`;
+
 /** Used by each page after its ids are known, and by subscriptions, which reload many records after one wake-up. */
 const SELECT_MANY = `select ${COLUMNS} from notification_log log where log.tenant_id = $1 and log.id = any($2::uuid[])`;
 
@@ -110,6 +113,14 @@ export function createDeliveryLogs(database: Database, keyring: Keyring): Delive
       const query = keysetQuery(args, idCursor);
       checkLogFilter(filter);
       return database.asTenant(tenantId, async (tx) => {
+        if (!Object.values(filter ?? {}).some(given)) {
+          const values: unknown[] = [tenantId];
+          const rows = await tx.query<LogRow>(`${SELECT_PAGE} ${pageOf('log.id', query, values)}`, values);
+          return toPage(
+            rows.map((row) => readLog(row, keyring)),
+            query,
+          );
+        }
         const ids = await searchLogs(tx, tenantId, filter ?? {}, query);
         const records = await find(tx, tenantId, ids);
         return toPage(
@@ -121,6 +132,7 @@ export function createDeliveryLogs(database: Database, keyring: Keyring): Delive
     findMany: async (tenantId, ids, filter) => {
       checkLogFilter(filter);
       const valid = ids.filter((id) => isUuid(id));
+      if (valid.length === 0) return ids.map(() => null);
       const found = await database.asTenant(tenantId, (tx) => find(tx, tenantId, valid, filter ?? {}));
       const byId = new Map(valid.map((id, index) => [id, found[index]]));
       return ids.map((id) => byId.get(id) ?? null);

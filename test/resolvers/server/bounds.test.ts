@@ -46,7 +46,12 @@ describe('a connection', () => {
 
   beforeAll(async () => {
     redis = new Redis(inject('redisUrl'));
-    service = await startTestService({ REDIS_URL: inject('redisUrl'), LIVE_HEARTBEAT_MS: '500' });
+    service = await startTestService({
+      REDIS_URL: inject('redisUrl'),
+      LIVE_HEARTBEAT_MS: '500',
+      // A client that does not read does not answer pings either. It must stay connected, however long the test takes.
+      LIVE_PING_MS: '600000',
+    });
     producer = await service.token({ tenant_id: TENANT, permissions: ['notif.ingest'] });
   });
   afterEach(async () => {
