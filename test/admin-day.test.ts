@@ -107,6 +107,7 @@ channels: { email: [{ provider: smtp, config: { host: 127.0.0.1, port: ${relays.
     const config = {
       host: '127.0.0.1',
       port: relays.new.port,
+      tls: 'none',
       from: 'new@vas.example',
       user: 'shop',
       password: 'typed in',

@@ -68,7 +68,11 @@ describe('parseExact', () => {
 
   it('keeps the spelling of every number without an exponent', () => {
     const plain = number.filter((source) => !source.includes('e') && !/^-0(?:\.0*)?$/.test(source));
-    fc.assert(fc.property(plain, (source) => expect(JSON.stringify(parseExact(source))).toBe(source)));
+    fc.assert(
+      fc.property(plain, (source) => {
+        expect(JSON.stringify(parseExact(source))).toBe(source);
+      }),
+    );
   });
 
   it('finds every number that needs its digits, between strings that look like numbers', () => {
