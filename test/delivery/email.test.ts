@@ -22,6 +22,9 @@ describe('email over SMTP', () => {
       SMTP_PROVIDER_SECRET: `smtp://127.0.0.1:${sink.port}?from=VAS%20%3Cno-reply@vas.example%3E`,
     });
     await service.core.templates.publish(TENANT, [WELCOME_TEMPLATE], null);
+    // The pause before a retry is random. It must be long enough for a test to see the state in between.
+    const retry = { baseDelayMs: 3_600_000, maxDelayMs: 3_600_000 };
+    await service.core.settings.save(TENANT, { retry }, { userId: 'admin' });
     producer = await service.token({ tenant_id: TENANT, permissions: ['notif.ingest'] });
     admin = await service.token({ tenant_id: TENANT, permissions: ['notif.read.log', 'notif.read.template'] });
   });
